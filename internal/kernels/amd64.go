@@ -1,0 +1,271 @@
+package kernels
+
+import (
+	"math"
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
+
+//go:generate go run -C asm . -set avx512 -out ../avx512_amd64.s -stubs ../avx512_amd64.go -pkg kernels
+//go:generate go run -C asm . -set avx2 -out ../avx2_amd64.s -stubs ../avx2_amd64.go -pkg kernels
+
+func available() []*Set {
+	var sets []*Set
+	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL && cpu.X86.HasBMI2 {
+		sets = append(sets, avx512.set())
+	}
+	if cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 {
+		sets = append(sets, avx2.set())
+	}
+	return sets
+}
+
+// simd holds the assembly of one instruction set. Its functions take pointers to the first of n
+// numbers, and n may be 0 only where the wrapper below makes sure of it.
+type simd struct {
+	name         string
+	lanes        int
+	act          func(x *float32, n, act int)
+	add          func(dst, a, b *float32, n int)
+	mul          func(dst, a, b *float32, n int)
+	max          func(dst, a, b *float32, n int)
+	affine       func(dst, x, scale, shift *float32, n int)
+	sum          func(x *float32, n int) float32
+	top          func(x *float32, n int) float32
+	squares      func(x *float32, n int, mean float32) float32
+	normalise    func(dst, x, weight, bias *float32, n int, mean, scale float32)
+	exponentials func(x *float32, n int, top, scale float32) float32
+	scale        func(x *float32, n int, by float32)
+}
+
+var avx512 = simd{"avx512", 16, actAVX512, addAVX512, mulAVX512, maxAVX512, affineAVX512,
+	sumAVX512, topAVX512, squaresAVX512, normaliseAVX512, exponentialsAVX512, scaleAVX512}
+
+var avx2 = simd{"avx2", 8, actAVX2, addAVX2, mulAVX2, maxAVX2, affineAVX2,
+	sumAVX2, topAVX2, squaresAVX2, normaliseAVX2, exponentialsAVX2, scaleAVX2}
+
+func (s *simd) set() *Set {
+	return &Set{Name: s.name, Gemm: s.Gemm, Depthwise: s.Depthwise, Act: s.Act, Add: s.Add,
+		Mul: s.binary(s.mul), Max: s.binary(s.max), Affine: s.Affine, Norm: s.Norm, Softmax: s.Softmax}
+}
+
+// panel is the argument of the gemm kernels; strides are in bytes. The kernel counts m down and
+// moves the cursors, which aren't pointers, since they end up behind the slices.
+type panel struct {
+	a    *float32
+	lda  int
+	b    *float32
+	c    *float32
+	ldc  int
+	res  *float32
+	ldr  int
+	m, k int
+	n    int // columns, 1 to Width
+	act  int
+
+	atA, atC, atRes uintptr
+}
+
+// fused reports whether the kernels apply the activation to their registers.
+func fused(act Act) bool { return act <= HardSwish }
+
+func (s *simd) Gemm(g *Gemm) {
+	if g.M == 0 {
+		return
+	}
+	g.check()
+	// AVX2 has registers for half a panel.
+	pass := min(Width, 2*s.lanes)
+	for first := 0; first < g.B.N; first += pass {
+		b := g.B.panel(first / Width)
+		p := panel{
+			a: &g.A[0], lda: 4 * g.LDA,
+			b: &b[first%Width],
+			c: &g.C[first], ldc: 4 * g.LDC,
+			m: g.M, k: g.B.K, n: min(pass, g.B.N-first), act: int(g.Act),
+		}
+		if g.Res != nil {
+			p.res, p.ldr = &g.Res[first], 4*g.LDR
+		}
+		if s.lanes == 16 {
+			gemmAVX512((*byte)(unsafe.Pointer(&p)))
+		} else {
+			gemmAVX2((*byte)(unsafe.Pointer(&p)))
+		}
+	}
+	if !fused(g.Act) {
+		for i := range g.M {
+			s.Act(g.Act, g.C[i*g.LDC:i*g.LDC+g.B.N])
+		}
+	}
+}
+
+// segment is the argument of the depthwise kernels; strides are in bytes. The kernel counts rows
+// down and moves the cursors.
+type segment struct {
+	x                *float32 // the input of the first pixel's first tap
+	rowX, pixelX     int      // from a row of results to the next, from a pixel to the next
+	tapX, skipX      int      // from a tap to the next, and after a kernel row to the next one
+	w                *float32
+	tapW, skipW      int
+	y                *float32
+	rowY, pixelY     int
+	bias             *float32
+	sums             *float32
+	rowSums          int
+	rows, cols       int
+	kernelH, kernelW int // taps that lie inside the image
+	channels         int
+	act              int
+
+	atX, atY, atSums uintptr
+}
+
+// A span is a run of positions along one dimension that see the same taps, [tap, tap+taps).
+type span struct{ from, to, tap, taps int }
+
+// spans cuts the positions [from, to) of a sliding window into runs with equal taps.
+func spans(from, to, size, kernel, stride, dilation, pad int) []span {
+	var all []span
+	for o := from; o < to; o++ {
+		first := o*stride - pad
+		tap := max(0, (-first+dilation-1)/dilation)
+		end := min(kernel, (size-first+dilation-1)/dilation)
+		s := span{o, o + 1, tap, max(end-tap, 0)}
+		if n := len(all); n > 0 && all[n-1].tap == s.tap && all[n-1].taps == s.taps {
+			all[n-1].to = o + 1
+		} else {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+func (s *simd) Depthwise(d *Depthwise) {
+	if d.From >= d.To {
+		return
+	}
+	_ = d.X[d.H*d.W*d.C-1]
+	_ = d.Y[d.To*d.OutW*d.C-1]
+	_ = d.Weight[d.KernelH*d.KernelW*d.C-1]
+	_ = d.Bias[d.C-1]
+	if d.Sums != nil {
+		clear(d.Sums[d.From*d.C : d.To*d.C])
+	}
+	rows := spans(d.From, d.To, d.H, d.KernelH, d.StrideH, d.DilationH, d.Top)
+	cols := spans(0, d.OutW, d.W, d.KernelW, d.StrideW, d.DilationW, d.Left)
+	pixel := 4 * d.C
+	for c := 0; c < d.C; c += s.lanes {
+		for _, r := range rows {
+			for _, q := range cols {
+				if r.taps == 0 || q.taps == 0 {
+					s.blank(d, r, q, c)
+					continue
+				}
+				iy := r.from*d.StrideH - d.Top + r.tap*d.DilationH
+				ix := q.from*d.StrideW - d.Left + q.tap*d.DilationW
+				seg := segment{
+					x:    &d.X[(iy*d.W+ix)*d.C+c],
+					rowX: d.StrideH * d.W * pixel, pixelX: d.StrideW * pixel,
+					tapX: d.DilationW * pixel, skipX: d.DilationH*d.W*pixel - q.taps*d.DilationW*pixel,
+					w:    &d.Weight[(r.tap*d.KernelW+q.tap)*d.C+c],
+					tapW: pixel, skipW: (d.KernelW - q.taps) * pixel,
+					y:    &d.Y[(r.from*d.OutW+q.from)*d.C+c],
+					rowY: d.OutW * pixel, pixelY: pixel,
+					bias: &d.Bias[c],
+					rows: r.to - r.from, cols: q.to - q.from,
+					kernelH: r.taps, kernelW: q.taps,
+					channels: d.C - c, act: int(d.Act),
+				}
+				if d.Sums != nil {
+					seg.sums, seg.rowSums = &d.Sums[r.from*d.C+c], pixel
+				}
+				if s.lanes == 16 {
+					depthwiseAVX512((*byte)(unsafe.Pointer(&seg)))
+				} else {
+					depthwiseAVX2((*byte)(unsafe.Pointer(&seg)))
+				}
+			}
+		}
+	}
+	if !fused(d.Act) {
+		s.Act(d.Act, d.Y[d.From*d.OutW*d.C:d.To*d.OutW*d.C])
+	}
+}
+
+// blank fills pixels that see nothing of the image, only the bias.
+func (s *simd) blank(d *Depthwise, r, q span, c int) {
+	n := min(s.lanes, d.C-c)
+	value := make([]float32, n)
+	copy(value, d.Bias[c:])
+	if fused(d.Act) {
+		s.Act(d.Act, value)
+	}
+	for oy := r.from; oy < r.to; oy++ {
+		for ox := q.from; ox < q.to; ox++ {
+			copy(d.Y[(oy*d.OutW+ox)*d.C+c:], value)
+			if d.Sums != nil {
+				for i, v := range value {
+					d.Sums[oy*d.C+c+i] += v
+				}
+			}
+		}
+	}
+}
+
+func (s *simd) Act(act Act, x []float32) {
+	if act != None && len(x) > 0 {
+		s.act(&x[0], len(x), int(act))
+	}
+}
+
+func (s *simd) Add(dst, a, b []float32, act Act) {
+	s.binary(s.add)(dst, a, b)
+	s.Act(act, dst)
+}
+
+func (s *simd) binary(op func(dst, a, b *float32, n int)) func(dst, a, b []float32) {
+	return func(dst, a, b []float32) {
+		if n := len(dst); n > 0 {
+			_, _ = a[n-1], b[n-1]
+			op(&dst[0], &a[0], &b[0], n)
+		}
+	}
+}
+
+func (s *simd) Affine(dst, x, scale, shift []float32, act Act) {
+	n := len(scale)
+	if len(dst) == 0 {
+		return
+	}
+	_ = x[len(dst)-1]
+	for i := 0; i < len(dst); i += n {
+		row := dst[i : i+n]
+		if shift == nil {
+			s.mul(&row[0], &x[i], &scale[0], n)
+		} else {
+			s.affine(&row[0], &x[i], &scale[0], &shift[:n][0], n)
+		}
+	}
+	s.Act(act, dst)
+}
+
+func (s *simd) Norm(dst, x, weight, bias []float32, eps float32) {
+	n := len(weight)
+	for i := 0; i < len(dst); i += n {
+		row := x[i : i+n]
+		mean := s.sum(&row[0], n) / float32(n)
+		variance := s.squares(&row[0], n, mean) / float32(n)
+		scale := float32(1 / math.Sqrt(float64(variance+eps)))
+		s.normalise(&dst[i : i+n][0], &row[0], &weight[0], &bias[:n][0], n, mean, scale)
+	}
+}
+
+func (s *simd) Softmax(x []float32, n int, scale float32) {
+	for ; len(x) >= n; x = x[n:] {
+		top := s.top(&x[0], n)
+		sum := s.exponentials(&x[0], n, top, scale)
+		s.scale(&x[0], n, 1/sum)
+	}
+}

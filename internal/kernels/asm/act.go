@@ -1,0 +1,153 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// The numbers of the activations, as in kernels.go.
+const (
+	actNone = iota
+	actReLU
+	actReLU6
+	actSiLU
+	actHardSwish
+	actSigmoid
+	actHardSigmoid
+	actGELU
+	actGELUTanh
+	actTanh
+)
+
+var actNames = [...]string{"none", "relu", "relu6", "silu", "hardswish", "sigmoid", "hardsigmoid", "gelu", "gelutanh", "tanh"}
+
+// inRegisters lists what kernels apply to their accumulators; the others take a pass of their own.
+var inRegisters = []int{actReLU, actReLU6, actSiLU, actHardSwish}
+
+// apply emits one of several activations of the registers xs, chosen by the number in act.
+func (v isa) apply(label string, acts []int, act Op, xs []reg.VecVirtual) {
+	done := label + "_done"
+	for _, a := range acts {
+		next := label + "_not_" + actNames[a]
+		CMPQ(act, num(a))
+		JNE(LabelRef(next))
+		v.act(a, xs)
+		JMP(LabelRef(done))
+		Label(next)
+	}
+	Label(done)
+}
+
+// act replaces each of xs by its activation.
+func (v isa) act(a int, xs []reg.VecVirtual) {
+	for _, x := range xs {
+		t := v.vec()
+		switch a {
+		case actReLU, actReLU6:
+			v.zero(t)
+			VMAXPS(t, x, x)
+			if a == actReLU6 {
+				v.with(lower, 6, x, x)
+			}
+		case actHardSwish, actHardSigmoid:
+			zero := v.vec()
+			v.zero(zero)
+			VMOVAPS(x, t)
+			v.with(add, 3, t, t)
+			VMAXPS(zero, t, t)
+			v.with(lower, 6, t, t)
+			if a == actHardSwish {
+				v.with(mul, 1.0/6, t, t)
+				VMULPS(t, x, x)
+			} else {
+				v.with(mul, 1.0/6, t, x)
+			}
+		case actSiLU: // x·σ(x), with σ(x) = 1 / (1 + 2^(-x·log₂e))
+			v.with(mul, -log2e, x, t)
+			v.exp2(t)
+			v.with(add, 1, t, t)
+			VDIVPS(t, x, x)
+		case actSigmoid:
+			v.with(mul, -log2e, x, t)
+			v.exp2(t)
+			v.with(add, 1, t, t)
+			VDIVPS(t, v.splat(1), x)
+		case actTanh: // 2·σ(2x) - 1
+			v.with(mul, -2*log2e, x, t)
+			v.exp2(t)
+			v.with(add, 1, t, t)
+			VDIVPS(t, v.splat(2), x)
+			v.with(add, -1, x, x)
+		case actGELUTanh: // x·σ(2·√(2/π)·(x + 0.044715·x³))
+			const s = -2 * 0.7978845608028654 * log2e
+			VMULPS(x, x, t)
+			v.with(mul, s*0.044715, t, t)
+			v.with(add, s, t, t)
+			VMULPS(x, t, t)
+			v.exp2(t)
+			v.with(add, 1, t, t)
+			VDIVPS(t, x, x)
+		case actGELU:
+			v.gelu(x)
+		}
+	}
+}
+
+const log2e = 1.4426950408889634
+
+// gelu is x·Φ(x), with erf by formula 7.1.26 of Abramowitz and Stegun's Handbook of Mathematical
+// Functions (absolute error below 1.5e-7): for z = |x|/√2 and t = 1/(1 + p·z),
+// 1 - erf(z) = (a₁t + … + a₅t⁵)·exp(-z²).
+func (v isa) gelu(x reg.VecVirtual) {
+	a := []float64{0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429}
+	size, t, u, p := v.vec(), v.vec(), v.vec(), v.vec() // size is |x|
+	v.zero(size)
+	VSUBPS(x, size, size)
+	VMAXPS(x, size, size)
+	const rsqrt2 = 0.7071067811865476
+	v.with(mul, 0.3275911*rsqrt2, size, t)
+	v.with(add, 1, t, t)
+	VDIVPS(t, v.splat(1), t)
+	VMULPS(size, size, u)
+	v.with(mul, -log2e/2, u, u)
+	v.exp2(u)
+	VBROADCASTSS(constant(a[4], 1), p)
+	for i := 3; i >= 0; i-- {
+		v.with(fma213, a[i], t, p)
+	}
+	VMULPS(t, p, p)
+	VMULPS(u, p, p)
+	v.with(mul, 0.5, p, p) // 1 - Φ(|x|)
+	// x·Φ(x) = max(x, 0) - |x|·(1 - Φ(|x|))
+	v.zero(u)
+	VMAXPS(u, x, x)
+	VFNMADD231PS(size, p, x)
+}
+
+// exp2 replaces t by 2^t: t = n + f with n whole, 2^t = 2^n · 2^f, and 2^f by the minimax polynomial
+// of degree 5 on [-½, ½] (relative error 7.5e-8). With AVX-512 what is too large becomes infinite
+// and what is too small zero; with AVX2 t is cut to [-126, 127].
+func (v isa) exp2(t reg.VecVirtual) {
+	n, p := v.vec(), v.vec()
+	if v.lanes == 16 {
+		VRNDSCALEPS(Imm(0), t, n)
+	} else {
+		v.with(higher, -126, t, t)
+		v.with(lower, 127, t, t)
+		VROUNDPS(Imm(0), t, n)
+	}
+	VSUBPS(n, t, t)
+	VBROADCASTSS(constant(0.0013276472454890609, 1), p)
+	for _, c := range []float64{0.009675540961325169, 0.05550713092088699, 0.24022120237350464,
+		0.6931469440460205, 1.0000001192092896} {
+		v.with(fma213, c, t, p)
+	}
+	if v.lanes == 16 {
+		VSCALEFPS(n, p, t)
+	} else {
+		VCVTPS2DQ(n, n)
+		VPSLLD(Imm(23), n, n)
+		VPADDD(n, p, t)
+	}
+}

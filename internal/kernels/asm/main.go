@@ -1,0 +1,79 @@
+// Command asm writes the amd64 kernels. Run `go generate ./internal/kernels` after changing it.
+//
+// Each kernel is written once, for both instruction sets: an isa knows how wide a vector is and how
+// to load, store and mask it.
+package main
+
+import (
+	"flag"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+func main() {
+	set := flag.String("set", "avx512", "avx512 or avx2")
+	ConstraintExpr("amd64")
+	flag.Parse()
+	v := avx512
+	if *set == "avx2" {
+		v = avx2
+	}
+	v.gemm()
+	v.depthwise()
+	v.elementwise()
+	v.rows()
+	Generate()
+}
+
+// fields gives the offsets of the structures in amd64.go that the kernels read; a test there
+// compares them.
+var fields = map[string]map[string]int{
+	"panel": {"a": 0, "lda": 8, "b": 16, "c": 24, "ldc": 32, "res": 40, "ldr": 48, "m": 56, "k": 64, "n": 72, "act": 80,
+		"atA": 88, "atC": 96, "atRes": 104},
+	"segment": {"x": 0, "rowX": 8, "pixelX": 16, "tapX": 24, "skipX": 32, "w": 40, "tapW": 48, "skipW": 56, "y": 64, "rowY": 72,
+		"pixelY": 80, "bias": 88, "sums": 96, "rowSums": 104, "rows": 112, "cols": 120, "kernelH": 128, "kernelW": 136,
+		"channels": 144, "act": 152, "atX": 160, "atY": 168, "atSums": 176},
+}
+
+// record is the argument of a kernel: a pointer to one of those structures.
+type record struct {
+	base reg.GPVirtual
+	of   map[string]int
+}
+
+func argument(structure string) record {
+	r := record{GP64(), fields[structure]}
+	Load(Param("a"), r.base)
+	return r
+}
+
+func (r record) field(name string) Mem {
+	off, ok := r.of[name]
+	if !ok {
+		panic("no field " + name)
+	}
+	return Mem{Base: r.base, Disp: off}
+}
+
+// cursors copies pointers to the fields that the kernel moves along: the pointers themselves stay
+// inside their slices, as the garbage collector expects.
+func (r record) cursors(pairs ...[2]string) {
+	for _, p := range pairs {
+		MOVQ(r.load(p[0]), r.field(p[1]))
+	}
+}
+
+// load brings a field into a register.
+func (r record) load(name string) reg.GPVirtual {
+	g := GP64()
+	MOVQ(r.field(name), g)
+	return g
+}
+
+// kernel begins a function.
+func kernel(name, signature string) {
+	TEXT(name, NOSPLIT, signature)
+	Pragma("noescape")
+}

@@ -1,0 +1,205 @@
+// Package kernels holds the inner loops that the engine is made of: one [Set] for AVX-512, one for
+// AVX2 with FMA, and a portable one in Go that the others are tested against and that runs
+// everywhere else.
+//
+// Activations lie channels-last: a row of C floats for each pixel. Every kernel computes each
+// number of its result in an order that depends on the shapes alone, so that results don't change
+// with how the work is divided.
+package kernels
+
+import (
+	"fmt"
+	"os"
+)
+
+// A Set is one implementation of all kernels. All functions are safe for concurrent use on results
+// that don't overlap.
+type Set struct {
+	Name string // "avx512", "avx2" or "portable"
+
+	// Gemm multiplies matrices; see [Gemm].
+	Gemm func(g *Gemm)
+	// Depthwise convolves each channel by itself; see [Depthwise].
+	Depthwise func(d *Depthwise)
+	// Act applies an activation in place.
+	Act func(act Act, x []float32)
+	// Add sets dst to act(a + b), elementwise. dst may be a or b.
+	Add func(dst, a, b []float32, act Act)
+	// Mul sets dst to a · b, elementwise. dst may be a or b.
+	Mul func(dst, a, b []float32)
+	// Max sets dst to max(a, b), elementwise. dst may be a or b.
+	Max func(dst, a, b []float32)
+	// Affine sets dst to act(x · scale + shift) for rows of len(scale) numbers. A nil shift is zero.
+	// dst may be x.
+	Affine func(dst, x, scale, shift []float32, act Act)
+	// Norm normalises rows of len(weight) numbers to mean 0 and variance 1, then scales and shifts
+	// them (layer norm). dst may be x.
+	Norm func(dst, x, weight, bias []float32, eps float32)
+	// Softmax replaces rows of n numbers x by exp(scale·x) / Σ exp(scale·x).
+	Softmax func(x []float32, n int, scale float32)
+}
+
+// Act names an activation that a kernel applies to what it computed.
+type Act int
+
+// The activations, with PyTorch's definitions.
+const (
+	None Act = iota
+	ReLU
+	ReLU6
+	SiLU
+	HardSwish
+	Sigmoid
+	HardSigmoid
+	GELU     // exact
+	GELUTanh // tanh approximation
+	Tanh
+)
+
+// Width is the number of columns in a panel of packed weights.
+const Width = 32
+
+// Packed is the right-hand side of a [Gemm] and the bias of its columns, in panels of [Width]
+// columns padded with zeros: for each panel the row of biases, then K rows of weights.
+type Packed struct {
+	N, K int
+	Data []float32
+}
+
+// Pack packs weights [n, k] (row-major, as Linear's are) and their biases [n], nil for zeros.
+func Pack(weights, bias []float32, n, k int) Packed {
+	panels := (n + Width - 1) / Width
+	p := Packed{N: n, K: k, Data: make([]float32, panels*(k+1)*Width)}
+	for j := range n {
+		panel := p.panel(j / Width)[j%Width:]
+		if bias != nil {
+			panel[0] = bias[j]
+		}
+		row := weights[j*k : (j+1)*k]
+		for i, w := range row {
+			panel[(i+1)*Width] = w
+		}
+	}
+	return p
+}
+
+// PackColumns packs a right-hand side [k, n] of rows that lie ld floats apart, without biases, into
+// data, which must hold [PackedLen] floats.
+func PackColumns(data, rows []float32, n, k, ld int) Packed {
+	p := Packed{N: n, K: k, Data: data[:PackedLen(n, k)]}
+	for c := 0; c < n; c += Width {
+		panel, w := p.panel(c/Width), min(Width, n-c)
+		clear(panel[:Width])
+		for i := range k {
+			dst := panel[(i+1)*Width : (i+2)*Width]
+			copy(dst, rows[i*ld+c:i*ld+c+w])
+			clear(dst[w:])
+		}
+	}
+	return p
+}
+
+// PackRows is [Pack] without biases for rows [n, k] that lie ld floats apart, into data, which must
+// hold [PackedLen] floats.
+func PackRows(data, rows []float32, n, k, ld int) Packed {
+	p := Packed{N: n, K: k, Data: data[:PackedLen(n, k)]}
+	for c := 0; c < n; c += Width {
+		panel := p.panel(c / Width)
+		clear(panel[:Width])
+		for j := range Width {
+			if c+j >= n {
+				for i := range k {
+					panel[(i+1)*Width+j] = 0
+				}
+				continue
+			}
+			for i, v := range rows[(c+j)*ld : (c+j)*ld+k] {
+				panel[(i+1)*Width+j] = v
+			}
+		}
+	}
+	return p
+}
+
+// PackedLen returns how many floats [n, k] packed weights take.
+func PackedLen(n, k int) int { return (n + Width - 1) / Width * Width * (k + 1) }
+
+func (p *Packed) panel(i int) []float32 {
+	size := (p.K + 1) * Width
+	return p.Data[i*size : (i+1)*size]
+}
+
+// Gemm describes C = act(A·B + bias + Res): A is [M, K] with rows LDA floats apart, C and Res are
+// [M, N] with rows LDC and LDR apart. Each element is summed over K in order, starting from its
+// bias, with one rounding a step where the processor fuses multiplication and addition.
+type Gemm struct {
+	M   int
+	A   []float32
+	LDA int
+	B   Packed
+	Res []float32 // nil for none; may be C
+	LDR int
+	C   []float32
+	LDC int
+	Act Act
+}
+
+func (g *Gemm) check() {
+	if g.M == 0 {
+		return
+	}
+	_ = g.A[(g.M-1)*g.LDA+g.B.K-1]
+	_ = g.C[(g.M-1)*g.LDC+g.B.N-1]
+	if g.Res != nil {
+		_ = g.Res[(g.M-1)*g.LDR+g.B.N-1]
+	}
+	_ = g.B.Data[PackedLen(g.B.N, g.B.K)-1]
+}
+
+// Depthwise describes a depthwise convolution of one image: rows [From, To) of Y, which has OutH ×
+// OutW pixels of C floats, from X of H × W pixels. Zeros surround X.
+type Depthwise struct {
+	X, Y                 []float32
+	H, W, C              int
+	OutH, OutW           int
+	KernelH, KernelW     int
+	StrideH, StrideW     int
+	DilationH, DilationW int
+	Top, Left            int       // rows and columns of zeros before X
+	Weight               []float32 // [KernelH, KernelW, C]
+	Bias                 []float32 // [C]
+	Act                  Act
+	From, To             int
+	// Sums, if not nil, receives the sum over each row's pixels of what was computed: [OutH, C].
+	Sums []float32
+}
+
+// portable, and what this processor has beside it, best first.
+var sets = append(available(), &portable)
+
+// Best returns the fastest set of this processor, or the one that the environment variable
+// GRAFT_CPU names.
+func Best() (*Set, error) {
+	name := os.Getenv("GRAFT_CPU")
+	if name == "" {
+		return sets[0], nil
+	}
+	for _, s := range sets {
+		if s.Name == name {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("GRAFT_CPU=%s: this processor has %v", name, Names())
+}
+
+// All returns every set that runs on this processor, best first; the last is the portable one.
+func All() []*Set { return sets }
+
+// Names lists the sets that run on this processor.
+func Names() []string {
+	names := make([]string, len(sets))
+	for i, s := range sets {
+		names[i] = s.Name
+	}
+	return names
+}

@@ -1,0 +1,191 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// fill returns n uniform numbers in [-scale, scale), starting at an odd address.
+func fill(r *rand.Rand, n int, scale float64) []float32 {
+	x := make([]float32, n+1)[1:]
+	for i := range x {
+		x[i] = float32((2*r.Float64() - 1) * scale)
+	}
+	return x
+}
+
+// compare fails where got differs from want by more than tol, relative to max(1, |want|).
+func compare(t *testing.T, what string, got, want []float32, tol float64) {
+	t.Helper()
+	for i, w := range want {
+		g := float64(got[i])
+		if d := math.Abs(g - float64(w)); !(d <= tol*max(1, math.Abs(float64(w)))) {
+			t.Fatalf("%s: element %d is %v, want %v", what, i, g, w)
+		}
+	}
+}
+
+// forEach runs a test for each set of this processor but the portable one, which is the reference.
+func forEach(t *testing.T, f func(t *testing.T, s *Set)) {
+	for _, s := range All() {
+		if s != &portable {
+			t.Run(s.Name, func(t *testing.T) { f(t, s) })
+		}
+	}
+}
+
+func testGemm(t *testing.T, s *Set, seed uint64, m, n, k int, act Act, residual bool) {
+	r := rand.New(rand.NewPCG(seed, 0))
+	lda, ldc, ldr := k+int(seed%3), n+int(seed%2), n+int(seed%5)
+	const guard = 12345
+	g := Gemm{M: m, A: fill(r, m*lda, 1), LDA: lda, B: Pack(fill(r, n*k, 1), fill(r, n, 1), n, k), LDC: ldc, LDR: ldr, Act: act}
+	if residual {
+		g.Res = fill(r, m*ldr, 1)
+	}
+	results := make([][]float32, 2)
+	for i, set := range []*Set{s, &portable} {
+		results[i] = slices.Repeat([]float32{guard}, m*ldc+1)
+		g.C = results[i][:m*ldc]
+		set.Gemm(&g)
+	}
+	compare(t, fmt.Sprintf("gemm %d×%d×%d act %d", m, n, k, act), results[0], results[1], 2e-6*float64(k+10))
+	for i, v := range results[0] {
+		if (i >= m*ldc || i%ldc >= n) && v != guard {
+			t.Fatalf("gemm %d×%d×%d wrote outside its columns, at %d", m, n, k, i)
+		}
+	}
+}
+
+func TestGemm(t *testing.T) {
+	forEach(t, func(t *testing.T, s *Set) {
+		for i, m := range []int{1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 23, 49} {
+			for j, n := range []int{1, 3, 8, 15, 16, 17, 24, 31, 32, 33, 48, 65, 100} {
+				for l, k := range []int{1, 2, 3, 4, 5, 7, 8, 27, 64} {
+					testGemm(t, s, uint64(i+j+l), m, n, k, Act((i+j+l)%10), (j+l)%2 == 0)
+				}
+			}
+		}
+	})
+}
+
+func FuzzGemm(f *testing.F) {
+	f.Add(uint64(1), uint8(13), uint8(40), uint8(9), uint8(3), true)
+	f.Fuzz(func(t *testing.T, seed uint64, m, n, k, act uint8, residual bool) {
+		for _, s := range All() {
+			testGemm(t, s, seed, int(m%64)+1, int(n%128)+1, int(k%128)+1, Act(act%10), residual)
+		}
+	})
+}
+
+// TestGemmRows checks that a row's result doesn't depend on the rows beside it.
+func TestGemmRows(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 0))
+	const m, n, k = 29, 70, 53
+	a, b := fill(r, m*k, 1), Pack(fill(r, n*k, 1), fill(r, n, 1), n, k)
+	for _, s := range All() {
+		together := make([]float32, m*n)
+		s.Gemm(&Gemm{M: m, A: a, LDA: k, B: b, C: together, LDC: n, Act: SiLU})
+		for i := range m {
+			alone := make([]float32, n)
+			s.Gemm(&Gemm{M: 1, A: a[i*k:], LDA: k, B: b, C: alone, LDC: n, Act: SiLU})
+			if !slices.Equal(alone, together[i*n:(i+1)*n]) {
+				t.Errorf("%s: row %d alone differs", s.Name, i)
+			}
+		}
+	}
+}
+
+func testDepthwise(t *testing.T, s *Set, seed uint64, h, w, c, kernel, stride, dilation, pad int, act Act) {
+	r := rand.New(rand.NewPCG(seed, 0))
+	out := func(size int) int { return (size+2*pad-dilation*(kernel-1)-1)/stride + 1 }
+	d := Depthwise{X: fill(r, h*w*c, 1), H: h, W: w, C: c, OutH: out(h), OutW: out(w), KernelH: kernel, KernelW: kernel,
+		StrideH: stride, StrideW: stride, DilationH: dilation, DilationW: dilation, Top: pad, Left: pad,
+		Weight: fill(r, kernel*kernel*c, 1), Bias: fill(r, c, 1), Act: act}
+	if d.OutH <= 0 || d.OutW <= 0 || h+2*pad < dilation*(kernel-1)+1 || w+2*pad < dilation*(kernel-1)+1 {
+		return
+	}
+	var ys, sums [2][]float32
+	for i, set := range []*Set{s, &portable} {
+		ys[i], sums[i] = make([]float32, d.OutH*d.OutW*c), make([]float32, d.OutH*c)
+		d.Y, d.Sums = ys[i], sums[i]
+		if !fused(act) {
+			d.Sums = nil
+		}
+		// In two parts, as two threads would.
+		d.From, d.To = 0, d.OutH/2
+		set.Depthwise(&d)
+		d.From, d.To = d.To, d.OutH
+		set.Depthwise(&d)
+	}
+	what := fmt.Sprintf("depthwise %d×%d×%d kernel %d stride %d dilation %d pad %d act %d", h, w, c, kernel, stride, dilation, pad, act)
+	compare(t, what, ys[0], ys[1], 1e-5)
+	compare(t, what+" sums", sums[0], sums[1], 1e-4)
+}
+
+func TestDepthwise(t *testing.T) {
+	forEach(t, func(t *testing.T, s *Set) {
+		for i, size := range []int{1, 2, 5, 7, 14, 19} {
+			for j, c := range []int{1, 7, 8, 15, 16, 17, 32, 40} {
+				for l, kernel := range []int{1, 3, 5, 7} {
+					for stride := 1; stride <= 2; stride++ {
+						testDepthwise(t, s, uint64(i), size, size+i%3, c, kernel, stride, 1+(i+l)%2, kernel/2, Act((i+j+l)%10))
+					}
+				}
+			}
+		}
+	})
+}
+
+func FuzzDepthwise(f *testing.F) {
+	f.Add(uint64(1), uint8(9), uint8(13), uint8(20), uint8(3), uint8(2), uint8(1), uint8(1), uint8(3))
+	f.Fuzz(func(t *testing.T, seed uint64, h, w, c, kernel, stride, dilation, pad, act uint8) {
+		for _, s := range All() {
+			testDepthwise(t, s, seed, int(h%40)+1, int(w%40)+1, int(c%70)+1, int(kernel%9)+1, int(stride%3)+1,
+				int(dilation%3)+1, int(pad%5), Act(act%10))
+		}
+	})
+}
+
+func TestActs(t *testing.T) {
+	forEach(t, func(t *testing.T, s *Set) {
+		for act := None; act <= Tanh; act++ {
+			for _, scale := range []float64{1, 10, 100, 1000} {
+				for n := range 70 {
+					x := fill(rand.New(rand.NewPCG(uint64(n), 1)), n, scale)
+					y := slices.Clone(x)
+					s.Act(act, x)
+					portable.Act(act, y)
+					compare(t, fmt.Sprintf("act %d", act), x, y, 5e-7)
+				}
+			}
+		}
+	})
+}
+
+func TestRows(t *testing.T) {
+	forEach(t, func(t *testing.T, s *Set) {
+		for n := 1; n < 80; n++ {
+			r := rand.New(rand.NewPCG(uint64(n), 2))
+			const rows = 3
+			x, w, b := fill(r, rows*n, 5), fill(r, n, 1), fill(r, n, 1)
+			got, want := make([]float32, rows*n), make([]float32, rows*n)
+			run := func(what string, tol float64, f func(s *Set, dst []float32)) {
+				copy(got, x)
+				copy(want, x)
+				f(s, got)
+				f(&portable, want)
+				compare(t, fmt.Sprintf("%s of %d", what, n), got, want, tol)
+			}
+			run("norm", 2e-5, func(s *Set, dst []float32) { s.Norm(dst, dst, w, b, 1e-5) })
+			run("softmax", 2e-6, func(s *Set, dst []float32) { s.Softmax(dst, n, 0.3) })
+			run("affine", 1e-6, func(s *Set, dst []float32) { s.Affine(dst, dst, w, b, ReLU) })
+			run("affine without shift", 1e-6, func(s *Set, dst []float32) { s.Affine(dst, dst, w, nil, None) })
+			run("add", 0, func(s *Set, dst []float32) { s.Add(dst, dst, x, ReLU6) })
+			run("mul", 0, func(s *Set, dst []float32) { s.Mul(dst, dst, x) })
+			run("max", 0, func(s *Set, dst []float32) { s.Max(dst, dst, x[:len(dst)]) })
+		}
+	})
+}
