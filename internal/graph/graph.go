@@ -22,6 +22,7 @@ type Param struct {
 	Data         []float32 // nil until loaded or initialised
 	Buffer       bool      // not a parameter: no gradient, not counted
 	Counter      bool      // a scalar int64 in checkpoints, which may lack it: num_batches_tracked
+	Index        []int     // the values of an int64 buffer, set once by its module: what a checkpoint holds is the same
 	RequiresGrad bool
 	// Init fills Data as PyTorch's constructor would; next yields uniform numbers in [0, 1).
 	Init func(data []float32, next func() float64)
@@ -131,10 +132,14 @@ func (n *Node) Graph() *Graph { return n.graph }
 // Split finds the cut of a graph for training: it reports for each node whether it belongs to the
 // tail, that is, whether a trainable parameter or an active random operation stands at it or before
 // it. Everything else is the trunk, whose values never change while training. The frontier lists
-// the trunk's nodes that the tail reads, in order.
+// the trunk's nodes that the tail reads, in order, but not those that depend on no input, such as an
+// attention mask: they are the same for all samples, and whoever reads them computes them.
 func (g *Graph) Split() (tail []bool, frontier []*Node) {
 	tail = make([]bool, len(g.Nodes))
+	varies := make([]bool, len(g.Nodes)) // from sample to sample
 	for i, n := range g.Nodes {
+		_, input := n.Op.(Input)
+		varies[i] = input || slices.ContainsFunc(n.In, func(in *Node) bool { return varies[in.ID] })
 		random, ok := n.Op.(interface{ Random() bool })
 		tail[i] = ok && random.Random() ||
 			slices.ContainsFunc(n.Params, func(p *Param) bool { return p.RequiresGrad }) ||
@@ -145,7 +150,7 @@ func (g *Graph) Split() (tail []bool, frontier []*Node) {
 			continue
 		}
 		for _, in := range n.In {
-			if !tail[in.ID] && !slices.Contains(frontier, in) {
+			if varies[in.ID] && !tail[in.ID] && !slices.Contains(frontier, in) {
 				frontier = append(frontier, in)
 			}
 		}

@@ -15,6 +15,12 @@ type Input struct{ Shape []int }
 // Parameter is a parameter used as a value, such as a class token. Params: the tensor.
 type Parameter struct{}
 
+// Constant is a value that nothing changes, such as an attention mask. Data is row-major.
+type Constant struct {
+	Shape []int
+	Data  []float32
+}
+
 // Conv2d is a two-dimensional convolution of [N, C, H, W].
 // Params: weight [out, in/groups, kh, kw], then bias [out] if there is one.
 type Conv2d struct {
@@ -109,9 +115,15 @@ type Pad struct{ Sides []int }
 // Roll shifts along dimensions, wrapping around, as torch.roll.
 type Roll struct{ Shifts, Dims []int }
 
-// Attention is scaled dot-product attention of Heads heads: softmax(Scale·q·kᵀ + bias)·v.
-// In: q [N, L, Heads·d], k [N, S, Heads·d], v [N, S, Heads·e], and optionally a bias that
-// broadcasts to [N, Heads, L, S]. Out: [N, L, Heads·e].
+// Gather takes rows of a table, as table[index] does in PyTorch. In: the table [R, ...].
+// Params: the index, a buffer with Index values. Out: the index's shape, then the rest of the table's.
+type Gather struct{}
+
+// Attention is scaled dot-product attention of Heads heads: softmax(Scale·q·kᵀ + bias)·v, where the
+// softmax runs over the S keys. In: q [N, L, Heads·d], k [N, S, Heads·d], v [N, S, Heads·e], in which
+// head h has the features from h·d (or h·e) on, and optionally a bias [M, Heads, L, S], where M
+// divides N: sample n gets bias n mod M. M is 1 if all share one bias; where the windows of an image
+// follow each other in N, it can be their number. Out: [N, L, Heads·e].
 type Attention struct {
 	Heads int
 	Scale float64
@@ -119,6 +131,9 @@ type Attention struct {
 
 // Softmax normalises exponentials over a dimension; LogSoftmax its logarithm.
 type Softmax struct{ Dim int }
+
+// Exp is exp(min(x, Max)).
+type Exp struct{ Max float64 }
 
 // L2Norm divides by max(‖x‖₂, Eps) over the last dimension, as torch.nn.functional.normalize.
 type L2Norm struct{ Eps float64 }
@@ -150,6 +165,8 @@ func (o Input) Infer([][]int, []*Param) ([]int, error) { return o.Shape, nil }
 
 func (Parameter) Infer(_ [][]int, params []*Param) ([]int, error) { return params[0].Shape, nil }
 
+func (o Constant) Infer([][]int, []*Param) ([]int, error) { return o.Shape, nil }
+
 func (o Conv2d) Infer(in [][]int, params []*Param) ([]int, error) {
 	x, w := in[0], params[0].Shape
 	if len(x) != 4 {
@@ -168,11 +185,11 @@ func (o Conv2d) Infer(in [][]int, params []*Param) ([]int, error) {
 // window returns how many positions a sliding window has; 0 if it doesn't fit.
 func window(size, kernel, stride, dilation int, ceil bool) int {
 	room := size - dilation*(kernel-1) - 1
-	if room < 0 {
-		return 0
-	}
 	if ceil {
 		room += stride - 1
+	}
+	if room < 0 {
+		return 0
 	}
 	return room/stride + 1
 }
@@ -203,6 +220,7 @@ func (Act) Infer(in [][]int, _ []*Param) ([]int, error)               { return i
 func (Add) Infer(in [][]int, _ []*Param) ([]int, error)               { return broadcast(in[0], in[1]) }
 func (Mul) Infer(in [][]int, _ []*Param) ([]int, error)               { return broadcast(in[0], in[1]) }
 func (Softmax) Infer(in [][]int, _ []*Param) ([]int, error)           { return in[0], nil }
+func (Exp) Infer(in [][]int, _ []*Param) ([]int, error)               { return in[0], nil }
 func (L2Norm) Infer(in [][]int, _ []*Param) ([]int, error)            { return in[0], nil }
 func (Affine) Infer(in [][]int, _ []*Param) ([]int, error)            { return in[0], nil }
 func (o Dropout) Infer(in [][]int, _ []*Param) ([]int, error)         { return in[0], nil }
@@ -280,6 +298,9 @@ func (o Reshape) Infer(in [][]int, _ []*Param) ([]int, error) {
 		out[i] = 1
 		out[i] = n / max(Numel(out), 1)
 	}
+	if slices.Contains(out, 0) {
+		return nil, fmt.Errorf("%w: the result would have shape %v", ErrTooSmall, out)
+	}
 	if Numel(out) != n {
 		return nil, fmt.Errorf("%v doesn't hold %d elements", o.Shape, n)
 	}
@@ -329,10 +350,20 @@ func (o Pad) Infer(in [][]int, _ []*Param) ([]int, error) {
 	return out, nil
 }
 
+func (Gather) Infer(in [][]int, params []*Param) ([]int, error) {
+	return slices.Concat(params[0].Shape, in[0][1:]), nil
+}
+
 func (o Attention) Infer(in [][]int, _ []*Param) ([]int, error) {
 	q, k, v := in[0], in[1], in[2]
 	if len(q) != 3 || len(k) != 3 || len(v) != 3 || k[1] != v[1] || q[2] != k[2] || q[2]%o.Heads != 0 || v[2]%o.Heads != 0 {
 		return nil, fmt.Errorf("q, k and v don't fit %d heads", o.Heads)
+	}
+	if len(in) > 3 {
+		b := in[3]
+		if len(b) != 4 || q[0]%b[0] != 0 || b[1] != o.Heads || b[2] != q[1] || b[3] != k[1] {
+			return nil, fmt.Errorf("the bias doesn't fit %d heads", o.Heads)
+		}
 	}
 	return []int{q[0], q[1], v[2]}, nil
 }
@@ -370,6 +401,17 @@ func (n *Node) Chunk(k, dim int) []*Node {
 		parts[i] = n.Slice(dim, i*size, (i+1)*size)
 	}
 	return parts
+}
+
+// Const gives a constant in n's graph.
+func (n *Node) Const(data []float32, shape ...int) *Node {
+	return n.graph.Apply(Constant{Shape: shape, Data: data}, nil)
+}
+
+// Attend is attention between the tokens of a sequence: n [N, L, 3·heads·d] holds queries, keys and
+// values side by side. For scale and bias see [Attention].
+func (n *Node) Attend(heads int, scale float64, bias ...*Node) *Node {
+	return n.graph.Apply(Attention{heads, scale}, nil, append(n.Chunk(3, 2), bias...)...)
 }
 
 // Cat joins values along dim.

@@ -6,12 +6,10 @@ import (
 	"testing"
 )
 
-// forBench runs a benchmark for each set but the portable one.
+// forBench runs a benchmark for each set.
 func forBench(b *testing.B, f func(b *testing.B, s *Set)) {
 	for _, s := range All() {
-		if s != &portable {
-			b.Run(s.Name, func(b *testing.B) { f(b, s) })
-		}
+		b.Run(s.Name, func(b *testing.B) { f(b, s) })
 	}
 }
 

@@ -29,29 +29,61 @@ var portable = Set{
 	Softmax: softmaxPortable,
 }
 
+// gemmPortable keeps 4 × 4 numbers of the result in variables over all of K.
 func gemmPortable(g *Gemm) {
 	g.check()
 	for first := 0; first < g.B.N; first += Width {
 		panel, n := g.B.panel(first/Width), min(Width, g.B.N-first)
-		for i := range g.M {
-			var sum [Width]float32
-			copy(sum[:], panel)
-			for k, a := range g.A[i*g.LDA : i*g.LDA+g.B.K] {
-				row := (*[Width]float32)(panel[(k+1)*Width:])
-				for j := range sum {
-					sum[j] += a * row[j]
-				}
+		var tile [4][Width]float32
+		for i := 0; i < g.M; i += 4 {
+			rows := min(4, g.M-i)
+			// The rows of a short tile are read more than once.
+			var a [4][]float32
+			for r := range a {
+				at := (i + min(r, rows-1)) * g.LDA
+				a[r] = g.A[at : at+g.B.K]
 			}
-			if g.Res != nil {
-				for j, r := range g.Res[i*g.LDR+first : i*g.LDR+first+n] {
-					sum[j] += r
-				}
+			for j := 0; j < n; j += 4 {
+				gemmTile(&tile, a, panel[j:], j)
 			}
-			c := g.C[i*g.LDC+first : i*g.LDC+first+n]
-			copy(c, sum[:n])
-			actPortable(g.Act, c)
+			for r := range rows {
+				sum := tile[r][:n]
+				if g.Res != nil {
+					for j, v := range g.Res[(i+r)*g.LDR+first:][:n] {
+						sum[j] += v
+					}
+				}
+				actPortable(g.Act, sum)
+				copy(g.C[(i+r)*g.LDC+first:], sum)
+			}
 		}
 	}
+}
+
+// gemmTile computes four columns, at b, for the four rows a.
+func gemmTile(tile *[4][Width]float32, a [4][]float32, b []float32, column int) {
+	bias := (*[4]float32)(b)
+	c00, c01, c02, c03 := bias[0], bias[1], bias[2], bias[3]
+	c10, c11, c12, c13 := bias[0], bias[1], bias[2], bias[3]
+	c20, c21, c22, c23 := bias[0], bias[1], bias[2], bias[3]
+	c30, c31, c32, c33 := bias[0], bias[1], bias[2], bias[3]
+	a0 := a[0]
+	a1, a2, a3 := a[1][:len(a0)], a[2][:len(a0)], a[3][:len(a0)]
+	for k, x0 := range a0 {
+		w := (*[4]float32)(b[(k+1)*Width:])
+		w0, w1, w2, w3 := w[0], w[1], w[2], w[3]
+		c00, c01, c02, c03 = c00+x0*w0, c01+x0*w1, c02+x0*w2, c03+x0*w3
+		x1 := a1[k]
+		c10, c11, c12, c13 = c10+x1*w0, c11+x1*w1, c12+x1*w2, c13+x1*w3
+		x2 := a2[k]
+		c20, c21, c22, c23 = c20+x2*w0, c21+x2*w1, c22+x2*w2, c23+x2*w3
+		x3 := a3[k]
+		c30, c31, c32, c33 = c30+x3*w0, c31+x3*w1, c32+x3*w2, c33+x3*w3
+	}
+	copy(tile[0][column:], []float32{c00, c01, c02, c03})
+	copy(tile[1][column:], []float32{c10, c11, c12, c13})
+	copy(tile[2][column:], []float32{c20, c21, c22, c23})
+	copy(tile[3][column:], []float32{c30, c31, c32, c33})
 }
 
 func depthwisePortable(d *Depthwise) {

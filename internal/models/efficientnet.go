@@ -74,7 +74,7 @@ func init() {
 		{1.8, 2.6, 528, 0.5},
 		{2.0, 3.1, 600, 0.5},
 	} {
-		norm := norm{1e-5, 0.1}
+		norm := pytorchNorm
 		if i >= 5 {
 			norm = tensorflowNorm
 		}
@@ -103,35 +103,12 @@ func init() {
 func scale(stages []stage, width, depth float64) []stage {
 	scaled := make([]stage, len(stages))
 	for i, s := range stages {
-		s.in, s.out = makeDivisible(float64(s.in)*width), makeDivisible(float64(s.out)*width)
+		s.in, s.out = makeDivisible(float64(s.in)*width, 8), makeDivisible(float64(s.out)*width, 8)
 		s.layers = int(math.Ceil(float64(s.layers) * depth))
 		scaled[i] = s
 	}
 	return scaled
 }
-
-// norm holds the settings of a network's batch norms.
-type norm struct{ eps, momentum float64 }
-
-// tensorflowNorm is what networks that were converted from TensorFlow use.
-var tensorflowNorm = norm{1e-3, 0.01}
-
-func (n norm) layer(features int) *nn.Module { return nn.BatchNorm2d(features, n.eps, n.momentum) }
-
-// convNormAct is torchvision.ops.Conv2dNormActivation; act is nil for none. The padding keeps the
-// size at stride 1.
-func convNormAct(c nn.Conv, n norm, act *nn.Module) *nn.Module {
-	c.Padding = nn.Pair{(c.Kernel[0] - 1) / 2, (c.Kernel[1] - 1) / 2}
-	c.NoBias = true
-	m := nn.Sequential(nn.Conv2d(c), n.layer(c.Out))
-	if act != nil {
-		m.Append(act)
-	}
-	m.Type = "Conv2dNormActivation"
-	return m
-}
-
-func silu() *nn.Module { return nn.Act(graph.SiLU, true) }
 
 func efficientNet(stages []stage, last, size int, dropout float64, n norm, classes int) *Network {
 	blocks := 0
@@ -156,20 +133,18 @@ func efficientNet(stages []stage, last, size int, dropout float64, n norm, class
 	}
 	features.Append(convNormAct(nn.Conv{In: stages[len(stages)-1].out, Out: last, Kernel: nn.Square(1)}, n, silu()))
 
-	root := nn.New("EfficientNet", func(m *nn.Module, x nn.Value) nn.Value {
-		x = m.Sub("features", x)
-		x = m.Sub("avgpool", x).Flatten(1)
-		return m.Sub("classifier", x)
-	}).
+	root := nn.New("EfficientNet", chain("classifier", flatten)).
 		Add("features", features).
 		Add("avgpool", nn.AdaptiveAvgPool2d(1)).
 		Add("classifier", nn.Sequential(nn.Dropout(dropout, true), nn.Linear(last, classes, true)))
+	initLayers(root, "Conv2d", kaimingOut, nn.Fill(0))
+	initLayers(root, "Linear", func(shape []int) nn.Init { return nn.Uniform(1 / math.Sqrt(fanOut(shape))) }, nn.Fill(0))
 	return &Network{Module: root, Size: size, Head: "classifier.1", Dropout: "classifier.0"}
 }
 
 // mbConv is the inverted bottleneck with squeeze and excitation.
 func mbConv(s stage, drop float64, n norm) *nn.Module {
-	expanded := makeDivisible(float64(s.in * s.expand))
+	expanded := makeDivisible(float64(s.in*s.expand), 8)
 	block := nn.Sequential()
 	if expanded != s.in {
 		block.Append(convNormAct(nn.Conv{In: s.in, Out: expanded, Kernel: nn.Square(1)}, n, silu()))
@@ -183,7 +158,7 @@ func mbConv(s stage, drop float64, n norm) *nn.Module {
 
 // fusedMBConv expands with a full convolution and has no squeeze and excitation.
 func fusedMBConv(s stage, drop float64, n norm) *nn.Module {
-	expanded := makeDivisible(float64(s.in * s.expand))
+	expanded := makeDivisible(float64(s.in*s.expand), 8)
 	conv := nn.Conv{In: s.in, Out: expanded, Kernel: nn.Square(s.kernel), Stride: nn.Square(s.stride)}
 	block := nn.Sequential()
 	if expanded != s.in {
@@ -206,19 +181,4 @@ func residual(typ string, s stage, block *nn.Module, drop float64) *nn.Module {
 		return y
 	})
 	return m.Add("block", block).Add("stochastic_depth", nn.StochasticDepth(drop))
-}
-
-// squeezeExcitation is torchvision.ops.SqueezeExcitation (https://arxiv.org/abs/1709.01507).
-func squeezeExcitation(channels, squeeze int, act, scale *nn.Module) *nn.Module {
-	m := nn.New("SqueezeExcitation", func(m *nn.Module, x nn.Value) nn.Value {
-		s := m.Sub("avgpool", x)
-		s = m.Sub("activation", m.Sub("fc1", s))
-		return m.Sub("scale_activation", m.Sub("fc2", s)).Mul(x)
-	})
-	one := nn.Square(1)
-	return m.Add("avgpool", nn.AdaptiveAvgPool2d(1)).
-		Add("fc1", nn.Conv2d(nn.Conv{In: channels, Out: squeeze, Kernel: one})).
-		Add("fc2", nn.Conv2d(nn.Conv{In: squeeze, Out: channels, Kernel: one})).
-		Add("activation", act).
-		Add("scale_activation", scale)
 }

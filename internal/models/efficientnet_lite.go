@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"strconv"
 
-	"github.com/graft-ml/graft/internal/graph"
 	"github.com/graft-ml/graft/internal/nn"
 )
 
@@ -47,28 +46,25 @@ func efficientNetLite(stages []stage, size int, dropout float64, classes int) *N
 		}
 		blocks.Append(seq)
 	}
-	root := nn.New("EfficientNet", func(m *nn.Module, x nn.Value) nn.Value {
-		for _, name := range []string{"conv_stem", "bn1", "blocks", "conv_head", "bn2", "global_pool", "head_drop", "classifier"} {
-			x = m.Sub(name, x)
-		}
-		return x
-	}).
+	root := nn.New("EfficientNet", nn.Chain).
 		Add("conv_stem", liteConv(nn.Conv{In: 3, Out: stages[0].in, Kernel: nn.Square(3), Stride: nn.Square(2)})).
 		Add("bn1", liteNorm(stages[0].in, relu6())).
 		Add("blocks", blocks).
 		Add("conv_head", liteConv(nn.Conv{In: stages[len(stages)-1].out, Out: last, Kernel: nn.Square(1)})).
 		Add("bn2", liteNorm(last, relu6())).
-		Add("global_pool", globalPool()).
+		Add("global_pool", globalPool(nn.Flatten(1))).
 		Add("head_drop", nn.Dropout(dropout, false)). // timm calls the function, which has no name
 		Add("classifier", nn.Linear(last, classes, true))
 	return &Network{Module: root, Size: size, Head: "classifier", Dropout: "head_drop",
 		Rename: map[string]func(string) string{"lukemelas": lukemelas(stages)}}
 }
 
-func relu6() *nn.Module { return nn.Act(graph.ReLU6, true) }
-
+// liteConv pads as TensorFlow's SAME does, which at stride 1 is the usual padding.
 func liteConv(c nn.Conv) *nn.Module {
-	c.Same, c.NoBias = true, true
+	c.NoBias = true
+	if c.Same = c.Stride == nn.Square(2); !c.Same {
+		c.Padding = nn.Square((c.Kernel[0] - 1) / 2)
+	}
 	return nn.Conv2d(c)
 }
 
@@ -76,34 +72,23 @@ func liteNorm(features int, act *nn.Module) *nn.Module {
 	return nn.BatchNormAct2d(features, tensorflowNorm.eps, 0.1, act)
 }
 
-// globalPool is timm's SelectAdaptivePool2d of kind "avg", flattened.
-func globalPool() *nn.Module {
-	return nn.New("SelectAdaptivePool2d", func(m *nn.Module, x nn.Value) nn.Value {
-		return m.Sub("flatten", m.Sub("pool", x))
-	}).Add("pool", nn.AdaptiveAvgPool2d(1)).Add("flatten", nn.Flatten(1))
-}
-
 // liteBlock is an inverted residual, or without expansion a depthwise separable convolution.
 func liteBlock(s stage) *nn.Module {
-	forward := func(m *nn.Module, x nn.Value) nn.Value {
-		y := nn.Chain(m, x)
-		if s.stride == 1 && s.in == s.out {
-			y = y.Add(x)
-		}
-		return y
-	}
+	forward := chainShortcut(s.stride == 1 && s.in == s.out)
 	expanded := s.in * s.expand
 	depthwise := liteConv(nn.Conv{In: expanded, Out: expanded, Kernel: nn.Square(s.kernel), Stride: nn.Square(s.stride), Groups: expanded})
 	project := liteConv(nn.Conv{In: expanded, Out: s.out, Kernel: nn.Square(1)})
 	if s.expand == 1 {
 		return nn.New("DepthwiseSeparableConv", forward).
 			Add("conv_dw", depthwise).Add("bn1", liteNorm(expanded, relu6())).
-			Add("conv_pw", project).Add("bn2", liteNorm(s.out, nil))
+			Add("aa", nn.Identity()).Add("se", nn.Identity()).
+			Add("conv_pw", project).Add("bn2", liteNorm(s.out, nil)).Add("drop_path", nn.Identity())
 	}
 	return nn.New("InvertedResidual", forward).
 		Add("conv_pw", liteConv(nn.Conv{In: s.in, Out: expanded, Kernel: nn.Square(1)})).Add("bn1", liteNorm(expanded, relu6())).
 		Add("conv_dw", depthwise).Add("bn2", liteNorm(expanded, relu6())).
-		Add("conv_pwl", project).Add("bn3", liteNorm(s.out, nil))
+		Add("aa", nn.Identity()).Add("se", nn.Identity()).
+		Add("conv_pwl", project).Add("bn3", liteNorm(s.out, nil)).Add("drop_path", nn.Identity())
 }
 
 var lukemelasBlock = regexp.MustCompile(`^_blocks\.(\d+)\._(expand_conv|depthwise_conv|project_conv|bn0|bn1|bn2)\.(\w+)$`)

@@ -2,7 +2,8 @@ package nn
 
 import (
 	"math"
-	"math/rand/v2"
+
+	"github.com/graft-ml/graft/internal/torchrand"
 )
 
 // An Init fills a new parameter; next yields uniform numbers in [0, 1).
@@ -27,29 +28,38 @@ func Normal(std float64) Init {
 	}
 }
 
-// Uniform draws from [-bound, bound).
+// Uniform draws from [-bound, bound), as Tensor.uniform_ does.
 func Uniform(bound float64) Init {
+	from, to := float64(float32(-bound)), float64(float32(bound))
 	return func(data []float32, next func() float64) {
 		for i := range data {
-			data[i] = float32((2*next() - 1) * bound)
+			data[i] = float32(float64(next()*(to-from)) + from)
 		}
 	}
 }
 
-// uniformFan is how PyTorch starts the weights and biases of Conv2d and Linear: Kaiming's uniform
-// initialisation with a = √5, which comes to ±1/√fan_in (torch/nn/modules/linear.py).
-func uniformFan(fanIn int) Init { return Uniform(1 / math.Sqrt(float64(max(fanIn, 1)))) }
+// XavierUniform draws from ±√(6/(fanIn+fanOut)) (https://proceedings.mlr.press/v9/glorot10a.html).
+func XavierUniform(fanIn, fanOut int) Init { return Uniform(math.Sqrt(6 / float64(fanIn+fanOut))) }
 
-// Initialise gives every parameter below m that has no data yet its first values. The values
-// depend on seed, the order of the parameters and nothing else.
-func (m *Module) Initialise(seed uint64) {
-	for i, p := range m.Params() {
-		if p.Data != nil {
+// kaimingUniform and fanUniform are how PyTorch starts the weights and biases of Conv2d and Linear:
+// Kaiming's uniform initialisation with a = √5, and ±1/√fan_in. The two bounds differ by rounding
+// alone (torch/nn/modules/linear.py, torch/nn/init.py).
+func kaimingUniform(fanIn int) Init {
+	gain := math.Sqrt(2.0 / 6)
+	return Uniform(math.Sqrt(3) * (gain / math.Sqrt(float64(max(fanIn, 1)))))
+}
+
+func fanUniform(fanIn int) Init { return Uniform(1 / math.Sqrt(float64(max(fanIn, 1)))) }
+
+// Initialise gives every parameter below m that has no data yet its first values, in order.
+func (m *Module) Initialise(random *torchrand.Generator) {
+	for _, p := range m.Params() {
+		if p.Data != nil || p.Index != nil {
 			continue
 		}
 		p.Data = make([]float32, p.Numel())
 		if p.Init != nil {
-			p.Init(p.Data, rand.New(rand.NewPCG(seed, uint64(i))).Float64)
+			p.Init(p.Data, random.Uniform)
 		}
 	}
 }

@@ -51,9 +51,9 @@ func Conv2d(c Conv) *Module {
 		m.Type = "Conv2dSame"
 	}
 	fanIn := c.In / c.Groups * c.Kernel[0] * c.Kernel[1]
-	m.AddParam("weight", uniformFan(fanIn), c.Out, c.In/c.Groups, c.Kernel[0], c.Kernel[1])
+	m.AddParam("weight", kaimingUniform(fanIn), c.Out, c.In/c.Groups, c.Kernel[0], c.Kernel[1])
 	if !c.NoBias {
-		m.AddParam("bias", uniformFan(fanIn), c.Out)
+		m.AddParam("bias", fanUniform(fanIn), c.Out)
 	}
 	return m
 }
@@ -73,9 +73,9 @@ func samePad(op graph.Conv2d, shape []int) (pad [4]int) {
 func Linear(in, out int, bias bool) *Module {
 	m := New("Linear", func(m *Module, x Value) Value { return m.Apply(graph.Linear{}, x) })
 	m.Extra = fmt.Sprintf("in_features=%d, out_features=%d, bias=%s", in, out, pyBool(bias))
-	m.AddParam("weight", uniformFan(in), out, in)
+	m.AddParam("weight", kaimingUniform(in), out, in)
 	if bias {
-		m.AddParam("bias", uniformFan(in), out)
+		m.AddParam("bias", fanUniform(in), out)
 	}
 	return m
 }
@@ -87,7 +87,7 @@ func BatchNorm2d(features int, eps, momentum float64) *Module {
 		x = m.Apply(graph.BatchNorm{Eps: eps, Momentum: momentum, Training: m.active}, x)
 		return Chain(m, x)
 	})
-	m.Extra = fmt.Sprintf("%d, eps=%s, momentum=%s, affine=True, track_running_stats=True", features, pyFloat(eps), pyFloat(momentum))
+	m.Extra = fmt.Sprintf("%d, eps=%s, momentum=%s, affine=True, bias=True, track_running_stats=True", features, pyFloat(eps), pyFloat(momentum))
 	return m.AddParam("weight", Fill(1), features).AddParam("bias", Fill(0), features).
 		AddBuffer("running_mean", 0, features).AddBuffer("running_var", 1, features).
 		addCounter("num_batches_tracked")
@@ -106,7 +106,7 @@ func BatchNormAct2d(features int, eps, momentum float64, act *Module) *Module {
 // LayerNorm is torch.nn.LayerNorm over the last dimension.
 func LayerNorm(features int, eps float64) *Module {
 	m := New("LayerNorm", func(m *Module, x Value) Value { return m.Apply(graph.LayerNorm{Eps: eps}, x) })
-	m.Extra = fmt.Sprintf("(%d,), eps=%s, elementwise_affine=True", features, pyFloat(eps))
+	m.Extra = fmt.Sprintf("(%d,), eps=%s, elementwise_affine=True, bias=True", features, pyFloat(eps))
 	return m.AddParam("weight", Fill(1), features).AddParam("bias", Fill(0), features)
 }
 

@@ -6,7 +6,6 @@
 package nn
 
 import (
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -62,6 +61,12 @@ func (m *Module) AddParam(name string, init Init, shape ...int) *Module {
 // AddBuffer appends a buffer, filled with value, and returns m.
 func (m *Module) AddBuffer(name string, value float32, shape ...int) *Module {
 	m.params = append(m.params, &param{name, &graph.Param{Shape: shape, Buffer: true, Init: Fill(value)}})
+	return m
+}
+
+// AddIndex appends an int64 buffer of the given shape whose values never change, and returns m.
+func (m *Module) AddIndex(name string, index []int, shape ...int) *Module {
+	m.params = append(m.params, &param{name, &graph.Param{Shape: shape, Buffer: true, Index: index}})
 	return m
 }
 
@@ -218,8 +223,12 @@ func Trace(m *Module, shape ...int) (g *graph.Graph, err error) {
 }
 
 // Call runs the module on x, while tracing.
-func (m *Module) Call(x Value) Value {
-	leave := x.Graph().Enter(m.path, x)
+func (m *Module) Call(x Value) Value { return m.CallAs(x, x) }
+
+// CallAs runs the module on x where PyTorch hands it a list of tensors and it joins them to x; the
+// call is recorded with the first of them as its input, which is what a summary shows.
+func (m *Module) CallAs(first, x Value) Value {
+	leave := x.Graph().Enter(m.path, first)
 	y := m.forward(m, x)
 	leave(y)
 	return y
@@ -241,18 +250,28 @@ func (m *Module) Apply(op graph.Op, x Value) Value {
 
 // Param gives one of the module's own parameters as a value in x's graph.
 func (m *Module) Param(name string, x Value) Value {
+	return x.Graph().Apply(graph.Parameter{}, m.own(name))
+}
+
+// Gather takes the rows of a table that one of the module's own index buffers lists.
+func (m *Module) Gather(index string, table Value) Value {
+	return table.Graph().Apply(graph.Gather{}, m.own(index), table)
+}
+
+// own returns the module's own parameter of that name.
+func (m *Module) own(name string) []*graph.Param {
 	i := slices.IndexFunc(m.params, func(p *param) bool { return p.name == name })
 	if i < 0 {
 		panic(fmt.Sprintf("nn: %s has no parameter %q", m.Type, name))
 	}
-	return x.Graph().Apply(graph.Parameter{}, []*graph.Param{m.params[i].Param})
+	return []*graph.Param{m.params[i].Param}
 }
 
 // LeastInput returns the smallest square image, in pixels a side, that the network takes.
 func LeastInput(m *Module, channels int) int {
 	least := 1
 	for ; least < 1024; least++ {
-		if _, err := Trace(m, 1, channels, least, least); !errors.Is(err, graph.ErrTooSmall) {
+		if _, err := Trace(m, 1, channels, least, least); err == nil {
 			break
 		}
 	}

@@ -1,0 +1,60 @@
+package graft
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/graft-ml/graft/internal/models"
+	"github.com/graft-ml/graft/internal/summary"
+	"github.com/graft-ml/graft/internal/transform"
+	"github.com/graft-ml/graft/internal/weights"
+)
+
+// Weights describes a set of pretrained weights: names, accuracy, size, licence and transforms.
+type Weights = weights.Entry
+
+// PretrainedWeights lists the sets of weights that [Load] knows: those of torchvision, then timm's.
+func PretrainedWeights() []Weights {
+	known := models.Names()
+	return slices.DeleteFunc(weights.All(), func(w Weights) bool { return !slices.Contains(known, w.Model) })
+}
+
+// Architectures lists the networks that there are, with pretrained weights or without.
+func Architectures() []string { return models.Names() }
+
+// Describe returns a model without weights, to look at: classes is the number of its outputs, 0 for
+// as many as its pretrained weights have.
+func Describe(name string, classes int) (*Model, error) {
+	entry, err := weights.Lookup(name)
+	if err != nil {
+		entry = Weights{Model: name}
+	}
+	if classes == 0 {
+		classes = 1000
+	}
+	m := &Model{classes: numbered(classes)}
+	if m.network, err = models.New(entry.Model, classes); err != nil {
+		return nil, err
+	}
+	m.transform, err = transform.New(transform.Resize{Size: transform.Size{m.network.Size, m.network.Size}}, transform.ToTensor{})
+	return m, err
+}
+
+// SummaryOptions are the arguments of torchinfo's summary.
+type SummaryOptions = summary.Options
+
+// Summary returns torchinfo's table of the network. Without an input size, it is that of one photo.
+func (m *Model) Summary(opts SummaryOptions) (string, error) {
+	if opts.InputSize == nil {
+		height, width := m.transform.OutputSize()
+		opts.InputSize = []int{1, 3, height, width}
+	}
+	text, err := summary.Summary(m.network.Module, opts)
+	if err != nil {
+		return "", fmt.Errorf("model %s: %w", m.Name(), err)
+	}
+	return text, nil
+}
+
+// String returns the network as PyTorch prints it.
+func (m *Model) String() string { return summary.Repr(m.network.Module) }

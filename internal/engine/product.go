@@ -1,0 +1,344 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/graft-ml/graft/internal/graph"
+	"github.com/graft-ml/graft/internal/kernels"
+)
+
+// A product is a convolution or linear layer with what is computed along with it: a batch norm
+// folded into its weights, a residual added to its result, an activation.
+type product struct {
+	node, end       *graph.Node // the layer, and the node whose value it yields
+	weight          []float32   // [out, kernel height, kernel width, in / groups]
+	bias            []float32
+	out, in, groups int
+	residual        *graph.Node
+	act             kernels.Act
+}
+
+// product emits the step for a convolution or linear layer.
+func (c *compiler) product(n *graph.Node, in value) error {
+	conv, isConv := n.Op.(graph.Conv2d)
+	if isConv {
+		in = c.ordered(in, channelsLast)
+	} else {
+		in = c.lastInner(in, len(in.shape)-1)
+	}
+	p, err := c.fuse(n, in.order)
+	if err != nil {
+		return err
+	}
+	out := c.newValue(p.end.Shape, in.order)
+	switch {
+	case !isConv:
+		g := c.rows(p, in, out)
+		g.ld = p.in
+		c.gemm("linear", p, g)
+	case p.groups > 1 && p.groups == p.in && p.groups == p.out && p.residual == nil:
+		c.depthwise(p, conv, in, out)
+	default:
+		c.convolution(p, conv, in, out)
+	}
+	c.set(p.end, out)
+	return nil
+}
+
+// fuse finds what follows a layer and can be computed with it; order is how its result will lie.
+func (c *compiler) fuse(n *graph.Node, order []int) (*product, error) {
+	p, err := newProduct(n)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		next := c.only(p.end)
+		if next == nil {
+			return p, nil
+		}
+		switch op := next.Op.(type) {
+		case graph.BatchNorm:
+			if p.residual != nil || p.act != kernels.None || len(n.Shape) != 4 {
+				return p, nil
+			}
+			scale, shift, err := foldNorm(op, next.Params)
+			if err != nil {
+				return nil, err
+			}
+			p.scale(scale, shift)
+		case graph.Add:
+			other := c.same[next.In[0].ID]
+			if other == p.end {
+				other = c.same[next.In[1].ID]
+			}
+			// The other addend must lie in memory, and alike, by the time the layer runs.
+			v, known := c.values[other]
+			if p.residual != nil || p.act != kernels.None || !known || !slices.Equal(v.shape, p.end.Shape) ||
+				!sameOrder(v.shape, v.order, order) {
+				return p, nil
+			}
+			p.residual = other
+		case graph.Act:
+			if p.act != kernels.None {
+				return p, nil
+			}
+			p.act = kernelActs[op]
+		default:
+			return p, nil
+		}
+		p.end = next
+		c.done[next.ID] = true
+	}
+}
+
+func newProduct(n *graph.Node) (*product, error) {
+	for _, param := range n.Params {
+		if param.Data == nil {
+			return nil, fmt.Errorf("parameter %s has no values yet", param.Name)
+		}
+	}
+	w := n.Params[0]
+	p := &product{node: n, end: n, out: w.Shape[0], in: w.Shape[1], groups: 1, bias: make([]float32, w.Shape[0])}
+	if len(n.Params) > 1 {
+		copy(p.bias, n.Params[1].Data)
+	}
+	p.weight = slices.Clone(w.Data)
+	if conv, ok := n.Op.(graph.Conv2d); ok {
+		p.groups = conv.Groups
+		p.in *= conv.Groups
+		// From PyTorch's [out, in, kernel height, kernel width] to the channels-last order.
+		in, taps := w.Shape[1], conv.Kernel[0]*conv.Kernel[1]
+		if taps > 1 {
+			for o := range p.out {
+				from, to := w.Data[o*in*taps:], p.weight[o*in*taps:]
+				for i := range in {
+					for t := range taps {
+						to[t*in+i] = from[i*taps+t]
+					}
+				}
+			}
+		}
+	}
+	return p, nil
+}
+
+// scale multiplies each output by scale and adds shift.
+func (p *product) scale(scale, shift []float32) {
+	size := len(p.weight) / p.out
+	for o, s := range scale {
+		for i := range p.weight[o*size : (o+1)*size] {
+			p.weight[o*size+i] *= s
+		}
+		p.bias[o] = p.bias[o]*s + shift[o]
+	}
+}
+
+// foldNorm returns the scale and shift that a batch norm in eval mode comes to.
+func foldNorm(op graph.BatchNorm, params []*graph.Param) (scale, shift []float32, err error) {
+	for _, p := range params[:4] {
+		if p.Data == nil {
+			return nil, nil, fmt.Errorf("parameter %s has no values yet", p.Name)
+		}
+	}
+	weight, bias, mean, variance := params[0].Data, params[1].Data, params[2].Data, params[3].Data
+	scale, shift = make([]float32, len(weight)), make([]float32, len(weight))
+	for i := range weight {
+		s := float64(weight[i]) / math.Sqrt(float64(variance[i])+op.Eps)
+		scale[i] = float32(s)
+		shift[i] = float32(float64(bias[i]) - float64(mean[i])*s)
+	}
+	return scale, shift, nil
+}
+
+// convolution multiplies the pixels with the weights as they lie if the kernel is 1 × 1; otherwise
+// it first gathers the input of a block of pixels, a row for each (im2col).
+func (c *compiler) convolution(p *product, conv graph.Conv2d, in, out value) {
+	g := c.rows(p, in, out)
+	if conv.Kernel == [2]int{1, 1} && conv.Stride == [2]int{1, 1} && conv.Pad == [4]int{} && p.groups == 1 {
+		g.ld = p.in
+		c.gemm("conv 1x1", p, g)
+		return
+	}
+	g.window = newWindow(conv, in.shape, out.shape, p.in/p.groups)
+	g.ld = g.k
+	c.gemm(fmt.Sprintf("conv %dx%d", conv.Kernel[0], conv.Kernel[1]), p, g)
+}
+
+// A gemmStep is a matrix product of a step: rows × k times k × columns.
+type gemmStep struct {
+	rows, k, ld       int
+	in, out, residual int // buffers; residual is -1 for none
+	reads             []int
+	window            *window // gathers the rows, nil if they lie ready
+}
+
+// rows describes the product that yields out, a row for each pixel or token.
+func (c *compiler) rows(p *product, in, out value) gemmStep {
+	g := gemmStep{rows: graph.Numel(out.shape) / p.out, k: len(p.weight) / p.out,
+		in: in.buffer, out: out.buffer, residual: -1, reads: []int{in.buffer}}
+	if p.residual != nil {
+		g.residual = c.value(p.residual).buffer
+		g.reads = append(g.reads, g.residual)
+	}
+	return g
+}
+
+// gemm emits the step of a product. Its units are blocks of rows, small enough for a block's input
+// to stay in a core's cache, times panels of columns: a unit's panel is read once for the block.
+func (c *compiler) gemm(op string, p *product, g gemmStep) {
+	const cached = 256 << 10 // bytes of a block's input
+	block := cached / 4 / g.k / 12 * 12
+	block = max(12, min(block, 240))
+	outs := p.out / p.groups
+	packed := make([]kernels.Packed, p.groups)
+	for i := range packed {
+		packed[i] = kernels.Pack(p.weight[i*outs*g.k:], p.bias[i*outs:], outs, g.k)
+	}
+	blocks, panels := (g.rows+block-1)/block, (outs+kernels.Width-1)/kernels.Width
+	if g.window != nil {
+		c.needScratch(block * g.k)
+	}
+	perBlock := p.groups * panels
+	set, act, columns, groupIn := c.plan.kernels, p.act, p.out, p.in/p.groups
+	c.emit(step{
+		op: op, path: p.node.Path, units: blocks * perBlock, reads: g.reads, write: g.out,
+		run: func(s *State, thread, from, to int) {
+			in, out := s.buffer(g.in), s.buffer(g.out)
+			var residual []float32
+			if g.residual >= 0 {
+				residual = s.buffer(g.residual)
+			}
+			gathered := -1
+			for unit := from; unit < to; unit++ {
+				first := unit / perBlock * block
+				rows := min(block, g.rows-first)
+				group, panel := unit%perBlock/panels, unit%panels
+				k := kernels.Gemm{M: rows, LDA: g.ld, LDC: columns, LDR: columns, Act: act}
+				if g.window == nil {
+					k.A = in[first*g.ld:]
+				} else {
+					k.A = s.scratch[thread]
+					if id := unit / panels; id != gathered {
+						g.window.gather(k.A, in, first, rows, group*groupIn)
+						gathered = id
+					}
+				}
+				b := packed[group]
+				column := panel * kernels.Width
+				size := (g.k + 1) * kernels.Width
+				k.B = kernels.Packed{N: min(kernels.Width, outs-column), K: g.k, Data: b.Data[panel*size : (panel+1)*size]}
+				at := first*columns + group*outs + column
+				k.C = out[at:]
+				if residual != nil {
+					k.Res = residual[at:]
+				}
+				set.Gemm(&k)
+			}
+		},
+	})
+}
+
+// A window says which input a convolution's pixels see.
+type window struct {
+	conv       graph.Conv2d
+	h, w, c    int // of the input; c counts all groups
+	outH, outW int
+	channels   int // of a group
+}
+
+func newWindow(conv graph.Conv2d, in, out []int, channels int) *window {
+	return &window{conv: conv, h: in[2], w: in[3], c: in[1], outH: out[2], outW: out[3], channels: channels}
+}
+
+// gather writes what the pixels [first, first+rows) of the result see of the channels from c on: a
+// row of kernel height × kernel width × channels numbers for each, zeros outside the image.
+func (g *window) gather(dst, x []float32, first, rows, c int) {
+	kh, kw := g.conv.Kernel[0], g.conv.Kernel[1]
+	sh, sw := g.conv.Stride[0], g.conv.Stride[1]
+	dh, dw := g.conv.Dilation[0], g.conv.Dilation[1]
+	line := kw * g.channels
+	together := dw == 1 && g.channels == g.c // neighbouring taps lie together
+	for r := first; r < first+rows; r++ {
+		n, oy, ox := r/(g.outH*g.outW), r/g.outW%g.outH, r%g.outW
+		image := x[n*g.h*g.w*g.c:]
+		ix := ox*sw - g.conv.Pad[1]
+		for ky := range kh {
+			row := dst[:line:line]
+			dst = dst[line:]
+			iy := oy*sh - g.conv.Pad[0] + ky*dh
+			if iy < 0 || iy >= g.h {
+				clear(row)
+				continue
+			}
+			source := image[iy*g.w*g.c:]
+			if together && ix >= 0 && ix+kw <= g.w {
+				copy(row, source[ix*g.c:])
+				continue
+			}
+			for kx := range kw {
+				to := row[kx*g.channels : (kx+1)*g.channels]
+				if at := ix + kx*dw; at < 0 || at >= g.w {
+					clear(to)
+				} else {
+					copy(to, source[at*g.c+c:])
+				}
+			}
+		}
+	}
+}
+
+// depthwise emits the step of a convolution that treats each channel by itself. Where all that is
+// wanted of the result besides its values is their mean, as before squeeze and excitation, the
+// rows' sums are kept from the registers.
+func (c *compiler) depthwise(p *product, conv graph.Conv2d, in, out value) {
+	channels, taps := p.out, conv.Kernel[0]*conv.Kernel[1]
+	weight := make([]float32, len(p.weight)) // [taps, channels]
+	for ch := range channels {
+		for t := range taps {
+			weight[t*channels+ch] = p.weight[ch*taps+t]
+		}
+	}
+	outH := out.shape[2]
+	sums := -1
+	if c.pooled(p.end) && p.act <= kernels.HardSwish && c.constant(in) == nil {
+		sums = c.newBuffer(out.shape[0] * outH * channels)
+		c.sums[out.buffer] = sums
+	}
+	d := kernels.Depthwise{H: in.shape[2], W: in.shape[3], C: channels, OutH: outH, OutW: out.shape[3],
+		KernelH: conv.Kernel[0], KernelW: conv.Kernel[1], StrideH: conv.Stride[0], StrideW: conv.Stride[1],
+		DilationH: conv.Dilation[0], DilationW: conv.Dilation[1], Top: conv.Pad[0], Left: conv.Pad[1],
+		Weight: weight, Bias: p.bias, Act: p.act}
+	set := c.plan.kernels
+	write := step{
+		op: fmt.Sprintf("depthwise %dx%d", conv.Kernel[0], conv.Kernel[1]), path: p.node.Path,
+		units: out.shape[0] * outH, reads: []int{in.buffer}, write: out.buffer,
+		run: func(s *State, _, from, to int) {
+			x, y := s.buffer(in.buffer), s.buffer(out.buffer)
+			for from < to { // image by image
+				n := from / outH
+				d := d
+				d.X, d.Y = x[n*d.H*d.W*d.C:], y[n*d.OutH*d.OutW*d.C:]
+				d.From, d.To = from-n*outH, min(outH, to-n*outH)
+				if sums >= 0 {
+					d.Sums = s.buffer(sums)[n*outH*d.C:]
+				}
+				set.Depthwise(&d)
+				from = n*outH + d.To
+			}
+		},
+	}
+	if sums >= 0 {
+		write.also = []int{sums}
+	}
+	c.emit(write)
+}
+
+// pooled reports whether a node's mean over the whole image is among what is wanted of it.
+func (c *compiler) pooled(n *graph.Node) bool {
+	return slices.ContainsFunc(c.users[n.ID], func(user *graph.Node) bool {
+		pool, ok := user.Op.(graph.AdaptiveAvgPool)
+		return ok && pool.Size == [2]int{1, 1}
+	})
+}

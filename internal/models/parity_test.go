@@ -1,0 +1,116 @@
+package models_test
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"testing"
+
+	"github.com/graft-ml/graft/internal/engine"
+	"github.com/graft-ml/graft/internal/kernels"
+	"github.com/graft-ml/graft/internal/models"
+	"github.com/graft-ml/graft/internal/nn"
+	"github.com/graft-ml/graft/internal/testutil"
+	"github.com/graft-ml/graft/internal/torchrand"
+)
+
+// A reference is what testdata/parity.py writes for an architecture.
+type reference struct {
+	Size     [2]int
+	Gain     float64
+	Logits   [][]float64
+	Features [][]float64
+
+	LogitsNorm   []float64 `json:"logits_norm"`
+	FeaturesNorm []float64 `json:"features_norm"`
+}
+
+// TestParity computes every architecture with the weights and images of a formula, with each kernel
+// set, and compares logits and pooled features with PyTorch's.
+func TestParity(t *testing.T) {
+	data, err := os.ReadFile("testdata/parity.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var references map[string]reference
+	if err := json.Unmarshal(data, &references); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range models.Names() {
+		if name == "tinyvgg" { // no library has it
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			ref, ok := references[name]
+			if !ok {
+				t.Fatal("testdata/parity.json has no reference; run testdata/parity.py")
+			}
+			parity(t, name, ref)
+		})
+	}
+}
+
+func parity(t *testing.T, name string, ref reference) {
+	network, err := models.New(name, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	testutil.FormulaWeights(network.Params(), ref.Gain)
+	network.Initialise(torchrand.New(0)) // for buffers that their modules compute
+	shape := []int{2, 3, ref.Size[0], ref.Size[1]}
+	g, err := nn.Trace(network.Module, shape...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	features := network.Features(g)
+	input := channelsLast(testutil.FormulaInput(shape...), shape)
+	for _, set := range kernels.All() {
+		plan, err := engine.Compile(g, set, g.Output, features)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := plan.NewState(2)
+		copy(s.Input(0), input)
+		s.Run()
+		check(t, set.Name+" logits", s.Output(0), ref.Logits, ref.LogitsNorm)
+		check(t, set.Name+" features", s.Output(1), ref.Features, ref.FeaturesNorm)
+	}
+}
+
+// check compares the first numbers of each image, and the norm of all of them.
+func check(t *testing.T, what string, got []float32, want [][]float64, norms []float64) {
+	t.Helper()
+	const tolerance = 1e-4
+	size := len(got) / len(want)
+	for i, first := range want {
+		row := got[i*size : (i+1)*size]
+		var norm, diff, scale float64
+		for j, v := range row {
+			norm += float64(v) * float64(v)
+			if j < len(first) {
+				diff += (float64(v) - first[j]) * (float64(v) - first[j])
+				scale += first[j] * first[j]
+			}
+		}
+		if e := math.Sqrt(diff / scale); !(e < tolerance) {
+			t.Errorf("%s of image %d are off by %.2g of their size", what, i, e)
+		}
+		if e := math.Abs(math.Sqrt(norm)/norms[i] - 1); !(e < tolerance) {
+			t.Errorf("%s of image %d have a norm that is off by %.2g", what, i, e)
+		}
+	}
+}
+
+// channelsLast brings [N, C, H, W] into the order in which the engine reads images.
+func channelsLast(x []float32, shape []int) []float32 {
+	n, c, pixels := shape[0], shape[1], shape[2]*shape[3]
+	y := make([]float32, len(x))
+	for i := range n {
+		for ch := range c {
+			for p := range pixels {
+				y[(i*pixels+p)*c+ch] = x[(i*c+ch)*pixels+p]
+			}
+		}
+	}
+	return y
+}

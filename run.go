@@ -1,0 +1,224 @@
+package graft
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strconv"
+
+	"github.com/graft-ml/graft/internal/atomicfile"
+	"github.com/graft-ml/graft/internal/photo"
+	"github.com/graft-ml/graft/internal/plot"
+)
+
+// ErrRunExists is the cause of an error where a run folder would be overwritten.
+var ErrRunExists = errors.New("there is a run already")
+
+// CheckRunFolder returns an error with the cause [ErrRunExists] if dir exists and isn't an empty
+// folder: something to find out before training.
+func CheckRunFolder(dir string) error {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case len(entries) > 0:
+		return fmt.Errorf("%s: %w", dir, ErrRunExists)
+	}
+	return nil
+}
+
+// Save writes the run folder dir, all of it or nothing:
+//
+//	model.safetensors  the trained model
+//	config.json        what it was trained with
+//	history.csv/.json  loss and accuracy of each epoch
+//	curves.png         the same, drawn
+//	predictions.png    some test photos with their predictions
+//	confusion.png      true against predicted classes
+//
+// An existing folder that isn't empty is an error with the cause [ErrRunExists], unless force is set:
+// then it is replaced, once the new one is complete.
+func (r *Run) Save(dir string, force bool) error {
+	if err := CheckRunFolder(dir); err != nil && !(force && errors.Is(err, ErrRunExists)) {
+		return err
+	}
+	dir = filepath.Clean(dir)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil {
+		return err
+	}
+	temp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+"-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(temp)
+	if err := os.Chmod(temp, 0o755); err != nil {
+		return err
+	}
+	if err := r.write(temp); err != nil {
+		return err
+	}
+	old := temp + ".old"
+	if err := os.Rename(dir, old); err == nil {
+		defer os.RemoveAll(old)
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(temp, dir); err != nil {
+		os.Rename(old, dir) // as it was
+		return err
+	}
+	return nil
+}
+
+func (r *Run) write(dir string) error {
+	if err := r.Model.Save(filepath.Join(dir, modelFile)); err != nil {
+		return err
+	}
+	files := []struct {
+		name  string
+		write func(w io.Writer) error
+	}{
+		{"config.json", r.writeConfig},
+		{"history.csv", r.writeCSV},
+		{"history.json", func(w io.Writer) error { return writeJSON(w, r.History) }},
+		{"curves.png", r.drawCurves},
+		{"predictions.png", r.drawPredictions},
+		{"confusion.png", func(w io.Writer) error { return plot.Confusion(w, r.Model.classes, r.confusion()) }},
+	}
+	for _, f := range files {
+		if err := atomicfile.Write(filepath.Join(dir, f.name), f.write); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+	}
+	return nil
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+func (r *Run) writeConfig(w io.Writer) error {
+	m := r.Model
+	return writeJSON(w, struct {
+		Architecture string     `json:"architecture"`
+		Classes      []string   `json:"classes"`
+		Origin       Origin     `json:"origin"`
+		Arguments    *Arguments `json:"arguments"`
+		Transform    any        `json:"transform"`
+		LeftOut      int        `json:"photos_left_out"`
+	}{m.network.Name, m.classes, m.origin, m.trained, m.transform, len(r.Failed)})
+}
+
+func (r *Run) writeCSV(w io.Writer) error {
+	c := csv.NewWriter(w)
+	c.Write([]string{"epoch", "train_loss", "train_acc", "test_loss", "test_acc", "seconds"})
+	for _, e := range r.History {
+		row := []string{strconv.Itoa(e.Epoch)}
+		for _, v := range []float64{e.TrainLoss, e.TrainAcc, e.TestLoss, e.TestAcc, e.Seconds} {
+			row = append(row, strconv.FormatFloat(v, 'g', 8, 64))
+		}
+		c.Write(row)
+	}
+	c.Flush()
+	return c.Error()
+}
+
+func (r *Run) drawCurves(w io.Writer) error {
+	var h plot.History
+	for _, e := range r.History {
+		h.TrainLoss = append(h.TrainLoss, e.TrainLoss)
+		h.TrainAccuracy = append(h.TrainAccuracy, e.TrainAcc)
+		h.TestLoss = append(h.TestLoss, e.TestLoss)
+		h.TestAccuracy = append(h.TestAccuracy, e.TestAcc)
+	}
+	return plot.Curves(w, fmt.Sprintf("%s on %s", r.Model.Name(), r.Model.trained.Data), h)
+}
+
+// drawPredictions shows test photos that are drawn by the run's seed.
+func (r *Run) drawPredictions(w io.Writer) error {
+	const most = 9
+	random := rand.New(rand.NewPCG(r.Model.trained.Seed, 0))
+	chosen := random.Perm(len(r.Test))[:min(most, len(r.Test))]
+	slices.Sort(chosen)
+	var shown []plot.Prediction
+	for _, i := range chosen {
+		p, err := plotted(r.Test[i])
+		if err != nil {
+			return err
+		}
+		p.Truth = r.Model.classes[r.truth[i]]
+		shown = append(shown, p)
+	}
+	return plot.Predictions(w, shown)
+}
+
+func plotted(p Prediction) (plot.Prediction, error) {
+	img, err := readPhoto(p.File)
+	if err != nil {
+		return plot.Prediction{}, err
+	}
+	return plot.Prediction{Image: img, Pred: p.Best().Name, Prob: p.Best().Probability}, nil
+}
+
+func readPhoto(path string) (image.Image, error) {
+	encoded, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	img, err := photo.Decode(encoded)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return img.Image(), nil
+}
+
+// Plot draws predictions of files as a PNG grid, titled with class and probability: 100 at most.
+func Plot(w io.Writer, predictions []Prediction) error {
+	var shown []plot.Prediction
+	for _, p := range predictions {
+		if p.Err != nil {
+			continue
+		}
+		s, err := plotted(p)
+		if err != nil {
+			return err
+		}
+		shown = append(shown, s)
+	}
+	return plot.Predictions(w, shown)
+}
+
+func (r *Run) confusion() [][]int {
+	matrix := newConfusion(len(r.Model.classes))
+	for i, p := range r.Test {
+		matrix[r.truth[i]][p.Best().Index]++
+	}
+	return matrix
+}
+
+// Version returns graft's version, as the Go toolchain recorded it in the binary.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, m := range append([]*debug.Module{&info.Main}, info.Deps...) {
+		if m.Path == "github.com/graft-ml/graft" {
+			return m.Version
+		}
+	}
+	return "unknown"
+}
