@@ -7,6 +7,7 @@ package engine
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -19,7 +20,7 @@ import (
 )
 
 // Version names what the engine computes: it changes when the same graph would give other bits.
-const Version = "1"
+const Version = "2"
 
 // A Plan is a compiled graph. It is immutable and may be run by any number of [State]s at once.
 type Plan struct {
@@ -137,7 +138,7 @@ func (s *State) Run() {
 			}
 			st.run(s, 0, 0, st.units)
 			if s.profile != nil {
-				s.profile[i] += time.Since(begin)
+				s.profile[i] = min(s.profile[i], time.Since(begin))
 			}
 		}
 		return
@@ -246,13 +247,13 @@ type Share struct {
 	Runs int // steps of this kind
 }
 
-// Profile runs a State of one thread a number of times and adds up the time by kind of work,
-// longest first.
+// Profile runs a State of one thread a number of times and adds up the best time of each step by kind
+// of work, longest first.
 func (s *State) Profile(runs int) ([]Share, error) {
 	if len(s.scratch) != 1 {
 		return nil, fmt.Errorf("profiling takes a state of one thread, not %d", len(s.scratch))
 	}
-	s.profile = make([]time.Duration, len(s.plan.steps))
+	s.profile = slices.Repeat([]time.Duration{math.MaxInt64}, len(s.plan.steps))
 	defer func() { s.profile = nil }()
 	for range runs {
 		s.Run()
@@ -262,7 +263,7 @@ func (s *State) Profile(runs int) ([]Share, error) {
 		if byOp[st.op] == nil {
 			byOp[st.op] = &Share{Op: st.op}
 		}
-		byOp[st.op].Time += s.profile[i] / time.Duration(runs)
+		byOp[st.op].Time += s.profile[i]
 		byOp[st.op].Runs++
 	}
 	var shares []Share

@@ -17,7 +17,7 @@ type compiler struct {
 	users   [][]*graph.Node
 	done    []bool // computed as part of another node's step
 	values  map[*graph.Node]value
-	sums    map[int]int // for the result of a depthwise convolution, the buffer of its rows' sums
+	sums    map[*graph.Node]int // for the result of a depthwise convolution, the buffer of its rows' sums
 }
 
 func newCompiler(g *graph.Graph, set *kernels.Set, outputs []*graph.Node) *compiler {
@@ -29,7 +29,7 @@ func newCompiler(g *graph.Graph, set *kernels.Set, outputs []*graph.Node) *compi
 		users:   make([][]*graph.Node, len(g.Nodes)),
 		done:    make([]bool, len(g.Nodes)),
 		values:  map[*graph.Node]value{},
-		sums:    map[int]int{},
+		sums:    map[*graph.Node]int{},
 	}
 	for i, n := range g.Nodes {
 		c.same[i] = n
@@ -285,10 +285,7 @@ func (c *compiler) node(n *graph.Node) error {
 	case graph.Attention:
 		c.attention(n, op, in)
 	case graph.Softmax:
-		v := c.copied(in[0], c.lastInner(in[0], op.Dim).order)
-		size := n.Shape[op.Dim]
-		c.inPlace("softmax", v, size, func(x []float32) { c.plan.kernels.Softmax(x, size, 1) })
-		c.set(n, v)
+		c.softmax(n, op, in[0])
 	case graph.L2Norm:
 		c.l2norm(n, op, in[0])
 	case graph.Exp:

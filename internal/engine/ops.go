@@ -8,11 +8,6 @@ import (
 	"github.com/graft-ml/graft/internal/kernels"
 )
 
-// inPlace emits a step that changes v, which must be a fresh copy, in rows of the given size.
-func (c *compiler) inPlace(op string, v value, row int, f func(x []float32)) {
-	c.rowwise(op, v, v, row, func(dst, _ []float32) { f(dst) })
-}
-
 // rowwise emits a step that computes out from in by rows of the given size.
 func (c *compiler) rowwise(op string, in, out value, row int, f func(dst, x []float32)) {
 	const chunk = 8 << 10 // floats that a unit has at least, to be worth the call
@@ -41,6 +36,17 @@ func (c *compiler) layerNorm(n *graph.Node, op graph.LayerNorm, in value) {
 	weight, bias := n.Params[0].Data, n.Params[1].Data
 	c.rowwise("norm", in, out, len(weight), func(dst, x []float32) {
 		c.plan.kernels.Norm(dst, x, weight, bias, float32(op.Eps))
+	})
+	c.set(n, out)
+}
+
+func (c *compiler) softmax(n *graph.Node, op graph.Softmax, in value) {
+	in = c.lastInner(in, op.Dim)
+	out := c.newValue(n.Shape, in.order)
+	size := n.Shape[op.Dim]
+	c.rowwise("softmax", in, out, size, func(dst, x []float32) {
+		copy(dst, x)
+		c.plan.kernels.Softmax(dst, size, 1)
 	})
 	c.set(n, out)
 }

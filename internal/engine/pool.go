@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math"
 	"slices"
 
 	"github.com/graft-ml/graft/internal/graph"
@@ -124,6 +125,11 @@ func (c *compiler) maxPool(n *graph.Node, op graph.MaxPool, in value) {
 					}
 				}
 			}
+			if first { // a dilated window may miss the image
+				for i := range pixel {
+					pixel[i] = float32(math.Inf(-1))
+				}
+			}
 		}
 	})
 	c.set(n, out)
@@ -131,7 +137,7 @@ func (c *compiler) maxPool(n *graph.Node, op graph.MaxPool, in value) {
 
 // globalPool averages whole images, from the sums of their rows where a step has kept them.
 func (c *compiler) globalPool(n *graph.Node, in value) {
-	sums, ok := c.sums[in.buffer]
+	sums, ok := c.sums[c.same[n.In[0].ID]]
 	if !ok {
 		c.mean(n, []int{2, 3}, in)
 		return

@@ -40,6 +40,8 @@ func (c *compiler) product(n *graph.Node, in value) error {
 		c.gemm("linear", p, g)
 	case p.groups > 1 && p.groups == p.in && p.groups == p.out && p.residual == nil:
 		c.depthwise(p, conv, in, out)
+	case suitsWinograd(p, conv, out):
+		c.winograd(p, conv, in, out)
 	default:
 		c.convolution(p, conv, in, out)
 	}
@@ -60,7 +62,8 @@ func (c *compiler) fuse(n *graph.Node, order []int) (*product, error) {
 		}
 		switch op := next.Op.(type) {
 		case graph.BatchNorm:
-			if p.residual != nil || p.act != kernels.None || len(n.Shape) != 4 {
+			_, conv := n.Op.(graph.Conv2d) // a linear layer's outputs needn't be the norm's channels
+			if p.residual != nil || p.act != kernels.None || !conv {
 				return p, nil
 			}
 			scale, shift, err := foldNorm(op, next.Params)
@@ -161,6 +164,10 @@ func (c *compiler) convolution(p *product, conv graph.Conv2d, in, out value) {
 		c.gemm("conv 1x1", p, g)
 		return
 	}
+	if p.in <= 4 && p.groups == 1 && conv.Dilation == [2]int{1, 1} {
+		c.stem(p, conv, in, out)
+		return
+	}
 	g.window = newWindow(conv, in.shape, out.shape, p.in/p.groups)
 	g.ld = g.k
 	c.gemm(fmt.Sprintf("conv %dx%d", conv.Kernel[0], conv.Kernel[1]), p, g)
@@ -172,6 +179,59 @@ type gemmStep struct {
 	in, out, residual int // buffers; residual is -1 for none
 	reads             []int
 	window            *window // gathers the rows, nil if they lie ready
+}
+
+// stem emits a convolution of few channels, such as a network's first, whose gathered rows would be
+// many and short: what a pixel sees of a line lies together in memory and is multiplied there, once
+// the image has been copied with its zeros around it. Units are rows of the result.
+func (c *compiler) stem(p *product, conv graph.Conv2d, in, out value) {
+	if conv.Pad != [4]int{} {
+		in = c.padded(in, conv.Pad)
+	}
+	line, image := in.shape[3]*p.in, in.shape[2]*in.shape[3]*p.in
+	outH, outW := out.shape[2], out.shape[3]
+	packed := kernels.Pack(p.weight, p.bias, p.out, len(p.weight)/p.out)
+	g := c.rows(p, in, out)
+	set, act := c.plan.kernels, p.act
+	c.emit(step{op: fmt.Sprintf("conv %dx%d", conv.Kernel[0], conv.Kernel[1]), path: p.node.Path, units: in.shape[0] * outH,
+		reads: g.reads, write: g.out,
+		run: func(s *State, _, from, to int) {
+			x, y := s.buffer(g.in), s.buffer(g.out)
+			for u := from; u < to; u++ {
+				at := u * outW * p.out
+				k := kernels.Gemm{M: outW, A: x[u/outH*image+u%outH*conv.Stride[0]*line:], LDA: conv.Stride[1] * p.in,
+					Segments: conv.Kernel[0], Step: line, B: packed, C: y[at:], LDC: p.out, Act: act}
+				if g.residual >= 0 {
+					k.Res, k.LDR = s.buffer(g.residual)[at:], p.out
+				}
+				set.Gemm(&k)
+			}
+		}})
+}
+
+// padded returns a copy of an image with zeros around it: top, left, bottom, right.
+func (c *compiler) padded(in value, pad [4]int) value {
+	shape := slices.Clone(in.shape)
+	h, w := shape[2], shape[3]
+	shape[2], shape[3] = h+pad[0]+pad[2], w+pad[1]+pad[3]
+	out := c.newValue(shape, channelsLast)
+	channels, height := shape[1], shape[2]
+	line := shape[3] * channels
+	c.emit(step{op: "copy", units: shape[0] * height, reads: []int{in.buffer}, write: out.buffer,
+		run: func(s *State, _, from, to int) {
+			x, y := s.buffer(in.buffer), s.buffer(out.buffer)
+			for u := from; u < to; u++ {
+				row, iy := y[u*line:(u+1)*line], u%height-pad[0]
+				if iy < 0 || iy >= h {
+					clear(row)
+					continue
+				}
+				clear(row[:pad[1]*channels])
+				copy(row[pad[1]*channels:], x[(u/height*h+iy)*w*channels:][:w*channels])
+				clear(row[(pad[1]+w)*channels:])
+			}
+		}})
+	return out
 }
 
 // rows describes the product that yields out, a row for each pixel or token.
@@ -293,23 +353,18 @@ func (g *window) gather(dst, x []float32, first, rows, c int) {
 // wanted of the result besides its values is their mean, as before squeeze and excitation, the
 // rows' sums are kept from the registers.
 func (c *compiler) depthwise(p *product, conv graph.Conv2d, in, out value) {
-	channels, taps := p.out, conv.Kernel[0]*conv.Kernel[1]
-	weight := make([]float32, len(p.weight)) // [taps, channels]
-	for ch := range channels {
-		for t := range taps {
-			weight[t*channels+ch] = p.weight[ch*taps+t]
-		}
-	}
+	channels := p.out
+	weight, bias := kernels.PackDepthwise(p.weight, p.bias, channels)
 	outH := out.shape[2]
 	sums := -1
 	if c.pooled(p.end) && p.act <= kernels.HardSwish && c.constant(in) == nil {
 		sums = c.newBuffer(out.shape[0] * outH * channels)
-		c.sums[out.buffer] = sums
+		c.sums[p.end] = sums
 	}
 	d := kernels.Depthwise{H: in.shape[2], W: in.shape[3], C: channels, OutH: outH, OutW: out.shape[3],
 		KernelH: conv.Kernel[0], KernelW: conv.Kernel[1], StrideH: conv.Stride[0], StrideW: conv.Stride[1],
 		DilationH: conv.Dilation[0], DilationW: conv.Dilation[1], Top: conv.Pad[0], Left: conv.Pad[1],
-		Weight: weight, Bias: p.bias, Act: p.act}
+		Weight: weight, Bias: bias, Act: p.act}
 	set := c.plan.kernels
 	write := step{
 		op: fmt.Sprintf("depthwise %dx%d", conv.Kernel[0], conv.Kernel[1]), path: p.node.Path,

@@ -322,7 +322,7 @@ func (o Concat) Infer(in [][]int, _ []*Param) ([]int, error) {
 	out := slices.Clone(in[0])
 	for _, s := range in[1:] {
 		for i := range out {
-			if i != o.Dim && (len(s) != len(out) || s[i] != out[i]) {
+			if len(s) != len(out) || i != o.Dim && s[i] != out[i] {
 				return nil, fmt.Errorf("the shapes differ beside dimension %d", o.Dim)
 			}
 		}

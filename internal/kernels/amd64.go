@@ -47,7 +47,8 @@ var avx2 = simd{"avx2", 8, actAVX2, addAVX2, mulAVX2, maxAVX2, affineAVX2,
 
 func (s *simd) set() *Set {
 	return &Set{Name: s.name, Gemm: s.Gemm, Depthwise: s.Depthwise, Act: s.Act, Add: s.Add,
-		Mul: s.binary(s.mul), Max: s.binary(s.max), Affine: s.Affine, Norm: s.Norm, Softmax: s.Softmax}
+		Mul: s.binary(s.mul), Max: s.binary(s.max), Affine: s.Affine, Norm: s.Norm, Softmax: s.Softmax,
+		WinogradInput: s.WinogradInput, WinogradOutput: s.WinogradOutput}
 }
 
 // panel is the argument of the gemm kernels; strides are in bytes. The kernel counts m down and
@@ -60,9 +61,11 @@ type panel struct {
 	ldc  int
 	res  *float32
 	ldr  int
-	m, k int
+	m, k int // k of a segment
 	n    int // columns, 1 to Width
 	act  int
+
+	segments, jump int // jump is from a segment's end to the next one's start
 
 	atA, atC, atRes uintptr
 }
@@ -77,13 +80,16 @@ func (s *simd) Gemm(g *Gemm) {
 	g.check()
 	// AVX2 has registers for half a panel.
 	pass := min(Width, 2*s.lanes)
+	segments := max(g.Segments, 1)
+	k := g.B.K / segments
 	for first := 0; first < g.B.N; first += pass {
 		b := g.B.panel(first / Width)
 		p := panel{
 			a: &g.A[0], lda: 4 * g.LDA,
 			b: &b[first%Width],
 			c: &g.C[first], ldc: 4 * g.LDC,
-			m: g.M, k: g.B.K, n: min(pass, g.B.N-first), act: int(g.Act),
+			m: g.M, k: k, n: min(pass, g.B.N-first), act: int(g.Act),
+			segments: segments, jump: 4 * (g.Step - k),
 		}
 		if g.Res != nil {
 			p.res, p.ldr = &g.Res[first], 4*g.LDR
@@ -107,8 +113,8 @@ type segment struct {
 	x                *float32 // the input of the first pixel's first tap
 	rowX, pixelX     int      // from a row of results to the next, from a pixel to the next
 	tapX, skipX      int      // from a tap to the next, and after a kernel row to the next one
-	w                *float32
-	tapW, skipW      int
+	w                *float32 // packed, see PackDepthwise
+	blockW, skipW    int      // from a block of channels to the next, and after a kernel row to the next one
 	y                *float32
 	rowY, pixelY     int
 	bias             *float32
@@ -119,7 +125,8 @@ type segment struct {
 	channels         int
 	act              int
 
-	atX, atY, atSums uintptr
+	atX, atY, atSums, colX, colY, atW uintptr
+	left                              int
 }
 
 // A span is a run of positions along one dimension that see the same taps, [tap, tap+taps).
@@ -146,46 +153,41 @@ func (s *simd) Depthwise(d *Depthwise) {
 	if d.From >= d.To {
 		return
 	}
-	_ = d.X[d.H*d.W*d.C-1]
-	_ = d.Y[d.To*d.OutW*d.C-1]
-	_ = d.Weight[d.KernelH*d.KernelW*d.C-1]
-	_ = d.Bias[d.C-1]
+	d.check()
 	if d.Sums != nil {
 		clear(d.Sums[d.From*d.C : d.To*d.C])
 	}
 	rows := spans(d.From, d.To, d.H, d.KernelH, d.StrideH, d.DilationH, d.Top)
 	cols := spans(0, d.OutW, d.W, d.KernelW, d.StrideW, d.DilationW, d.Left)
 	pixel := 4 * d.C
-	for c := 0; c < d.C; c += s.lanes {
-		for _, r := range rows {
-			for _, q := range cols {
-				if r.taps == 0 || q.taps == 0 {
-					s.blank(d, r, q, c)
-					continue
-				}
-				iy := r.from*d.StrideH - d.Top + r.tap*d.DilationH
-				ix := q.from*d.StrideW - d.Left + q.tap*d.DilationW
-				seg := segment{
-					x:    &d.X[(iy*d.W+ix)*d.C+c],
-					rowX: d.StrideH * d.W * pixel, pixelX: d.StrideW * pixel,
-					tapX: d.DilationW * pixel, skipX: d.DilationH*d.W*pixel - q.taps*d.DilationW*pixel,
-					w:    &d.Weight[(r.tap*d.KernelW+q.tap)*d.C+c],
-					tapW: pixel, skipW: (d.KernelW - q.taps) * pixel,
-					y:    &d.Y[(r.from*d.OutW+q.from)*d.C+c],
-					rowY: d.OutW * pixel, pixelY: pixel,
-					bias: &d.Bias[c],
-					rows: r.to - r.from, cols: q.to - q.from,
-					kernelH: r.taps, kernelW: q.taps,
-					channels: d.C - c, act: int(d.Act),
-				}
-				if d.Sums != nil {
-					seg.sums, seg.rowSums = &d.Sums[r.from*d.C+c], pixel
-				}
-				if s.lanes == 16 {
-					depthwiseAVX512((*byte)(unsafe.Pointer(&seg)))
-				} else {
-					depthwiseAVX2((*byte)(unsafe.Pointer(&seg)))
-				}
+	for _, r := range rows {
+		for _, q := range cols {
+			if r.taps == 0 || q.taps == 0 {
+				s.blank(d, r, q)
+				continue
+			}
+			iy := r.from*d.StrideH - d.Top + r.tap*d.DilationH
+			ix := q.from*d.StrideW - d.Left + q.tap*d.DilationW
+			seg := segment{
+				x:    &d.X[(iy*d.W+ix)*d.C],
+				rowX: d.StrideH * d.W * pixel, pixelX: d.StrideW * pixel,
+				tapX: d.DilationW * pixel, skipX: d.DilationH*d.W*pixel - q.taps*d.DilationW*pixel,
+				w:      &d.Weight[(r.tap*d.KernelW+q.tap)*depthwiseBlock],
+				blockW: 4 * depthwiseBlock * d.KernelH * d.KernelW, skipW: 4 * depthwiseBlock * (d.KernelW - q.taps),
+				y:    &d.Y[(r.from*d.OutW+q.from)*d.C],
+				rowY: d.OutW * pixel, pixelY: pixel,
+				bias: &d.Bias[0],
+				rows: r.to - r.from, cols: q.to - q.from,
+				kernelH: r.taps, kernelW: q.taps,
+				channels: d.C, act: int(d.Act),
+			}
+			if d.Sums != nil {
+				seg.sums, seg.rowSums = &d.Sums[r.from*d.C], pixel
+			}
+			if s.lanes == 16 {
+				depthwiseAVX512((*byte)(unsafe.Pointer(&seg)))
+			} else {
+				depthwiseAVX2((*byte)(unsafe.Pointer(&seg)))
 			}
 		}
 	}
@@ -195,20 +197,16 @@ func (s *simd) Depthwise(d *Depthwise) {
 }
 
 // blank fills pixels that see nothing of the image, only the bias.
-func (s *simd) blank(d *Depthwise, r, q span, c int) {
-	n := min(s.lanes, d.C-c)
-	value := make([]float32, n)
-	copy(value, d.Bias[c:])
+func (s *simd) blank(d *Depthwise, r, q span) {
+	value := append([]float32(nil), d.Bias[:d.C]...)
 	if fused(d.Act) {
 		s.Act(d.Act, value)
 	}
 	for oy := r.from; oy < r.to; oy++ {
 		for ox := q.from; ox < q.to; ox++ {
-			copy(d.Y[(oy*d.OutW+ox)*d.C+c:], value)
+			copy(d.Y[(oy*d.OutW+ox)*d.C:], value)
 			if d.Sums != nil {
-				for i, v := range value {
-					d.Sums[oy*d.C+c+i] += v
-				}
+				s.Add(d.Sums[oy*d.C:(oy+1)*d.C], d.Sums[oy*d.C:], value, None)
 			}
 		}
 	}
@@ -267,5 +265,58 @@ func (s *simd) Softmax(x []float32, n int, scale float32) {
 		top := s.top(&x[0], n)
 		sum := s.exponentials(&x[0], n, top, scale)
 		s.scale(&x[0], n, 1/sum)
+	}
+}
+
+// tiles is the argument of the Winograd kernels; strides are in bytes. The kernel counts count down
+// and moves the cursor.
+type tiles struct {
+	image      *float32
+	row, pixel int
+	tiles      *float32
+	stride     int
+	channels   int // in bytes
+	count      int
+	bias       *float32
+	act        int
+	buffer     *float32 // 6 × 6 vectors
+
+	atImage uintptr
+}
+
+func (w *Winograd) tiles(side int) tiles {
+	w.check(side)
+	return tiles{image: &w.Image[0], row: 4 * w.Row, pixel: 4 * w.Pixel, tiles: &w.Tiles[0], stride: 4 * w.Stride,
+		channels: 4 * w.C, count: w.Count}
+}
+
+func (s *simd) WinogradInput(w *Winograd) {
+	t := w.tiles(6)
+	var buffer [36 * 16]float32
+	t.buffer = &buffer[0]
+	if s.lanes == 16 {
+		winogradInputAVX512((*byte)(unsafe.Pointer(&t)))
+	} else {
+		winogradInputAVX2((*byte)(unsafe.Pointer(&t)))
+	}
+}
+
+func (s *simd) WinogradOutput(w *Winograd) {
+	t := w.tiles(4)
+	var buffer [36 * 16]float32
+	t.buffer = &buffer[0]
+	t.bias, t.act = &w.Bias[:w.C][0], int(w.Act)
+	if s.lanes == 16 {
+		winogradOutputAVX512((*byte)(unsafe.Pointer(&t)))
+	} else {
+		winogradOutputAVX2((*byte)(unsafe.Pointer(&t)))
+	}
+	if fused(w.Act) {
+		return
+	}
+	for y := range 4 {
+		for x := range 4 * w.Count {
+			s.Act(w.Act, w.Image[y*w.Row+x*w.Pixel:][:w.C])
+		}
 	}
 }

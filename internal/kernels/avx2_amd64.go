@@ -42,3 +42,9 @@ func exponentialsAVX2(x *float32, n int, top float32, scale float32) float32
 
 //go:noescape
 func scaleAVX2(x *float32, n int, by float32)
+
+//go:noescape
+func winogradInputAVX2(a *byte)
+
+//go:noescape
+func winogradOutputAVX2(a *byte)

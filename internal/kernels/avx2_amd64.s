@@ -9,11 +9,11 @@
 TEXT ·gemmAVX2(SB), NOSPLIT, $0-8
 	MOVQ    a+0(FP), AX
 	MOVQ    (AX), CX
-	MOVQ    CX, 88(AX)
-	MOVQ    24(AX), CX
-	MOVQ    CX, 96(AX)
-	MOVQ    40(AX), CX
 	MOVQ    CX, 104(AX)
+	MOVQ    24(AX), CX
+	MOVQ    CX, 112(AX)
+	MOVQ    40(AX), CX
+	MOVQ    CX, 120(AX)
 	MOVQ    72(AX), CX
 	LEAQ    -8(CX), DX
 	CMPQ    CX, $+8
@@ -44,7 +44,6 @@ wide6:
 	CMPQ    56(AX), $+6
 	JLT     wide6_end
 	MOVQ    16(AX), DX
-	MOVQ    64(AX), BX
 	VMOVUPS (DX), Y2
 	VMOVUPS 32(DX), Y3
 	VMOVUPS (DX), Y4
@@ -58,132 +57,140 @@ wide6:
 	VMOVUPS (DX), Y12
 	VMOVUPS 32(DX), Y13
 	ADDQ    $+128, DX
-	MOVQ    88(AX), SI
-	LEAQ    (SI)(CX*2), DI
-	ADDQ    CX, DI
-	SUBQ    $+4, BX
-	JLT     wide6_k1
+	MOVQ    104(AX), BX
+	LEAQ    (BX)(CX*2), SI
+	ADDQ    CX, SI
+	MOVQ    88(AX), R8
+
+wide6_segment:
+	MOVQ 64(AX), DI
+	SUBQ $+4, DI
+	JLT  wide6_k1
 
 wide6_k4:
 	VMOVUPS      (DX), Y14
 	VMOVUPS      32(DX), Y15
-	VBROADCASTSS (SI), Y16
+	VBROADCASTSS (BX), Y16
 	VFMADD231PS  Y16, Y14, Y2
 	VFMADD231PS  Y16, Y15, Y3
-	VBROADCASTSS (SI)(CX*1), Y16
+	VBROADCASTSS (BX)(CX*1), Y16
 	VFMADD231PS  Y16, Y14, Y4
 	VFMADD231PS  Y16, Y15, Y5
-	VBROADCASTSS (SI)(CX*2), Y16
+	VBROADCASTSS (BX)(CX*2), Y16
 	VFMADD231PS  Y16, Y14, Y6
 	VFMADD231PS  Y16, Y15, Y7
-	VBROADCASTSS (DI), Y16
+	VBROADCASTSS (SI), Y16
 	VFMADD231PS  Y16, Y14, Y8
 	VFMADD231PS  Y16, Y15, Y9
-	VBROADCASTSS (DI)(CX*1), Y16
+	VBROADCASTSS (SI)(CX*1), Y16
 	VFMADD231PS  Y16, Y14, Y10
 	VFMADD231PS  Y16, Y15, Y11
-	VBROADCASTSS (DI)(CX*2), Y16
+	VBROADCASTSS (SI)(CX*2), Y16
 	VFMADD231PS  Y16, Y14, Y12
 	VFMADD231PS  Y16, Y15, Y13
 	VMOVUPS      128(DX), Y14
 	VMOVUPS      160(DX), Y15
-	VBROADCASTSS 4(SI), Y16
+	VBROADCASTSS 4(BX), Y16
 	VFMADD231PS  Y16, Y14, Y2
 	VFMADD231PS  Y16, Y15, Y3
-	VBROADCASTSS 4(SI)(CX*1), Y16
+	VBROADCASTSS 4(BX)(CX*1), Y16
 	VFMADD231PS  Y16, Y14, Y4
 	VFMADD231PS  Y16, Y15, Y5
-	VBROADCASTSS 4(SI)(CX*2), Y16
+	VBROADCASTSS 4(BX)(CX*2), Y16
 	VFMADD231PS  Y16, Y14, Y6
 	VFMADD231PS  Y16, Y15, Y7
-	VBROADCASTSS 4(DI), Y16
+	VBROADCASTSS 4(SI), Y16
 	VFMADD231PS  Y16, Y14, Y8
 	VFMADD231PS  Y16, Y15, Y9
-	VBROADCASTSS 4(DI)(CX*1), Y16
+	VBROADCASTSS 4(SI)(CX*1), Y16
 	VFMADD231PS  Y16, Y14, Y10
 	VFMADD231PS  Y16, Y15, Y11
-	VBROADCASTSS 4(DI)(CX*2), Y16
+	VBROADCASTSS 4(SI)(CX*2), Y16
 	VFMADD231PS  Y16, Y14, Y12
 	VFMADD231PS  Y16, Y15, Y13
 	VMOVUPS      256(DX), Y14
 	VMOVUPS      288(DX), Y15
-	VBROADCASTSS 8(SI), Y16
+	VBROADCASTSS 8(BX), Y16
 	VFMADD231PS  Y16, Y14, Y2
 	VFMADD231PS  Y16, Y15, Y3
-	VBROADCASTSS 8(SI)(CX*1), Y16
+	VBROADCASTSS 8(BX)(CX*1), Y16
 	VFMADD231PS  Y16, Y14, Y4
 	VFMADD231PS  Y16, Y15, Y5
-	VBROADCASTSS 8(SI)(CX*2), Y16
+	VBROADCASTSS 8(BX)(CX*2), Y16
 	VFMADD231PS  Y16, Y14, Y6
 	VFMADD231PS  Y16, Y15, Y7
-	VBROADCASTSS 8(DI), Y16
+	VBROADCASTSS 8(SI), Y16
 	VFMADD231PS  Y16, Y14, Y8
 	VFMADD231PS  Y16, Y15, Y9
-	VBROADCASTSS 8(DI)(CX*1), Y16
+	VBROADCASTSS 8(SI)(CX*1), Y16
 	VFMADD231PS  Y16, Y14, Y10
 	VFMADD231PS  Y16, Y15, Y11
-	VBROADCASTSS 8(DI)(CX*2), Y16
+	VBROADCASTSS 8(SI)(CX*2), Y16
 	VFMADD231PS  Y16, Y14, Y12
 	VFMADD231PS  Y16, Y15, Y13
 	VMOVUPS      384(DX), Y14
 	VMOVUPS      416(DX), Y15
-	VBROADCASTSS 12(SI), Y16
+	VBROADCASTSS 12(BX), Y16
 	VFMADD231PS  Y16, Y14, Y2
 	VFMADD231PS  Y16, Y15, Y3
-	VBROADCASTSS 12(SI)(CX*1), Y16
+	VBROADCASTSS 12(BX)(CX*1), Y16
 	VFMADD231PS  Y16, Y14, Y4
 	VFMADD231PS  Y16, Y15, Y5
-	VBROADCASTSS 12(SI)(CX*2), Y16
+	VBROADCASTSS 12(BX)(CX*2), Y16
 	VFMADD231PS  Y16, Y14, Y6
 	VFMADD231PS  Y16, Y15, Y7
-	VBROADCASTSS 12(DI), Y16
+	VBROADCASTSS 12(SI), Y16
 	VFMADD231PS  Y16, Y14, Y8
 	VFMADD231PS  Y16, Y15, Y9
-	VBROADCASTSS 12(DI)(CX*1), Y16
+	VBROADCASTSS 12(SI)(CX*1), Y16
 	VFMADD231PS  Y16, Y14, Y10
 	VFMADD231PS  Y16, Y15, Y11
-	VBROADCASTSS 12(DI)(CX*2), Y16
+	VBROADCASTSS 12(SI)(CX*2), Y16
 	VFMADD231PS  Y16, Y14, Y12
 	VFMADD231PS  Y16, Y15, Y13
 	ADDQ         $+512, DX
+	ADDQ         $+16, BX
 	ADDQ         $+16, SI
-	ADDQ         $+16, DI
-	SUBQ         $+4, BX
+	SUBQ         $+4, DI
 	JGE          wide6_k4
 
 wide6_k1:
-	ADDQ $+4, BX
+	ADDQ $+4, DI
 	JZ   wide6_done_k
 
 wide6_rest:
 	VMOVUPS      (DX), Y14
 	VMOVUPS      32(DX), Y15
-	VBROADCASTSS (SI), Y16
+	VBROADCASTSS (BX), Y16
 	VFMADD231PS  Y16, Y14, Y2
 	VFMADD231PS  Y16, Y15, Y3
-	VBROADCASTSS (SI)(CX*1), Y16
+	VBROADCASTSS (BX)(CX*1), Y16
 	VFMADD231PS  Y16, Y14, Y4
 	VFMADD231PS  Y16, Y15, Y5
-	VBROADCASTSS (SI)(CX*2), Y16
+	VBROADCASTSS (BX)(CX*2), Y16
 	VFMADD231PS  Y16, Y14, Y6
 	VFMADD231PS  Y16, Y15, Y7
-	VBROADCASTSS (DI), Y16
+	VBROADCASTSS (SI), Y16
 	VFMADD231PS  Y16, Y14, Y8
 	VFMADD231PS  Y16, Y15, Y9
-	VBROADCASTSS (DI)(CX*1), Y16
+	VBROADCASTSS (SI)(CX*1), Y16
 	VFMADD231PS  Y16, Y14, Y10
 	VFMADD231PS  Y16, Y15, Y11
-	VBROADCASTSS (DI)(CX*2), Y16
+	VBROADCASTSS (SI)(CX*2), Y16
 	VFMADD231PS  Y16, Y14, Y12
 	VFMADD231PS  Y16, Y15, Y13
 	ADDQ         $+128, DX
+	ADDQ         $+4, BX
 	ADDQ         $+4, SI
-	ADDQ         $+4, DI
-	DECQ         BX
+	DECQ         DI
 	JNZ          wide6_rest
 
 wide6_done_k:
-	MOVQ       104(AX), DX
+	ADDQ       96(AX), BX
+	ADDQ       96(AX), SI
+	DECQ       R8
+	JNZ        wide6_segment
+	MOVQ       120(AX), DX
 	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         wide6_nores
@@ -217,7 +224,7 @@ wide6_done_k:
 	VMASKMOVPS 32(DX), Y1, Y14
 	VADDPS     Y14, Y13, Y13
 	ADDQ       BX, DX
-	MOVQ       DX, 104(AX)
+	MOVQ       DX, 120(AX)
 
 wide6_nores:
 	CMPQ   80(AX), $+1
@@ -577,7 +584,7 @@ wide6_not_silu:
 
 wide6_not_hardswish:
 wide6_done:
-	MOVQ       96(AX), DX
+	MOVQ       112(AX), DX
 	MOVQ       32(AX), BX
 	VMASKMOVPS Y2, Y0, (DX)
 	VMASKMOVPS Y3, Y1, 32(DX)
@@ -597,9 +604,9 @@ wide6_done:
 	VMASKMOVPS Y12, Y0, (DX)
 	VMASKMOVPS Y13, Y1, 32(DX)
 	ADDQ       BX, DX
-	MOVQ       DX, 96(AX)
+	MOVQ       DX, 112(AX)
 	IMUL3Q     $+6, CX, DX
-	ADDQ       DX, 88(AX)
+	ADDQ       DX, 104(AX)
 	SUBQ       $+6, 56(AX)
 	JMP        wide6
 
@@ -608,74 +615,80 @@ wide2:
 	CMPQ    56(AX), $+2
 	JLT     wide2_end
 	MOVQ    16(AX), DX
-	MOVQ    64(AX), BX
 	VMOVUPS (DX), Y2
 	VMOVUPS 32(DX), Y3
 	VMOVUPS (DX), Y4
 	VMOVUPS 32(DX), Y5
 	ADDQ    $+128, DX
-	MOVQ    88(AX), SI
-	SUBQ    $+4, BX
-	JLT     wide2_k1
+	MOVQ    104(AX), BX
+	MOVQ    88(AX), DI
+
+wide2_segment:
+	MOVQ 64(AX), SI
+	SUBQ $+4, SI
+	JLT  wide2_k1
 
 wide2_k4:
 	VMOVUPS      (DX), Y6
 	VMOVUPS      32(DX), Y7
-	VBROADCASTSS (SI), Y8
+	VBROADCASTSS (BX), Y8
 	VFMADD231PS  Y8, Y6, Y2
 	VFMADD231PS  Y8, Y7, Y3
-	VBROADCASTSS (SI)(CX*1), Y8
+	VBROADCASTSS (BX)(CX*1), Y8
 	VFMADD231PS  Y8, Y6, Y4
 	VFMADD231PS  Y8, Y7, Y5
 	VMOVUPS      128(DX), Y6
 	VMOVUPS      160(DX), Y7
-	VBROADCASTSS 4(SI), Y8
+	VBROADCASTSS 4(BX), Y8
 	VFMADD231PS  Y8, Y6, Y2
 	VFMADD231PS  Y8, Y7, Y3
-	VBROADCASTSS 4(SI)(CX*1), Y8
+	VBROADCASTSS 4(BX)(CX*1), Y8
 	VFMADD231PS  Y8, Y6, Y4
 	VFMADD231PS  Y8, Y7, Y5
 	VMOVUPS      256(DX), Y6
 	VMOVUPS      288(DX), Y7
-	VBROADCASTSS 8(SI), Y8
+	VBROADCASTSS 8(BX), Y8
 	VFMADD231PS  Y8, Y6, Y2
 	VFMADD231PS  Y8, Y7, Y3
-	VBROADCASTSS 8(SI)(CX*1), Y8
+	VBROADCASTSS 8(BX)(CX*1), Y8
 	VFMADD231PS  Y8, Y6, Y4
 	VFMADD231PS  Y8, Y7, Y5
 	VMOVUPS      384(DX), Y6
 	VMOVUPS      416(DX), Y7
-	VBROADCASTSS 12(SI), Y8
+	VBROADCASTSS 12(BX), Y8
 	VFMADD231PS  Y8, Y6, Y2
 	VFMADD231PS  Y8, Y7, Y3
-	VBROADCASTSS 12(SI)(CX*1), Y8
+	VBROADCASTSS 12(BX)(CX*1), Y8
 	VFMADD231PS  Y8, Y6, Y4
 	VFMADD231PS  Y8, Y7, Y5
 	ADDQ         $+512, DX
-	ADDQ         $+16, SI
-	SUBQ         $+4, BX
+	ADDQ         $+16, BX
+	SUBQ         $+4, SI
 	JGE          wide2_k4
 
 wide2_k1:
-	ADDQ $+4, BX
+	ADDQ $+4, SI
 	JZ   wide2_done_k
 
 wide2_rest:
 	VMOVUPS      (DX), Y6
 	VMOVUPS      32(DX), Y7
-	VBROADCASTSS (SI), Y8
+	VBROADCASTSS (BX), Y8
 	VFMADD231PS  Y8, Y6, Y2
 	VFMADD231PS  Y8, Y7, Y3
-	VBROADCASTSS (SI)(CX*1), Y8
+	VBROADCASTSS (BX)(CX*1), Y8
 	VFMADD231PS  Y8, Y6, Y4
 	VFMADD231PS  Y8, Y7, Y5
 	ADDQ         $+128, DX
-	ADDQ         $+4, SI
-	DECQ         BX
+	ADDQ         $+4, BX
+	DECQ         SI
 	JNZ          wide2_rest
 
 wide2_done_k:
-	MOVQ       104(AX), DX
+	ADDQ       96(AX), BX
+	DECQ       DI
+	JNZ        wide2_segment
+	MOVQ       120(AX), DX
 	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         wide2_nores
@@ -689,7 +702,7 @@ wide2_done_k:
 	VMASKMOVPS 32(DX), Y1, Y6
 	VADDPS     Y6, Y5, Y5
 	ADDQ       BX, DX
-	MOVQ       DX, 104(AX)
+	MOVQ       DX, 120(AX)
 
 wide2_nores:
 	CMPQ   80(AX), $+1
@@ -825,7 +838,7 @@ wide2_not_silu:
 
 wide2_not_hardswish:
 wide2_done:
-	MOVQ       96(AX), DX
+	MOVQ       112(AX), DX
 	MOVQ       32(AX), BX
 	VMASKMOVPS Y2, Y0, (DX)
 	VMASKMOVPS Y3, Y1, 32(DX)
@@ -833,9 +846,9 @@ wide2_done:
 	VMASKMOVPS Y4, Y0, (DX)
 	VMASKMOVPS Y5, Y1, 32(DX)
 	ADDQ       BX, DX
-	MOVQ       DX, 96(AX)
+	MOVQ       DX, 112(AX)
 	IMUL3Q     $+2, CX, DX
-	ADDQ       DX, 88(AX)
+	ADDQ       DX, 104(AX)
 	SUBQ       $+2, 56(AX)
 	JMP        wide2
 
@@ -844,57 +857,63 @@ wide1:
 	CMPQ    56(AX), $+1
 	JLT     wide1_end
 	MOVQ    16(AX), DX
-	MOVQ    64(AX), BX
 	VMOVUPS (DX), Y2
 	VMOVUPS 32(DX), Y3
 	ADDQ    $+128, DX
-	MOVQ    88(AX), SI
-	SUBQ    $+4, BX
-	JLT     wide1_k1
+	MOVQ    104(AX), BX
+	MOVQ    88(AX), DI
+
+wide1_segment:
+	MOVQ 64(AX), SI
+	SUBQ $+4, SI
+	JLT  wide1_k1
 
 wide1_k4:
 	VMOVUPS      (DX), Y4
 	VMOVUPS      32(DX), Y5
-	VBROADCASTSS (SI), Y6
+	VBROADCASTSS (BX), Y6
 	VFMADD231PS  Y6, Y4, Y2
 	VFMADD231PS  Y6, Y5, Y3
 	VMOVUPS      128(DX), Y4
 	VMOVUPS      160(DX), Y5
-	VBROADCASTSS 4(SI), Y6
+	VBROADCASTSS 4(BX), Y6
 	VFMADD231PS  Y6, Y4, Y2
 	VFMADD231PS  Y6, Y5, Y3
 	VMOVUPS      256(DX), Y4
 	VMOVUPS      288(DX), Y5
-	VBROADCASTSS 8(SI), Y6
+	VBROADCASTSS 8(BX), Y6
 	VFMADD231PS  Y6, Y4, Y2
 	VFMADD231PS  Y6, Y5, Y3
 	VMOVUPS      384(DX), Y4
 	VMOVUPS      416(DX), Y5
-	VBROADCASTSS 12(SI), Y6
+	VBROADCASTSS 12(BX), Y6
 	VFMADD231PS  Y6, Y4, Y2
 	VFMADD231PS  Y6, Y5, Y3
 	ADDQ         $+512, DX
-	ADDQ         $+16, SI
-	SUBQ         $+4, BX
+	ADDQ         $+16, BX
+	SUBQ         $+4, SI
 	JGE          wide1_k4
 
 wide1_k1:
-	ADDQ $+4, BX
+	ADDQ $+4, SI
 	JZ   wide1_done_k
 
 wide1_rest:
 	VMOVUPS      (DX), Y4
 	VMOVUPS      32(DX), Y5
-	VBROADCASTSS (SI), Y6
+	VBROADCASTSS (BX), Y6
 	VFMADD231PS  Y6, Y4, Y2
 	VFMADD231PS  Y6, Y5, Y3
 	ADDQ         $+128, DX
-	ADDQ         $+4, SI
-	DECQ         BX
+	ADDQ         $+4, BX
+	DECQ         SI
 	JNZ          wide1_rest
 
 wide1_done_k:
-	MOVQ       104(AX), DX
+	ADDQ       96(AX), BX
+	DECQ       DI
+	JNZ        wide1_segment
+	MOVQ       120(AX), DX
 	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         wide1_nores
@@ -903,7 +922,7 @@ wide1_done_k:
 	VMASKMOVPS 32(DX), Y1, Y4
 	VADDPS     Y4, Y3, Y3
 	ADDQ       BX, DX
-	MOVQ       DX, 104(AX)
+	MOVQ       DX, 120(AX)
 
 wide1_nores:
 	CMPQ   80(AX), $+1
@@ -983,14 +1002,14 @@ wide1_not_silu:
 
 wide1_not_hardswish:
 wide1_done:
-	MOVQ       96(AX), DX
+	MOVQ       112(AX), DX
 	MOVQ       32(AX), BX
 	VMASKMOVPS Y2, Y0, (DX)
 	VMASKMOVPS Y3, Y1, 32(DX)
 	ADDQ       BX, DX
-	MOVQ       DX, 96(AX)
+	MOVQ       DX, 112(AX)
 	IMUL3Q     $+1, CX, DX
-	ADDQ       DX, 88(AX)
+	ADDQ       DX, 104(AX)
 	SUBQ       $+1, 56(AX)
 	JMP        wide1
 
@@ -1015,7 +1034,6 @@ narrow6:
 	CMPQ    56(AX), $+6
 	JLT     narrow6_end
 	MOVQ    16(AX), DX
-	MOVQ    64(AX), BX
 	VMOVUPS (DX), Y1
 	VMOVUPS (DX), Y2
 	VMOVUPS (DX), Y3
@@ -1023,97 +1041,105 @@ narrow6:
 	VMOVUPS (DX), Y5
 	VMOVUPS (DX), Y6
 	ADDQ    $+128, DX
-	MOVQ    88(AX), SI
-	LEAQ    (SI)(CX*2), DI
-	ADDQ    CX, DI
-	SUBQ    $+4, BX
-	JLT     narrow6_k1
+	MOVQ    104(AX), BX
+	LEAQ    (BX)(CX*2), SI
+	ADDQ    CX, SI
+	MOVQ    88(AX), R8
+
+narrow6_segment:
+	MOVQ 64(AX), DI
+	SUBQ $+4, DI
+	JLT  narrow6_k1
 
 narrow6_k4:
 	VMOVUPS      (DX), Y7
-	VBROADCASTSS (SI), Y8
+	VBROADCASTSS (BX), Y8
 	VFMADD231PS  Y8, Y7, Y1
-	VBROADCASTSS (SI)(CX*1), Y8
+	VBROADCASTSS (BX)(CX*1), Y8
 	VFMADD231PS  Y8, Y7, Y2
-	VBROADCASTSS (SI)(CX*2), Y8
+	VBROADCASTSS (BX)(CX*2), Y8
 	VFMADD231PS  Y8, Y7, Y3
-	VBROADCASTSS (DI), Y8
+	VBROADCASTSS (SI), Y8
 	VFMADD231PS  Y8, Y7, Y4
-	VBROADCASTSS (DI)(CX*1), Y8
+	VBROADCASTSS (SI)(CX*1), Y8
 	VFMADD231PS  Y8, Y7, Y5
-	VBROADCASTSS (DI)(CX*2), Y8
+	VBROADCASTSS (SI)(CX*2), Y8
 	VFMADD231PS  Y8, Y7, Y6
 	VMOVUPS      128(DX), Y7
-	VBROADCASTSS 4(SI), Y8
+	VBROADCASTSS 4(BX), Y8
 	VFMADD231PS  Y8, Y7, Y1
-	VBROADCASTSS 4(SI)(CX*1), Y8
+	VBROADCASTSS 4(BX)(CX*1), Y8
 	VFMADD231PS  Y8, Y7, Y2
-	VBROADCASTSS 4(SI)(CX*2), Y8
+	VBROADCASTSS 4(BX)(CX*2), Y8
 	VFMADD231PS  Y8, Y7, Y3
-	VBROADCASTSS 4(DI), Y8
+	VBROADCASTSS 4(SI), Y8
 	VFMADD231PS  Y8, Y7, Y4
-	VBROADCASTSS 4(DI)(CX*1), Y8
+	VBROADCASTSS 4(SI)(CX*1), Y8
 	VFMADD231PS  Y8, Y7, Y5
-	VBROADCASTSS 4(DI)(CX*2), Y8
+	VBROADCASTSS 4(SI)(CX*2), Y8
 	VFMADD231PS  Y8, Y7, Y6
 	VMOVUPS      256(DX), Y7
-	VBROADCASTSS 8(SI), Y8
+	VBROADCASTSS 8(BX), Y8
 	VFMADD231PS  Y8, Y7, Y1
-	VBROADCASTSS 8(SI)(CX*1), Y8
+	VBROADCASTSS 8(BX)(CX*1), Y8
 	VFMADD231PS  Y8, Y7, Y2
-	VBROADCASTSS 8(SI)(CX*2), Y8
+	VBROADCASTSS 8(BX)(CX*2), Y8
 	VFMADD231PS  Y8, Y7, Y3
-	VBROADCASTSS 8(DI), Y8
+	VBROADCASTSS 8(SI), Y8
 	VFMADD231PS  Y8, Y7, Y4
-	VBROADCASTSS 8(DI)(CX*1), Y8
+	VBROADCASTSS 8(SI)(CX*1), Y8
 	VFMADD231PS  Y8, Y7, Y5
-	VBROADCASTSS 8(DI)(CX*2), Y8
+	VBROADCASTSS 8(SI)(CX*2), Y8
 	VFMADD231PS  Y8, Y7, Y6
 	VMOVUPS      384(DX), Y7
-	VBROADCASTSS 12(SI), Y8
+	VBROADCASTSS 12(BX), Y8
 	VFMADD231PS  Y8, Y7, Y1
-	VBROADCASTSS 12(SI)(CX*1), Y8
+	VBROADCASTSS 12(BX)(CX*1), Y8
 	VFMADD231PS  Y8, Y7, Y2
-	VBROADCASTSS 12(SI)(CX*2), Y8
+	VBROADCASTSS 12(BX)(CX*2), Y8
 	VFMADD231PS  Y8, Y7, Y3
-	VBROADCASTSS 12(DI), Y8
+	VBROADCASTSS 12(SI), Y8
 	VFMADD231PS  Y8, Y7, Y4
-	VBROADCASTSS 12(DI)(CX*1), Y8
+	VBROADCASTSS 12(SI)(CX*1), Y8
 	VFMADD231PS  Y8, Y7, Y5
-	VBROADCASTSS 12(DI)(CX*2), Y8
+	VBROADCASTSS 12(SI)(CX*2), Y8
 	VFMADD231PS  Y8, Y7, Y6
 	ADDQ         $+512, DX
+	ADDQ         $+16, BX
 	ADDQ         $+16, SI
-	ADDQ         $+16, DI
-	SUBQ         $+4, BX
+	SUBQ         $+4, DI
 	JGE          narrow6_k4
 
 narrow6_k1:
-	ADDQ $+4, BX
+	ADDQ $+4, DI
 	JZ   narrow6_done_k
 
 narrow6_rest:
 	VMOVUPS      (DX), Y7
-	VBROADCASTSS (SI), Y8
+	VBROADCASTSS (BX), Y8
 	VFMADD231PS  Y8, Y7, Y1
-	VBROADCASTSS (SI)(CX*1), Y8
+	VBROADCASTSS (BX)(CX*1), Y8
 	VFMADD231PS  Y8, Y7, Y2
-	VBROADCASTSS (SI)(CX*2), Y8
+	VBROADCASTSS (BX)(CX*2), Y8
 	VFMADD231PS  Y8, Y7, Y3
-	VBROADCASTSS (DI), Y8
+	VBROADCASTSS (SI), Y8
 	VFMADD231PS  Y8, Y7, Y4
-	VBROADCASTSS (DI)(CX*1), Y8
+	VBROADCASTSS (SI)(CX*1), Y8
 	VFMADD231PS  Y8, Y7, Y5
-	VBROADCASTSS (DI)(CX*2), Y8
+	VBROADCASTSS (SI)(CX*2), Y8
 	VFMADD231PS  Y8, Y7, Y6
 	ADDQ         $+128, DX
+	ADDQ         $+4, BX
 	ADDQ         $+4, SI
-	ADDQ         $+4, DI
-	DECQ         BX
+	DECQ         DI
 	JNZ          narrow6_rest
 
 narrow6_done_k:
-	MOVQ       104(AX), DX
+	ADDQ       96(AX), BX
+	ADDQ       96(AX), SI
+	DECQ       R8
+	JNZ        narrow6_segment
+	MOVQ       120(AX), DX
 	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         narrow6_nores
@@ -1135,7 +1161,7 @@ narrow6_done_k:
 	VMASKMOVPS (DX), Y0, Y7
 	VADDPS     Y7, Y6, Y6
 	ADDQ       BX, DX
-	MOVQ       DX, 104(AX)
+	MOVQ       DX, 120(AX)
 
 narrow6_nores:
 	CMPQ   80(AX), $+1
@@ -1327,7 +1353,7 @@ narrow6_not_silu:
 
 narrow6_not_hardswish:
 narrow6_done:
-	MOVQ       96(AX), DX
+	MOVQ       112(AX), DX
 	MOVQ       32(AX), BX
 	VMASKMOVPS Y1, Y0, (DX)
 	ADDQ       BX, DX
@@ -1341,9 +1367,9 @@ narrow6_done:
 	ADDQ       BX, DX
 	VMASKMOVPS Y6, Y0, (DX)
 	ADDQ       BX, DX
-	MOVQ       DX, 96(AX)
+	MOVQ       DX, 112(AX)
 	IMUL3Q     $+6, CX, DX
-	ADDQ       DX, 88(AX)
+	ADDQ       DX, 104(AX)
 	SUBQ       $+6, 56(AX)
 	JMP        narrow6
 
@@ -1352,57 +1378,63 @@ narrow2:
 	CMPQ    56(AX), $+2
 	JLT     narrow2_end
 	MOVQ    16(AX), DX
-	MOVQ    64(AX), BX
 	VMOVUPS (DX), Y1
 	VMOVUPS (DX), Y2
 	ADDQ    $+128, DX
-	MOVQ    88(AX), SI
-	SUBQ    $+4, BX
-	JLT     narrow2_k1
+	MOVQ    104(AX), BX
+	MOVQ    88(AX), DI
+
+narrow2_segment:
+	MOVQ 64(AX), SI
+	SUBQ $+4, SI
+	JLT  narrow2_k1
 
 narrow2_k4:
 	VMOVUPS      (DX), Y3
-	VBROADCASTSS (SI), Y4
+	VBROADCASTSS (BX), Y4
 	VFMADD231PS  Y4, Y3, Y1
-	VBROADCASTSS (SI)(CX*1), Y4
+	VBROADCASTSS (BX)(CX*1), Y4
 	VFMADD231PS  Y4, Y3, Y2
 	VMOVUPS      128(DX), Y3
-	VBROADCASTSS 4(SI), Y4
+	VBROADCASTSS 4(BX), Y4
 	VFMADD231PS  Y4, Y3, Y1
-	VBROADCASTSS 4(SI)(CX*1), Y4
+	VBROADCASTSS 4(BX)(CX*1), Y4
 	VFMADD231PS  Y4, Y3, Y2
 	VMOVUPS      256(DX), Y3
-	VBROADCASTSS 8(SI), Y4
+	VBROADCASTSS 8(BX), Y4
 	VFMADD231PS  Y4, Y3, Y1
-	VBROADCASTSS 8(SI)(CX*1), Y4
+	VBROADCASTSS 8(BX)(CX*1), Y4
 	VFMADD231PS  Y4, Y3, Y2
 	VMOVUPS      384(DX), Y3
-	VBROADCASTSS 12(SI), Y4
+	VBROADCASTSS 12(BX), Y4
 	VFMADD231PS  Y4, Y3, Y1
-	VBROADCASTSS 12(SI)(CX*1), Y4
+	VBROADCASTSS 12(BX)(CX*1), Y4
 	VFMADD231PS  Y4, Y3, Y2
 	ADDQ         $+512, DX
-	ADDQ         $+16, SI
-	SUBQ         $+4, BX
+	ADDQ         $+16, BX
+	SUBQ         $+4, SI
 	JGE          narrow2_k4
 
 narrow2_k1:
-	ADDQ $+4, BX
+	ADDQ $+4, SI
 	JZ   narrow2_done_k
 
 narrow2_rest:
 	VMOVUPS      (DX), Y3
-	VBROADCASTSS (SI), Y4
+	VBROADCASTSS (BX), Y4
 	VFMADD231PS  Y4, Y3, Y1
-	VBROADCASTSS (SI)(CX*1), Y4
+	VBROADCASTSS (BX)(CX*1), Y4
 	VFMADD231PS  Y4, Y3, Y2
 	ADDQ         $+128, DX
-	ADDQ         $+4, SI
-	DECQ         BX
+	ADDQ         $+4, BX
+	DECQ         SI
 	JNZ          narrow2_rest
 
 narrow2_done_k:
-	MOVQ       104(AX), DX
+	ADDQ       96(AX), BX
+	DECQ       DI
+	JNZ        narrow2_segment
+	MOVQ       120(AX), DX
 	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         narrow2_nores
@@ -1412,7 +1444,7 @@ narrow2_done_k:
 	VMASKMOVPS (DX), Y0, Y3
 	VADDPS     Y3, Y2, Y2
 	ADDQ       BX, DX
-	MOVQ       DX, 104(AX)
+	MOVQ       DX, 120(AX)
 
 narrow2_nores:
 	CMPQ   80(AX), $+1
@@ -1492,15 +1524,15 @@ narrow2_not_silu:
 
 narrow2_not_hardswish:
 narrow2_done:
-	MOVQ       96(AX), DX
+	MOVQ       112(AX), DX
 	MOVQ       32(AX), BX
 	VMASKMOVPS Y1, Y0, (DX)
 	ADDQ       BX, DX
 	VMASKMOVPS Y2, Y0, (DX)
 	ADDQ       BX, DX
-	MOVQ       DX, 96(AX)
+	MOVQ       DX, 112(AX)
 	IMUL3Q     $+2, CX, DX
-	ADDQ       DX, 88(AX)
+	ADDQ       DX, 104(AX)
 	SUBQ       $+2, 56(AX)
 	JMP        narrow2
 
@@ -1509,53 +1541,59 @@ narrow1:
 	CMPQ    56(AX), $+1
 	JLT     narrow1_end
 	MOVQ    16(AX), DX
-	MOVQ    64(AX), BX
 	VMOVUPS (DX), Y1
 	ADDQ    $+128, DX
-	MOVQ    88(AX), SI
-	SUBQ    $+4, BX
-	JLT     narrow1_k1
+	MOVQ    104(AX), BX
+	MOVQ    88(AX), DI
+
+narrow1_segment:
+	MOVQ 64(AX), SI
+	SUBQ $+4, SI
+	JLT  narrow1_k1
 
 narrow1_k4:
 	VMOVUPS      (DX), Y2
-	VBROADCASTSS (SI), Y3
+	VBROADCASTSS (BX), Y3
 	VFMADD231PS  Y3, Y2, Y1
 	VMOVUPS      128(DX), Y2
-	VBROADCASTSS 4(SI), Y3
+	VBROADCASTSS 4(BX), Y3
 	VFMADD231PS  Y3, Y2, Y1
 	VMOVUPS      256(DX), Y2
-	VBROADCASTSS 8(SI), Y3
+	VBROADCASTSS 8(BX), Y3
 	VFMADD231PS  Y3, Y2, Y1
 	VMOVUPS      384(DX), Y2
-	VBROADCASTSS 12(SI), Y3
+	VBROADCASTSS 12(BX), Y3
 	VFMADD231PS  Y3, Y2, Y1
 	ADDQ         $+512, DX
-	ADDQ         $+16, SI
-	SUBQ         $+4, BX
+	ADDQ         $+16, BX
+	SUBQ         $+4, SI
 	JGE          narrow1_k4
 
 narrow1_k1:
-	ADDQ $+4, BX
+	ADDQ $+4, SI
 	JZ   narrow1_done_k
 
 narrow1_rest:
 	VMOVUPS      (DX), Y2
-	VBROADCASTSS (SI), Y3
+	VBROADCASTSS (BX), Y3
 	VFMADD231PS  Y3, Y2, Y1
 	ADDQ         $+128, DX
-	ADDQ         $+4, SI
-	DECQ         BX
+	ADDQ         $+4, BX
+	DECQ         SI
 	JNZ          narrow1_rest
 
 narrow1_done_k:
-	MOVQ       104(AX), DX
+	ADDQ       96(AX), BX
+	DECQ       DI
+	JNZ        narrow1_segment
+	MOVQ       120(AX), DX
 	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         narrow1_nores
 	VMASKMOVPS (DX), Y0, Y2
 	VADDPS     Y2, Y1, Y1
 	ADDQ       BX, DX
-	MOVQ       DX, 104(AX)
+	MOVQ       DX, 120(AX)
 
 narrow1_nores:
 	CMPQ   80(AX), $+1
@@ -1607,13 +1645,13 @@ narrow1_not_silu:
 
 narrow1_not_hardswish:
 narrow1_done:
-	MOVQ       96(AX), DX
+	MOVQ       112(AX), DX
 	MOVQ       32(AX), BX
 	VMASKMOVPS Y1, Y0, (DX)
 	ADDQ       BX, DX
-	MOVQ       DX, 96(AX)
+	MOVQ       DX, 112(AX)
 	IMUL3Q     $+1, CX, DX
-	ADDQ       DX, 88(AX)
+	ADDQ       DX, 104(AX)
 	SUBQ       $+1, 56(AX)
 	JMP        narrow1
 
@@ -1773,63 +1811,426 @@ TEXT ·depthwiseAVX2(SB), NOSPLIT, $0-8
 	MOVQ 96(AX), CX
 	MOVQ CX, 176(AX)
 	MOVQ 16(AX), CX
-	MOVQ 144(AX), DX
-	CMPQ DX, $+8
-	JLT  tail
 
-full_row:
-	VXORPS Y0, Y0, Y0
-	MOVQ   160(AX), DX
-	MOVQ   168(AX), BX
-	MOVQ   120(AX), SI
+row:
+	MOVQ 160(AX), DX
+	MOVQ DX, 184(AX)
+	MOVQ 168(AX), DX
+	MOVQ DX, 192(AX)
+	MOVQ 120(AX), DX
+	MOVQ DX, 208(AX)
 
-full8:
-	SUBQ    $+8, SI
-	JLT     full8_end
+pixels8:
+	CMPQ 208(AX), $+8
+	JLT  pixels8_end
+	CMPQ 208(AX), $+14
+	JE   pixels8_end
+	MOVQ 184(AX), DX
+	MOVQ 144(AX), BX
+	XORQ SI, SI
+	MOVQ 40(AX), DI
+	MOVQ DI, 200(AX)
+
+pixels8_full:
+	CMPQ    BX, $+8
+	JLT     pixels8_tail
 	MOVQ    88(AX), DI
-	VMOVUPS (DI), Y1
-	VMOVUPS (DI), Y2
-	VMOVUPS (DI), Y3
-	VMOVUPS (DI), Y4
-	VMOVUPS (DI), Y5
-	VMOVUPS (DI), Y6
-	VMOVUPS (DI), Y7
-	VMOVUPS (DI), Y8
+	VMOVUPS (DI)(SI*1), Y0
+	VMOVUPS (DI)(SI*1), Y1
+	VMOVUPS (DI)(SI*1), Y2
+	VMOVUPS (DI)(SI*1), Y3
+	VMOVUPS (DI)(SI*1), Y4
+	VMOVUPS (DI)(SI*1), Y5
+	VMOVUPS (DI)(SI*1), Y6
+	VMOVUPS (DI)(SI*1), Y7
 	MOVQ    DX, DI
 	LEAQ    (DI)(CX*2), R8
 	ADDQ    CX, R8
 	LEAQ    (R8)(CX*2), R9
 	ADDQ    CX, R9
-	MOVQ    40(AX), R10
+	MOVQ    200(AX), R10
 	MOVQ    128(AX), R11
 
-full8_ky:
+pixels8_full_ky:
 	MOVQ 136(AX), R12
 
-full8_kx:
-	VMOVUPS     (R10), Y9
-	VFMADD231PS (DI), Y9, Y1
-	VFMADD231PS (DI)(CX*1), Y9, Y2
-	VFMADD231PS (DI)(CX*2), Y9, Y3
-	VFMADD231PS (R8), Y9, Y4
-	VFMADD231PS (R8)(CX*1), Y9, Y5
-	VFMADD231PS (R8)(CX*2), Y9, Y6
-	VFMADD231PS (R9), Y9, Y7
-	VFMADD231PS (R9)(CX*1), Y9, Y8
-	ADDQ        48(AX), R10
+pixels8_full_kx:
+	VMOVUPS     (R10), Y8
+	VFMADD231PS (DI), Y8, Y0
+	VFMADD231PS (DI)(CX*1), Y8, Y1
+	VFMADD231PS (DI)(CX*2), Y8, Y2
+	VFMADD231PS (R8), Y8, Y3
+	VFMADD231PS (R8)(CX*1), Y8, Y4
+	VFMADD231PS (R8)(CX*2), Y8, Y5
+	VFMADD231PS (R9), Y8, Y6
+	VFMADD231PS (R9)(CX*1), Y8, Y7
+	ADDQ        $+64, R10
 	ADDQ        24(AX), DI
 	ADDQ        24(AX), R8
 	ADDQ        24(AX), R9
 	DECQ        R12
-	JNZ         full8_kx
+	JNZ         pixels8_full_kx
 	ADDQ        56(AX), R10
 	ADDQ        32(AX), DI
 	ADDQ        32(AX), R8
 	ADDQ        32(AX), R9
 	DECQ        R11
-	JNZ         full8_ky
+	JNZ         pixels8_full_ky
 	CMPQ        152(AX), $+1
-	JNE         full8_not_relu
+	JNE         pixels8_full_not_relu
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y0, Y0
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y1, Y1
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y2, Y2
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y3, Y3
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y4, Y4
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y5, Y5
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y6, Y6
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y7, Y7
+	JMP         pixels8_full_done
+
+pixels8_full_not_relu:
+	CMPQ   152(AX), $+2
+	JNE    pixels8_full_not_relu6
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y0, Y0
+	VMINPS f40c00000x8<>+0(SB), Y0, Y0
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y2, Y2
+	VMINPS f40c00000x8<>+0(SB), Y2, Y2
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y3, Y3
+	VMINPS f40c00000x8<>+0(SB), Y3, Y3
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y4, Y4
+	VMINPS f40c00000x8<>+0(SB), Y4, Y4
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y5, Y5
+	VMINPS f40c00000x8<>+0(SB), Y5, Y5
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y6, Y6
+	VMINPS f40c00000x8<>+0(SB), Y6, Y6
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y7, Y7
+	VMINPS f40c00000x8<>+0(SB), Y7, Y7
+	JMP    pixels8_full_done
+
+pixels8_full_not_relu6:
+	CMPQ         152(AX), $+3
+	JNE          pixels8_full_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y0, Y0
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y1, Y1
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y2, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y3, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y3, Y3
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y4, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y4, Y4
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y5, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y5, Y5
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y6, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y6, Y6
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y7, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	JMP          pixels8_full_done
+
+pixels8_full_not_silu:
+	CMPQ    152(AX), $+4
+	JNE     pixels8_full_not_hardswish
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y0, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y0, Y0
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y1, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y1, Y1
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y2, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y2, Y2
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y3, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y3, Y3
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y4, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y4, Y4
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y5, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y5, Y5
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y6, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y6, Y6
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y7, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y7, Y7
+	JMP     pixels8_full_done
+
+pixels8_full_not_hardswish:
+pixels8_full_done:
+	MOVQ    192(AX), DI
+	MOVQ    80(AX), R8
+	ADDQ    SI, DI
+	VMOVUPS Y0, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y1, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y2, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y3, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y4, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y5, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y6, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y7, (DI)
+	ADDQ    R8, DI
+	MOVQ    176(AX), DI
+	CMPQ    DI, $0x00
+	JE      pixels8_full_nosums
+	VMOVUPS (DI)(SI*1), Y8
+	VADDPS  Y0, Y8, Y8
+	VADDPS  Y1, Y8, Y8
+	VADDPS  Y2, Y8, Y8
+	VADDPS  Y3, Y8, Y8
+	VADDPS  Y4, Y8, Y8
+	VADDPS  Y5, Y8, Y8
+	VADDPS  Y6, Y8, Y8
+	VADDPS  Y7, Y8, Y8
+	VMOVUPS Y8, (DI)(SI*1)
+
+pixels8_full_nosums:
+	ADDQ    $+32, DX
+	ADDQ    $+32, SI
+	MOVQ    48(AX), DI
+	SUBQ    $+32, DI
+	TESTQ   $+32, SI
+	MOVQ    $+32, R8
+	CMOVQNE R8, DI
+	ADDQ    DI, 200(AX)
+	SUBQ    $+8, BX
+	JMP     pixels8_full
+
+pixels8_tail:
+	CMPQ    BX, $0x00
+	JE      pixels8_done
+	XORQ    DI, DI
+	CMPQ    BX, DI
+	CMOVQLT DI, BX
+	MOVQ    $0x00000008, DI
+	CMPQ    BX, DI
+	CMOVQGT DI, BX
+	SHLQ    $0x02, BX
+	LEAQ    maskWords<>+0(SB), DI
+	SUBQ    BX, DI
+	VMOVUPS 32(DI), Y0
+	MOVQ    88(AX), BX
+	VMOVUPS (BX)(SI*1), Y1
+	VMOVUPS (BX)(SI*1), Y2
+	VMOVUPS (BX)(SI*1), Y3
+	VMOVUPS (BX)(SI*1), Y4
+	VMOVUPS (BX)(SI*1), Y5
+	VMOVUPS (BX)(SI*1), Y6
+	VMOVUPS (BX)(SI*1), Y7
+	VMOVUPS (BX)(SI*1), Y8
+	MOVQ    DX, BX
+	LEAQ    (BX)(CX*2), DI
+	ADDQ    CX, DI
+	LEAQ    (DI)(CX*2), R8
+	ADDQ    CX, R8
+	MOVQ    200(AX), R9
+	MOVQ    128(AX), R10
+
+pixels8_tail_ky:
+	MOVQ 136(AX), R11
+
+pixels8_tail_kx:
+	VMOVUPS     (R9), Y9
+	VMASKMOVPS  (BX), Y0, Y10
+	VFMADD231PS Y10, Y9, Y1
+	VMASKMOVPS  (BX)(CX*1), Y0, Y10
+	VFMADD231PS Y10, Y9, Y2
+	VMASKMOVPS  (BX)(CX*2), Y0, Y10
+	VFMADD231PS Y10, Y9, Y3
+	VMASKMOVPS  (DI), Y0, Y10
+	VFMADD231PS Y10, Y9, Y4
+	VMASKMOVPS  (DI)(CX*1), Y0, Y10
+	VFMADD231PS Y10, Y9, Y5
+	VMASKMOVPS  (DI)(CX*2), Y0, Y10
+	VFMADD231PS Y10, Y9, Y6
+	VMASKMOVPS  (R8), Y0, Y10
+	VFMADD231PS Y10, Y9, Y7
+	VMASKMOVPS  (R8)(CX*1), Y0, Y10
+	VFMADD231PS Y10, Y9, Y8
+	ADDQ        $+64, R9
+	ADDQ        24(AX), BX
+	ADDQ        24(AX), DI
+	ADDQ        24(AX), R8
+	DECQ        R11
+	JNZ         pixels8_tail_kx
+	ADDQ        56(AX), R9
+	ADDQ        32(AX), BX
+	ADDQ        32(AX), DI
+	ADDQ        32(AX), R8
+	DECQ        R10
+	JNZ         pixels8_tail_ky
+	CMPQ        152(AX), $+1
+	JNE         pixels8_tail_not_relu
 	VXORPS      Y9, Y9, Y9
 	VMAXPS      Y9, Y1, Y1
 	VXORPS      Y9, Y9, Y9
@@ -1846,11 +2247,11 @@ full8_kx:
 	VMAXPS      Y9, Y7, Y7
 	VXORPS      Y9, Y9, Y9
 	VMAXPS      Y9, Y8, Y8
-	JMP         full8_done
+	JMP         pixels8_tail_done
 
-full8_not_relu:
+pixels8_tail_not_relu:
 	CMPQ   152(AX), $+2
-	JNE    full8_not_relu6
+	JNE    pixels8_tail_not_relu6
 	VXORPS Y9, Y9, Y9
 	VMAXPS Y9, Y1, Y1
 	VMINPS f40c00000x8<>+0(SB), Y1, Y1
@@ -1875,11 +2276,11 @@ full8_not_relu:
 	VXORPS Y9, Y9, Y9
 	VMAXPS Y9, Y8, Y8
 	VMINPS f40c00000x8<>+0(SB), Y8, Y8
-	JMP    full8_done
+	JMP    pixels8_tail_done
 
-full8_not_relu6:
+pixels8_tail_not_relu6:
 	CMPQ         152(AX), $+3
-	JNE          full8_not_silu
+	JNE          pixels8_tail_not_silu
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y9
 	VMAXPS       fc2fc0000x8<>+0(SB), Y9, Y9
 	VMINPS       f42fe0000x8<>+0(SB), Y9, Y9
@@ -2008,11 +2409,11 @@ full8_not_relu6:
 	VPADDD       Y10, Y11, Y9
 	VADDPS       f3f800000x8<>+0(SB), Y9, Y9
 	VDIVPS       Y9, Y8, Y8
-	JMP          full8_done
+	JMP          pixels8_tail_done
 
-full8_not_silu:
+pixels8_tail_not_silu:
 	CMPQ    152(AX), $+4
-	JNE     full8_not_hardswish
+	JNE     pixels8_tail_not_hardswish
 	VXORPS  Y10, Y10, Y10
 	VMOVAPS Y1, Y9
 	VADDPS  f40400000x8<>+0(SB), Y9, Y9
@@ -2069,79 +2470,960 @@ full8_not_silu:
 	VMINPS  f40c00000x8<>+0(SB), Y9, Y9
 	VMULPS  f3e2aaaabx8<>+0(SB), Y9, Y9
 	VMULPS  Y9, Y8, Y8
-	JMP     full8_done
+	JMP     pixels8_tail_done
 
-full8_not_hardswish:
-full8_done:
-	MOVQ    80(AX), DI
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y1, (BX)
-	ADDQ    DI, BX
-	VADDPS  Y2, Y0, Y0
-	VMOVUPS Y2, (BX)
-	ADDQ    DI, BX
-	VADDPS  Y3, Y0, Y0
-	VMOVUPS Y3, (BX)
-	ADDQ    DI, BX
-	VADDPS  Y4, Y0, Y0
-	VMOVUPS Y4, (BX)
-	ADDQ    DI, BX
-	VADDPS  Y5, Y0, Y0
-	VMOVUPS Y5, (BX)
-	ADDQ    DI, BX
-	VADDPS  Y6, Y0, Y0
-	VMOVUPS Y6, (BX)
-	ADDQ    DI, BX
-	VADDPS  Y7, Y0, Y0
-	VMOVUPS Y7, (BX)
-	ADDQ    DI, BX
-	VADDPS  Y8, Y0, Y0
-	VMOVUPS Y8, (BX)
-	ADDQ    DI, BX
-	LEAQ    (DX)(CX*2), DX
-	LEAQ    (DX)(CX*2), DX
-	LEAQ    (DX)(CX*2), DX
-	LEAQ    (DX)(CX*2), DX
-	JMP     full8
+pixels8_tail_not_hardswish:
+pixels8_tail_done:
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	VMASKMOVPS Y1, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y2, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y3, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y4, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y5, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y6, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y7, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y8, Y0, (BX)
+	ADDQ       DI, BX
+	MOVQ       176(AX), BX
+	CMPQ       BX, $0x00
+	JE         pixels8_tail_nosums
+	VMASKMOVPS (BX)(SI*1), Y0, Y9
+	VADDPS     Y1, Y9, Y9
+	VADDPS     Y2, Y9, Y9
+	VADDPS     Y3, Y9, Y9
+	VADDPS     Y4, Y9, Y9
+	VADDPS     Y5, Y9, Y9
+	VADDPS     Y6, Y9, Y9
+	VADDPS     Y7, Y9, Y9
+	VADDPS     Y8, Y9, Y9
+	VMASKMOVPS Y9, Y0, (BX)(SI*1)
 
-full8_end:
-	ADDQ $+8, SI
+pixels8_tail_nosums:
+	ADDQ    $+32, DX
+	ADDQ    $+32, SI
+	MOVQ    48(AX), DX
+	SUBQ    $+32, DX
+	TESTQ   $+32, SI
+	MOVQ    $+32, BX
+	CMOVQNE BX, DX
+	ADDQ    DX, 200(AX)
 
-full4:
-	SUBQ    $+4, SI
-	JLT     full4_end
+pixels8_done:
+	MOVQ   16(AX), DX
+	IMUL3Q $+8, DX, DX
+	ADDQ   DX, 184(AX)
+	MOVQ   80(AX), DX
+	IMUL3Q $+8, DX, DX
+	ADDQ   DX, 192(AX)
+	SUBQ   $+8, 208(AX)
+	JMP    pixels8
+
+pixels8_end:
+pixels7:
+	CMPQ 208(AX), $+7
+	JLT  pixels7_end
+	MOVQ 184(AX), DX
+	MOVQ 144(AX), BX
+	XORQ SI, SI
+	MOVQ 40(AX), DI
+	MOVQ DI, 200(AX)
+
+pixels7_full:
+	CMPQ    BX, $+8
+	JLT     pixels7_tail
 	MOVQ    88(AX), DI
-	VMOVUPS (DI), Y1
-	VMOVUPS (DI), Y2
-	VMOVUPS (DI), Y3
-	VMOVUPS (DI), Y4
+	VMOVUPS (DI)(SI*1), Y0
+	VMOVUPS (DI)(SI*1), Y1
+	VMOVUPS (DI)(SI*1), Y2
+	VMOVUPS (DI)(SI*1), Y3
+	VMOVUPS (DI)(SI*1), Y4
+	VMOVUPS (DI)(SI*1), Y5
+	VMOVUPS (DI)(SI*1), Y6
 	MOVQ    DX, DI
 	LEAQ    (DI)(CX*2), R8
 	ADDQ    CX, R8
-	MOVQ    40(AX), R9
+	LEAQ    (R8)(CX*2), R9
+	ADDQ    CX, R9
+	MOVQ    200(AX), R10
+	MOVQ    128(AX), R11
+
+pixels7_full_ky:
+	MOVQ 136(AX), R12
+
+pixels7_full_kx:
+	VMOVUPS     (R10), Y7
+	VFMADD231PS (DI), Y7, Y0
+	VFMADD231PS (DI)(CX*1), Y7, Y1
+	VFMADD231PS (DI)(CX*2), Y7, Y2
+	VFMADD231PS (R8), Y7, Y3
+	VFMADD231PS (R8)(CX*1), Y7, Y4
+	VFMADD231PS (R8)(CX*2), Y7, Y5
+	VFMADD231PS (R9), Y7, Y6
+	ADDQ        $+64, R10
+	ADDQ        24(AX), DI
+	ADDQ        24(AX), R8
+	ADDQ        24(AX), R9
+	DECQ        R12
+	JNZ         pixels7_full_kx
+	ADDQ        56(AX), R10
+	ADDQ        32(AX), DI
+	ADDQ        32(AX), R8
+	ADDQ        32(AX), R9
+	DECQ        R11
+	JNZ         pixels7_full_ky
+	CMPQ        152(AX), $+1
+	JNE         pixels7_full_not_relu
+	VXORPS      Y7, Y7, Y7
+	VMAXPS      Y7, Y0, Y0
+	VXORPS      Y7, Y7, Y7
+	VMAXPS      Y7, Y1, Y1
+	VXORPS      Y7, Y7, Y7
+	VMAXPS      Y7, Y2, Y2
+	VXORPS      Y7, Y7, Y7
+	VMAXPS      Y7, Y3, Y3
+	VXORPS      Y7, Y7, Y7
+	VMAXPS      Y7, Y4, Y4
+	VXORPS      Y7, Y7, Y7
+	VMAXPS      Y7, Y5, Y5
+	VXORPS      Y7, Y7, Y7
+	VMAXPS      Y7, Y6, Y6
+	JMP         pixels7_full_done
+
+pixels7_full_not_relu:
+	CMPQ   152(AX), $+2
+	JNE    pixels7_full_not_relu6
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y0, Y0
+	VMINPS f40c00000x8<>+0(SB), Y0, Y0
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y2, Y2
+	VMINPS f40c00000x8<>+0(SB), Y2, Y2
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y3, Y3
+	VMINPS f40c00000x8<>+0(SB), Y3, Y3
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y4, Y4
+	VMINPS f40c00000x8<>+0(SB), Y4, Y4
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y5, Y5
+	VMINPS f40c00000x8<>+0(SB), Y5, Y5
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y6, Y6
+	VMINPS f40c00000x8<>+0(SB), Y6, Y6
+	JMP    pixels7_full_done
+
+pixels7_full_not_relu6:
+	CMPQ         152(AX), $+3
+	JNE          pixels7_full_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y7
+	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
+	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
+	VROUNDPS     $0x00, Y7, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y7
+	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y0, Y0
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y7
+	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
+	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
+	VROUNDPS     $0x00, Y7, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y7
+	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y1, Y1
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y7
+	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
+	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
+	VROUNDPS     $0x00, Y7, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y7
+	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y2, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y3, Y7
+	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
+	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
+	VROUNDPS     $0x00, Y7, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y7
+	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y3, Y3
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y4, Y7
+	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
+	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
+	VROUNDPS     $0x00, Y7, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y7
+	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y4, Y4
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y5, Y7
+	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
+	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
+	VROUNDPS     $0x00, Y7, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y7
+	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y5, Y5
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y6, Y7
+	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
+	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
+	VROUNDPS     $0x00, Y7, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y7
+	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	JMP          pixels7_full_done
+
+pixels7_full_not_silu:
+	CMPQ    152(AX), $+4
+	JNE     pixels7_full_not_hardswish
+	VXORPS  Y8, Y8, Y8
+	VMOVAPS Y0, Y7
+	VADDPS  f40400000x8<>+0(SB), Y7, Y7
+	VMAXPS  Y8, Y7, Y7
+	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
+	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
+	VMULPS  Y7, Y0, Y0
+	VXORPS  Y8, Y8, Y8
+	VMOVAPS Y1, Y7
+	VADDPS  f40400000x8<>+0(SB), Y7, Y7
+	VMAXPS  Y8, Y7, Y7
+	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
+	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
+	VMULPS  Y7, Y1, Y1
+	VXORPS  Y8, Y8, Y8
+	VMOVAPS Y2, Y7
+	VADDPS  f40400000x8<>+0(SB), Y7, Y7
+	VMAXPS  Y8, Y7, Y7
+	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
+	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
+	VMULPS  Y7, Y2, Y2
+	VXORPS  Y8, Y8, Y8
+	VMOVAPS Y3, Y7
+	VADDPS  f40400000x8<>+0(SB), Y7, Y7
+	VMAXPS  Y8, Y7, Y7
+	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
+	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
+	VMULPS  Y7, Y3, Y3
+	VXORPS  Y8, Y8, Y8
+	VMOVAPS Y4, Y7
+	VADDPS  f40400000x8<>+0(SB), Y7, Y7
+	VMAXPS  Y8, Y7, Y7
+	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
+	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
+	VMULPS  Y7, Y4, Y4
+	VXORPS  Y8, Y8, Y8
+	VMOVAPS Y5, Y7
+	VADDPS  f40400000x8<>+0(SB), Y7, Y7
+	VMAXPS  Y8, Y7, Y7
+	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
+	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
+	VMULPS  Y7, Y5, Y5
+	VXORPS  Y8, Y8, Y8
+	VMOVAPS Y6, Y7
+	VADDPS  f40400000x8<>+0(SB), Y7, Y7
+	VMAXPS  Y8, Y7, Y7
+	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
+	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
+	VMULPS  Y7, Y6, Y6
+	JMP     pixels7_full_done
+
+pixels7_full_not_hardswish:
+pixels7_full_done:
+	MOVQ    192(AX), DI
+	MOVQ    80(AX), R8
+	ADDQ    SI, DI
+	VMOVUPS Y0, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y1, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y2, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y3, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y4, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y5, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y6, (DI)
+	ADDQ    R8, DI
+	MOVQ    176(AX), DI
+	CMPQ    DI, $0x00
+	JE      pixels7_full_nosums
+	VMOVUPS (DI)(SI*1), Y7
+	VADDPS  Y0, Y7, Y7
+	VADDPS  Y1, Y7, Y7
+	VADDPS  Y2, Y7, Y7
+	VADDPS  Y3, Y7, Y7
+	VADDPS  Y4, Y7, Y7
+	VADDPS  Y5, Y7, Y7
+	VADDPS  Y6, Y7, Y7
+	VMOVUPS Y7, (DI)(SI*1)
+
+pixels7_full_nosums:
+	ADDQ    $+32, DX
+	ADDQ    $+32, SI
+	MOVQ    48(AX), DI
+	SUBQ    $+32, DI
+	TESTQ   $+32, SI
+	MOVQ    $+32, R8
+	CMOVQNE R8, DI
+	ADDQ    DI, 200(AX)
+	SUBQ    $+8, BX
+	JMP     pixels7_full
+
+pixels7_tail:
+	CMPQ    BX, $0x00
+	JE      pixels7_done
+	XORQ    DI, DI
+	CMPQ    BX, DI
+	CMOVQLT DI, BX
+	MOVQ    $0x00000008, DI
+	CMPQ    BX, DI
+	CMOVQGT DI, BX
+	SHLQ    $0x02, BX
+	LEAQ    maskWords<>+0(SB), DI
+	SUBQ    BX, DI
+	VMOVUPS 32(DI), Y0
+	MOVQ    88(AX), BX
+	VMOVUPS (BX)(SI*1), Y1
+	VMOVUPS (BX)(SI*1), Y2
+	VMOVUPS (BX)(SI*1), Y3
+	VMOVUPS (BX)(SI*1), Y4
+	VMOVUPS (BX)(SI*1), Y5
+	VMOVUPS (BX)(SI*1), Y6
+	VMOVUPS (BX)(SI*1), Y7
+	MOVQ    DX, BX
+	LEAQ    (BX)(CX*2), DI
+	ADDQ    CX, DI
+	LEAQ    (DI)(CX*2), R8
+	ADDQ    CX, R8
+	MOVQ    200(AX), R9
 	MOVQ    128(AX), R10
 
-full4_ky:
+pixels7_tail_ky:
 	MOVQ 136(AX), R11
 
-full4_kx:
-	VMOVUPS     (R9), Y5
-	VFMADD231PS (DI), Y5, Y1
-	VFMADD231PS (DI)(CX*1), Y5, Y2
-	VFMADD231PS (DI)(CX*2), Y5, Y3
-	VFMADD231PS (R8), Y5, Y4
-	ADDQ        48(AX), R9
+pixels7_tail_kx:
+	VMOVUPS     (R9), Y8
+	VMASKMOVPS  (BX), Y0, Y9
+	VFMADD231PS Y9, Y8, Y1
+	VMASKMOVPS  (BX)(CX*1), Y0, Y9
+	VFMADD231PS Y9, Y8, Y2
+	VMASKMOVPS  (BX)(CX*2), Y0, Y9
+	VFMADD231PS Y9, Y8, Y3
+	VMASKMOVPS  (DI), Y0, Y9
+	VFMADD231PS Y9, Y8, Y4
+	VMASKMOVPS  (DI)(CX*1), Y0, Y9
+	VFMADD231PS Y9, Y8, Y5
+	VMASKMOVPS  (DI)(CX*2), Y0, Y9
+	VFMADD231PS Y9, Y8, Y6
+	VMASKMOVPS  (R8), Y0, Y9
+	VFMADD231PS Y9, Y8, Y7
+	ADDQ        $+64, R9
+	ADDQ        24(AX), BX
 	ADDQ        24(AX), DI
 	ADDQ        24(AX), R8
 	DECQ        R11
-	JNZ         full4_kx
+	JNZ         pixels7_tail_kx
+	ADDQ        56(AX), R9
+	ADDQ        32(AX), BX
+	ADDQ        32(AX), DI
+	ADDQ        32(AX), R8
+	DECQ        R10
+	JNZ         pixels7_tail_ky
+	CMPQ        152(AX), $+1
+	JNE         pixels7_tail_not_relu
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y1, Y1
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y2, Y2
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y3, Y3
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y4, Y4
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y5, Y5
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y6, Y6
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y7, Y7
+	JMP         pixels7_tail_done
+
+pixels7_tail_not_relu:
+	CMPQ   152(AX), $+2
+	JNE    pixels7_tail_not_relu6
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y2, Y2
+	VMINPS f40c00000x8<>+0(SB), Y2, Y2
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y3, Y3
+	VMINPS f40c00000x8<>+0(SB), Y3, Y3
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y4, Y4
+	VMINPS f40c00000x8<>+0(SB), Y4, Y4
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y5, Y5
+	VMINPS f40c00000x8<>+0(SB), Y5, Y5
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y6, Y6
+	VMINPS f40c00000x8<>+0(SB), Y6, Y6
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y7, Y7
+	VMINPS f40c00000x8<>+0(SB), Y7, Y7
+	JMP    pixels7_tail_done
+
+pixels7_tail_not_relu6:
+	CMPQ         152(AX), $+3
+	JNE          pixels7_tail_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y1, Y1
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y2, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y3, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y3, Y3
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y4, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y4, Y4
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y5, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y5, Y5
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y6, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y6, Y6
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y7, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	JMP          pixels7_tail_done
+
+pixels7_tail_not_silu:
+	CMPQ    152(AX), $+4
+	JNE     pixels7_tail_not_hardswish
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y1, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y1, Y1
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y2, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y2, Y2
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y3, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y3, Y3
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y4, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y4, Y4
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y5, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y5, Y5
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y6, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y6, Y6
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y7, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y7, Y7
+	JMP     pixels7_tail_done
+
+pixels7_tail_not_hardswish:
+pixels7_tail_done:
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	VMASKMOVPS Y1, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y2, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y3, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y4, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y5, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y6, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y7, Y0, (BX)
+	ADDQ       DI, BX
+	MOVQ       176(AX), BX
+	CMPQ       BX, $0x00
+	JE         pixels7_tail_nosums
+	VMASKMOVPS (BX)(SI*1), Y0, Y8
+	VADDPS     Y1, Y8, Y8
+	VADDPS     Y2, Y8, Y8
+	VADDPS     Y3, Y8, Y8
+	VADDPS     Y4, Y8, Y8
+	VADDPS     Y5, Y8, Y8
+	VADDPS     Y6, Y8, Y8
+	VADDPS     Y7, Y8, Y8
+	VMASKMOVPS Y8, Y0, (BX)(SI*1)
+
+pixels7_tail_nosums:
+	ADDQ    $+32, DX
+	ADDQ    $+32, SI
+	MOVQ    48(AX), DX
+	SUBQ    $+32, DX
+	TESTQ   $+32, SI
+	MOVQ    $+32, BX
+	CMOVQNE BX, DX
+	ADDQ    DX, 200(AX)
+
+pixels7_done:
+	MOVQ   16(AX), DX
+	IMUL3Q $+7, DX, DX
+	ADDQ   DX, 184(AX)
+	MOVQ   80(AX), DX
+	IMUL3Q $+7, DX, DX
+	ADDQ   DX, 192(AX)
+	SUBQ   $+7, 208(AX)
+	JMP    pixels7
+
+pixels7_end:
+pixels4:
+	CMPQ 208(AX), $+4
+	JLT  pixels4_end
+	MOVQ 184(AX), DX
+	MOVQ 144(AX), BX
+	XORQ SI, SI
+	MOVQ 40(AX), DI
+	MOVQ DI, 200(AX)
+
+pixels4_full:
+	CMPQ    BX, $+8
+	JLT     pixels4_tail
+	MOVQ    88(AX), DI
+	VMOVUPS (DI)(SI*1), Y0
+	VMOVUPS (DI)(SI*1), Y1
+	VMOVUPS (DI)(SI*1), Y2
+	VMOVUPS (DI)(SI*1), Y3
+	MOVQ    DX, DI
+	LEAQ    (DI)(CX*2), R8
+	ADDQ    CX, R8
+	MOVQ    200(AX), R9
+	MOVQ    128(AX), R10
+
+pixels4_full_ky:
+	MOVQ 136(AX), R11
+
+pixels4_full_kx:
+	VMOVUPS     (R9), Y4
+	VFMADD231PS (DI), Y4, Y0
+	VFMADD231PS (DI)(CX*1), Y4, Y1
+	VFMADD231PS (DI)(CX*2), Y4, Y2
+	VFMADD231PS (R8), Y4, Y3
+	ADDQ        $+64, R9
+	ADDQ        24(AX), DI
+	ADDQ        24(AX), R8
+	DECQ        R11
+	JNZ         pixels4_full_kx
 	ADDQ        56(AX), R9
 	ADDQ        32(AX), DI
 	ADDQ        32(AX), R8
 	DECQ        R10
-	JNZ         full4_ky
+	JNZ         pixels4_full_ky
 	CMPQ        152(AX), $+1
-	JNE         full4_not_relu
+	JNE         pixels4_full_not_relu
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y4, Y0, Y0
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y4, Y1, Y1
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y4, Y2, Y2
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y4, Y3, Y3
+	JMP         pixels4_full_done
+
+pixels4_full_not_relu:
+	CMPQ   152(AX), $+2
+	JNE    pixels4_full_not_relu6
+	VXORPS Y4, Y4, Y4
+	VMAXPS Y4, Y0, Y0
+	VMINPS f40c00000x8<>+0(SB), Y0, Y0
+	VXORPS Y4, Y4, Y4
+	VMAXPS Y4, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
+	VXORPS Y4, Y4, Y4
+	VMAXPS Y4, Y2, Y2
+	VMINPS f40c00000x8<>+0(SB), Y2, Y2
+	VXORPS Y4, Y4, Y4
+	VMAXPS Y4, Y3, Y3
+	VMINPS f40c00000x8<>+0(SB), Y3, Y3
+	JMP    pixels4_full_done
+
+pixels4_full_not_relu6:
+	CMPQ         152(AX), $+3
+	JNE          pixels4_full_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y5
+	VSUBPS       Y5, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y0, Y0
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y5
+	VSUBPS       Y5, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y1, Y1
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y5
+	VSUBPS       Y5, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y2, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y3, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y5
+	VSUBPS       Y5, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y3, Y3
+	JMP          pixels4_full_done
+
+pixels4_full_not_silu:
+	CMPQ    152(AX), $+4
+	JNE     pixels4_full_not_hardswish
+	VXORPS  Y5, Y5, Y5
+	VMOVAPS Y0, Y4
+	VADDPS  f40400000x8<>+0(SB), Y4, Y4
+	VMAXPS  Y5, Y4, Y4
+	VMINPS  f40c00000x8<>+0(SB), Y4, Y4
+	VMULPS  f3e2aaaabx8<>+0(SB), Y4, Y4
+	VMULPS  Y4, Y0, Y0
+	VXORPS  Y5, Y5, Y5
+	VMOVAPS Y1, Y4
+	VADDPS  f40400000x8<>+0(SB), Y4, Y4
+	VMAXPS  Y5, Y4, Y4
+	VMINPS  f40c00000x8<>+0(SB), Y4, Y4
+	VMULPS  f3e2aaaabx8<>+0(SB), Y4, Y4
+	VMULPS  Y4, Y1, Y1
+	VXORPS  Y5, Y5, Y5
+	VMOVAPS Y2, Y4
+	VADDPS  f40400000x8<>+0(SB), Y4, Y4
+	VMAXPS  Y5, Y4, Y4
+	VMINPS  f40c00000x8<>+0(SB), Y4, Y4
+	VMULPS  f3e2aaaabx8<>+0(SB), Y4, Y4
+	VMULPS  Y4, Y2, Y2
+	VXORPS  Y5, Y5, Y5
+	VMOVAPS Y3, Y4
+	VADDPS  f40400000x8<>+0(SB), Y4, Y4
+	VMAXPS  Y5, Y4, Y4
+	VMINPS  f40c00000x8<>+0(SB), Y4, Y4
+	VMULPS  f3e2aaaabx8<>+0(SB), Y4, Y4
+	VMULPS  Y4, Y3, Y3
+	JMP     pixels4_full_done
+
+pixels4_full_not_hardswish:
+pixels4_full_done:
+	MOVQ    192(AX), DI
+	MOVQ    80(AX), R8
+	ADDQ    SI, DI
+	VMOVUPS Y0, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y1, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y2, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y3, (DI)
+	ADDQ    R8, DI
+	MOVQ    176(AX), DI
+	CMPQ    DI, $0x00
+	JE      pixels4_full_nosums
+	VMOVUPS (DI)(SI*1), Y4
+	VADDPS  Y0, Y4, Y4
+	VADDPS  Y1, Y4, Y4
+	VADDPS  Y2, Y4, Y4
+	VADDPS  Y3, Y4, Y4
+	VMOVUPS Y4, (DI)(SI*1)
+
+pixels4_full_nosums:
+	ADDQ    $+32, DX
+	ADDQ    $+32, SI
+	MOVQ    48(AX), DI
+	SUBQ    $+32, DI
+	TESTQ   $+32, SI
+	MOVQ    $+32, R8
+	CMOVQNE R8, DI
+	ADDQ    DI, 200(AX)
+	SUBQ    $+8, BX
+	JMP     pixels4_full
+
+pixels4_tail:
+	CMPQ    BX, $0x00
+	JE      pixels4_done
+	XORQ    DI, DI
+	CMPQ    BX, DI
+	CMOVQLT DI, BX
+	MOVQ    $0x00000008, DI
+	CMPQ    BX, DI
+	CMOVQGT DI, BX
+	SHLQ    $0x02, BX
+	LEAQ    maskWords<>+0(SB), DI
+	SUBQ    BX, DI
+	VMOVUPS 32(DI), Y0
+	MOVQ    88(AX), BX
+	VMOVUPS (BX)(SI*1), Y1
+	VMOVUPS (BX)(SI*1), Y2
+	VMOVUPS (BX)(SI*1), Y3
+	VMOVUPS (BX)(SI*1), Y4
+	MOVQ    DX, BX
+	LEAQ    (BX)(CX*2), DI
+	ADDQ    CX, DI
+	MOVQ    200(AX), R8
+	MOVQ    128(AX), R9
+
+pixels4_tail_ky:
+	MOVQ 136(AX), R10
+
+pixels4_tail_kx:
+	VMOVUPS     (R8), Y5
+	VMASKMOVPS  (BX), Y0, Y6
+	VFMADD231PS Y6, Y5, Y1
+	VMASKMOVPS  (BX)(CX*1), Y0, Y6
+	VFMADD231PS Y6, Y5, Y2
+	VMASKMOVPS  (BX)(CX*2), Y0, Y6
+	VFMADD231PS Y6, Y5, Y3
+	VMASKMOVPS  (DI), Y0, Y6
+	VFMADD231PS Y6, Y5, Y4
+	ADDQ        $+64, R8
+	ADDQ        24(AX), BX
+	ADDQ        24(AX), DI
+	DECQ        R10
+	JNZ         pixels4_tail_kx
+	ADDQ        56(AX), R8
+	ADDQ        32(AX), BX
+	ADDQ        32(AX), DI
+	DECQ        R9
+	JNZ         pixels4_tail_ky
+	CMPQ        152(AX), $+1
+	JNE         pixels4_tail_not_relu
 	VXORPS      Y5, Y5, Y5
 	VMAXPS      Y5, Y1, Y1
 	VXORPS      Y5, Y5, Y5
@@ -2150,11 +3432,11 @@ full4_kx:
 	VMAXPS      Y5, Y3, Y3
 	VXORPS      Y5, Y5, Y5
 	VMAXPS      Y5, Y4, Y4
-	JMP         full4_done
+	JMP         pixels4_tail_done
 
-full4_not_relu:
+pixels4_tail_not_relu:
 	CMPQ   152(AX), $+2
-	JNE    full4_not_relu6
+	JNE    pixels4_tail_not_relu6
 	VXORPS Y5, Y5, Y5
 	VMAXPS Y5, Y1, Y1
 	VMINPS f40c00000x8<>+0(SB), Y1, Y1
@@ -2167,11 +3449,11 @@ full4_not_relu:
 	VXORPS Y5, Y5, Y5
 	VMAXPS Y5, Y4, Y4
 	VMINPS f40c00000x8<>+0(SB), Y4, Y4
-	JMP    full4_done
+	JMP    pixels4_tail_done
 
-full4_not_relu6:
+pixels4_tail_not_relu6:
 	CMPQ         152(AX), $+3
-	JNE          full4_not_silu
+	JNE          pixels4_tail_not_silu
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y5
 	VMAXPS       fc2fc0000x8<>+0(SB), Y5, Y5
 	VMINPS       f42fe0000x8<>+0(SB), Y5, Y5
@@ -2236,11 +3518,11 @@ full4_not_relu6:
 	VPADDD       Y6, Y7, Y5
 	VADDPS       f3f800000x8<>+0(SB), Y5, Y5
 	VDIVPS       Y5, Y4, Y4
-	JMP          full4_done
+	JMP          pixels4_tail_done
 
-full4_not_silu:
+pixels4_tail_not_silu:
 	CMPQ    152(AX), $+4
-	JNE     full4_not_hardswish
+	JNE     pixels4_tail_not_hardswish
 	VXORPS  Y6, Y6, Y6
 	VMOVAPS Y1, Y5
 	VADDPS  f40400000x8<>+0(SB), Y5, Y5
@@ -2269,70 +3551,124 @@ full4_not_silu:
 	VMINPS  f40c00000x8<>+0(SB), Y5, Y5
 	VMULPS  f3e2aaaabx8<>+0(SB), Y5, Y5
 	VMULPS  Y5, Y4, Y4
-	JMP     full4_done
+	JMP     pixels4_tail_done
 
-full4_not_hardswish:
-full4_done:
-	MOVQ    80(AX), DI
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y1, (BX)
-	ADDQ    DI, BX
-	VADDPS  Y2, Y0, Y0
-	VMOVUPS Y2, (BX)
-	ADDQ    DI, BX
-	VADDPS  Y3, Y0, Y0
-	VMOVUPS Y3, (BX)
-	ADDQ    DI, BX
-	VADDPS  Y4, Y0, Y0
-	VMOVUPS Y4, (BX)
-	ADDQ    DI, BX
-	LEAQ    (DX)(CX*2), DX
-	LEAQ    (DX)(CX*2), DX
-	JMP     full4
+pixels4_tail_not_hardswish:
+pixels4_tail_done:
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	VMASKMOVPS Y1, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y2, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y3, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y4, Y0, (BX)
+	ADDQ       DI, BX
+	MOVQ       176(AX), BX
+	CMPQ       BX, $0x00
+	JE         pixels4_tail_nosums
+	VMASKMOVPS (BX)(SI*1), Y0, Y5
+	VADDPS     Y1, Y5, Y5
+	VADDPS     Y2, Y5, Y5
+	VADDPS     Y3, Y5, Y5
+	VADDPS     Y4, Y5, Y5
+	VMASKMOVPS Y5, Y0, (BX)(SI*1)
 
-full4_end:
-	ADDQ $+4, SI
+pixels4_tail_nosums:
+	ADDQ    $+32, DX
+	ADDQ    $+32, SI
+	MOVQ    48(AX), DX
+	SUBQ    $+32, DX
+	TESTQ   $+32, SI
+	MOVQ    $+32, BX
+	CMOVQNE BX, DX
+	ADDQ    DX, 200(AX)
 
-full1:
-	SUBQ    $+1, SI
-	JLT     full1_end
+pixels4_done:
+	MOVQ   16(AX), DX
+	IMUL3Q $+4, DX, DX
+	ADDQ   DX, 184(AX)
+	MOVQ   80(AX), DX
+	IMUL3Q $+4, DX, DX
+	ADDQ   DX, 192(AX)
+	SUBQ   $+4, 208(AX)
+	JMP    pixels4
+
+pixels4_end:
+pixels2:
+	CMPQ 208(AX), $+2
+	JLT  pixels2_end
+	MOVQ 184(AX), DX
+	MOVQ 144(AX), BX
+	XORQ SI, SI
+	MOVQ 40(AX), DI
+	MOVQ DI, 200(AX)
+
+pixels2_full:
+	CMPQ    BX, $+8
+	JLT     pixels2_tail
 	MOVQ    88(AX), DI
-	VMOVUPS (DI), Y1
+	VMOVUPS (DI)(SI*1), Y0
+	VMOVUPS (DI)(SI*1), Y1
 	MOVQ    DX, DI
-	MOVQ    40(AX), R8
+	MOVQ    200(AX), R8
 	MOVQ    128(AX), R9
 
-full1_ky:
+pixels2_full_ky:
 	MOVQ 136(AX), R10
 
-full1_kx:
+pixels2_full_kx:
 	VMOVUPS     (R8), Y2
-	VFMADD231PS (DI), Y2, Y1
-	ADDQ        48(AX), R8
+	VFMADD231PS (DI), Y2, Y0
+	VFMADD231PS (DI)(CX*1), Y2, Y1
+	ADDQ        $+64, R8
 	ADDQ        24(AX), DI
 	DECQ        R10
-	JNZ         full1_kx
+	JNZ         pixels2_full_kx
 	ADDQ        56(AX), R8
 	ADDQ        32(AX), DI
 	DECQ        R9
-	JNZ         full1_ky
+	JNZ         pixels2_full_ky
 	CMPQ        152(AX), $+1
-	JNE         full1_not_relu
+	JNE         pixels2_full_not_relu
+	VXORPS      Y2, Y2, Y2
+	VMAXPS      Y2, Y0, Y0
 	VXORPS      Y2, Y2, Y2
 	VMAXPS      Y2, Y1, Y1
-	JMP         full1_done
+	JMP         pixels2_full_done
 
-full1_not_relu:
+pixels2_full_not_relu:
 	CMPQ   152(AX), $+2
-	JNE    full1_not_relu6
+	JNE    pixels2_full_not_relu6
+	VXORPS Y2, Y2, Y2
+	VMAXPS Y2, Y0, Y0
+	VMINPS f40c00000x8<>+0(SB), Y0, Y0
 	VXORPS Y2, Y2, Y2
 	VMAXPS Y2, Y1, Y1
 	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	JMP    full1_done
+	JMP    pixels2_full_done
 
-full1_not_relu6:
+pixels2_full_not_relu6:
 	CMPQ         152(AX), $+3
-	JNE          full1_not_silu
+	JNE          pixels2_full_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y2
+	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
+	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
+	VROUNDPS     $0x00, Y2, Y3
+	VSUBPS       Y3, Y2, Y2
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y2, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y4, Y2
+	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
+	VDIVPS       Y2, Y0, Y0
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y2
 	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
 	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
@@ -2349,11 +3685,18 @@ full1_not_relu6:
 	VPADDD       Y3, Y4, Y2
 	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
 	VDIVPS       Y2, Y1, Y1
-	JMP          full1_done
+	JMP          pixels2_full_done
 
-full1_not_silu:
+pixels2_full_not_silu:
 	CMPQ    152(AX), $+4
-	JNE     full1_not_hardswish
+	JNE     pixels2_full_not_hardswish
+	VXORPS  Y3, Y3, Y3
+	VMOVAPS Y0, Y2
+	VADDPS  f40400000x8<>+0(SB), Y2, Y2
+	VMAXPS  Y3, Y2, Y2
+	VMINPS  f40c00000x8<>+0(SB), Y2, Y2
+	VMULPS  f3e2aaaabx8<>+0(SB), Y2, Y2
+	VMULPS  Y2, Y0, Y0
 	VXORPS  Y3, Y3, Y3
 	VMOVAPS Y1, Y2
 	VADDPS  f40400000x8<>+0(SB), Y2, Y2
@@ -2361,619 +3704,112 @@ full1_not_silu:
 	VMINPS  f40c00000x8<>+0(SB), Y2, Y2
 	VMULPS  f3e2aaaabx8<>+0(SB), Y2, Y2
 	VMULPS  Y2, Y1, Y1
-	JMP     full1_done
+	JMP     pixels2_full_done
 
-full1_not_hardswish:
-full1_done:
-	MOVQ    80(AX), DI
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y1, (BX)
-	ADDQ    DI, BX
-	ADDQ    CX, DX
-	JMP     full1
+pixels2_full_not_hardswish:
+pixels2_full_done:
+	MOVQ    192(AX), DI
+	MOVQ    80(AX), R8
+	ADDQ    SI, DI
+	VMOVUPS Y0, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y1, (DI)
+	ADDQ    R8, DI
+	MOVQ    176(AX), DI
+	CMPQ    DI, $0x00
+	JE      pixels2_full_nosums
+	VMOVUPS (DI)(SI*1), Y2
+	VADDPS  Y0, Y2, Y2
+	VADDPS  Y1, Y2, Y2
+	VMOVUPS Y2, (DI)(SI*1)
 
-full1_end:
-	ADDQ    $+1, SI
-	MOVQ    176(AX), DX
-	CMPQ    DX, $0x00
-	JE      full_nosums
-	VMOVUPS (DX), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, (DX)
-	ADDQ    104(AX), DX
-	MOVQ    DX, 176(AX)
+pixels2_full_nosums:
+	ADDQ    $+32, DX
+	ADDQ    $+32, SI
+	MOVQ    48(AX), DI
+	SUBQ    $+32, DI
+	TESTQ   $+32, SI
+	MOVQ    $+32, R8
+	CMOVQNE R8, DI
+	ADDQ    DI, 200(AX)
+	SUBQ    $+8, BX
+	JMP     pixels2_full
 
-full_nosums:
-	MOVQ 8(AX), DX
-	MOVQ 72(AX), BX
-	ADDQ DX, 160(AX)
-	ADDQ BX, 168(AX)
-	DECQ 112(AX)
-	JNZ  full_row
-	VZEROUPPER
-	RET
+pixels2_tail:
+	CMPQ    BX, $0x00
+	JE      pixels2_done
+	XORQ    DI, DI
+	CMPQ    BX, DI
+	CMOVQLT DI, BX
+	MOVQ    $0x00000008, DI
+	CMPQ    BX, DI
+	CMOVQGT DI, BX
+	SHLQ    $0x02, BX
+	LEAQ    maskWords<>+0(SB), DI
+	SUBQ    BX, DI
+	VMOVUPS 32(DI), Y0
+	MOVQ    88(AX), BX
+	VMOVUPS (BX)(SI*1), Y1
+	VMOVUPS (BX)(SI*1), Y2
+	MOVQ    DX, BX
+	MOVQ    200(AX), DI
+	MOVQ    128(AX), R8
 
-tail:
-	XORQ    BX, BX
-	CMPQ    DX, BX
-	CMOVQLT BX, DX
-	MOVQ    $0x00000008, BX
-	CMPQ    DX, BX
-	CMOVQGT BX, DX
-	SHLQ    $0x02, DX
-	LEAQ    maskWords<>+0(SB), BX
-	SUBQ    DX, BX
-	VMOVUPS 32(BX), Y0
+pixels2_tail_ky:
+	MOVQ 136(AX), R9
 
-part_row:
-	VXORPS Y1, Y1, Y1
-	MOVQ   160(AX), DX
-	MOVQ   168(AX), BX
-	MOVQ   120(AX), SI
-
-part8:
-	SUBQ       $+8, SI
-	JLT        part8_end
-	MOVQ       88(AX), DI
-	VMASKMOVPS (DI), Y0, Y2
-	VMASKMOVPS (DI), Y0, Y3
-	VMASKMOVPS (DI), Y0, Y4
-	VMASKMOVPS (DI), Y0, Y5
-	VMASKMOVPS (DI), Y0, Y6
-	VMASKMOVPS (DI), Y0, Y7
-	VMASKMOVPS (DI), Y0, Y8
-	VMASKMOVPS (DI), Y0, Y9
-	MOVQ       DX, DI
-	LEAQ       (DI)(CX*2), R8
-	ADDQ       CX, R8
-	LEAQ       (R8)(CX*2), R9
-	ADDQ       CX, R9
-	MOVQ       40(AX), R10
-	MOVQ       128(AX), R11
-
-part8_ky:
-	MOVQ 136(AX), R12
-
-part8_kx:
-	VMASKMOVPS  (R10), Y0, Y10
-	VMASKMOVPS  (DI), Y0, Y11
-	VFMADD231PS Y11, Y10, Y2
-	VMASKMOVPS  (DI)(CX*1), Y0, Y11
-	VFMADD231PS Y11, Y10, Y3
-	VMASKMOVPS  (DI)(CX*2), Y0, Y11
-	VFMADD231PS Y11, Y10, Y4
-	VMASKMOVPS  (R8), Y0, Y11
-	VFMADD231PS Y11, Y10, Y5
-	VMASKMOVPS  (R8)(CX*1), Y0, Y11
-	VFMADD231PS Y11, Y10, Y6
-	VMASKMOVPS  (R8)(CX*2), Y0, Y11
-	VFMADD231PS Y11, Y10, Y7
-	VMASKMOVPS  (R9), Y0, Y11
-	VFMADD231PS Y11, Y10, Y8
-	VMASKMOVPS  (R9)(CX*1), Y0, Y11
-	VFMADD231PS Y11, Y10, Y9
-	ADDQ        48(AX), R10
-	ADDQ        24(AX), DI
-	ADDQ        24(AX), R8
-	ADDQ        24(AX), R9
-	DECQ        R12
-	JNZ         part8_kx
-	ADDQ        56(AX), R10
-	ADDQ        32(AX), DI
-	ADDQ        32(AX), R8
-	ADDQ        32(AX), R9
-	DECQ        R11
-	JNZ         part8_ky
-	CMPQ        152(AX), $+1
-	JNE         part8_not_relu
-	VXORPS      Y10, Y10, Y10
-	VMAXPS      Y10, Y2, Y2
-	VXORPS      Y10, Y10, Y10
-	VMAXPS      Y10, Y3, Y3
-	VXORPS      Y10, Y10, Y10
-	VMAXPS      Y10, Y4, Y4
-	VXORPS      Y10, Y10, Y10
-	VMAXPS      Y10, Y5, Y5
-	VXORPS      Y10, Y10, Y10
-	VMAXPS      Y10, Y6, Y6
-	VXORPS      Y10, Y10, Y10
-	VMAXPS      Y10, Y7, Y7
-	VXORPS      Y10, Y10, Y10
-	VMAXPS      Y10, Y8, Y8
-	VXORPS      Y10, Y10, Y10
-	VMAXPS      Y10, Y9, Y9
-	JMP         part8_done
-
-part8_not_relu:
-	CMPQ   152(AX), $+2
-	JNE    part8_not_relu6
-	VXORPS Y10, Y10, Y10
-	VMAXPS Y10, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y10, Y10, Y10
-	VMAXPS Y10, Y3, Y3
-	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	VXORPS Y10, Y10, Y10
-	VMAXPS Y10, Y4, Y4
-	VMINPS f40c00000x8<>+0(SB), Y4, Y4
-	VXORPS Y10, Y10, Y10
-	VMAXPS Y10, Y5, Y5
-	VMINPS f40c00000x8<>+0(SB), Y5, Y5
-	VXORPS Y10, Y10, Y10
-	VMAXPS Y10, Y6, Y6
-	VMINPS f40c00000x8<>+0(SB), Y6, Y6
-	VXORPS Y10, Y10, Y10
-	VMAXPS Y10, Y7, Y7
-	VMINPS f40c00000x8<>+0(SB), Y7, Y7
-	VXORPS Y10, Y10, Y10
-	VMAXPS Y10, Y8, Y8
-	VMINPS f40c00000x8<>+0(SB), Y8, Y8
-	VXORPS Y10, Y10, Y10
-	VMAXPS Y10, Y9, Y9
-	VMINPS f40c00000x8<>+0(SB), Y9, Y9
-	JMP    part8_done
-
-part8_not_relu6:
-	CMPQ         152(AX), $+3
-	JNE          part8_not_silu
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y10
-	VMAXPS       fc2fc0000x8<>+0(SB), Y10, Y10
-	VMINPS       f42fe0000x8<>+0(SB), Y10, Y10
-	VROUNDPS     $0x00, Y10, Y11
-	VSUBPS       Y11, Y10, Y10
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y12
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3f317214x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3f800001x8<>+0(SB), Y10, Y12
-	VCVTPS2DQ    Y11, Y11
-	VPSLLD       $0x17, Y11, Y11
-	VPADDD       Y11, Y12, Y10
-	VADDPS       f3f800000x8<>+0(SB), Y10, Y10
-	VDIVPS       Y10, Y2, Y2
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y3, Y10
-	VMAXPS       fc2fc0000x8<>+0(SB), Y10, Y10
-	VMINPS       f42fe0000x8<>+0(SB), Y10, Y10
-	VROUNDPS     $0x00, Y10, Y11
-	VSUBPS       Y11, Y10, Y10
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y12
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3f317214x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3f800001x8<>+0(SB), Y10, Y12
-	VCVTPS2DQ    Y11, Y11
-	VPSLLD       $0x17, Y11, Y11
-	VPADDD       Y11, Y12, Y10
-	VADDPS       f3f800000x8<>+0(SB), Y10, Y10
-	VDIVPS       Y10, Y3, Y3
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y4, Y10
-	VMAXPS       fc2fc0000x8<>+0(SB), Y10, Y10
-	VMINPS       f42fe0000x8<>+0(SB), Y10, Y10
-	VROUNDPS     $0x00, Y10, Y11
-	VSUBPS       Y11, Y10, Y10
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y12
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3f317214x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3f800001x8<>+0(SB), Y10, Y12
-	VCVTPS2DQ    Y11, Y11
-	VPSLLD       $0x17, Y11, Y11
-	VPADDD       Y11, Y12, Y10
-	VADDPS       f3f800000x8<>+0(SB), Y10, Y10
-	VDIVPS       Y10, Y4, Y4
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y5, Y10
-	VMAXPS       fc2fc0000x8<>+0(SB), Y10, Y10
-	VMINPS       f42fe0000x8<>+0(SB), Y10, Y10
-	VROUNDPS     $0x00, Y10, Y11
-	VSUBPS       Y11, Y10, Y10
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y12
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3f317214x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3f800001x8<>+0(SB), Y10, Y12
-	VCVTPS2DQ    Y11, Y11
-	VPSLLD       $0x17, Y11, Y11
-	VPADDD       Y11, Y12, Y10
-	VADDPS       f3f800000x8<>+0(SB), Y10, Y10
-	VDIVPS       Y10, Y5, Y5
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y6, Y10
-	VMAXPS       fc2fc0000x8<>+0(SB), Y10, Y10
-	VMINPS       f42fe0000x8<>+0(SB), Y10, Y10
-	VROUNDPS     $0x00, Y10, Y11
-	VSUBPS       Y11, Y10, Y10
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y12
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3f317214x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3f800001x8<>+0(SB), Y10, Y12
-	VCVTPS2DQ    Y11, Y11
-	VPSLLD       $0x17, Y11, Y11
-	VPADDD       Y11, Y12, Y10
-	VADDPS       f3f800000x8<>+0(SB), Y10, Y10
-	VDIVPS       Y10, Y6, Y6
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y7, Y10
-	VMAXPS       fc2fc0000x8<>+0(SB), Y10, Y10
-	VMINPS       f42fe0000x8<>+0(SB), Y10, Y10
-	VROUNDPS     $0x00, Y10, Y11
-	VSUBPS       Y11, Y10, Y10
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y12
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3f317214x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3f800001x8<>+0(SB), Y10, Y12
-	VCVTPS2DQ    Y11, Y11
-	VPSLLD       $0x17, Y11, Y11
-	VPADDD       Y11, Y12, Y10
-	VADDPS       f3f800000x8<>+0(SB), Y10, Y10
-	VDIVPS       Y10, Y7, Y7
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y8, Y10
-	VMAXPS       fc2fc0000x8<>+0(SB), Y10, Y10
-	VMINPS       f42fe0000x8<>+0(SB), Y10, Y10
-	VROUNDPS     $0x00, Y10, Y11
-	VSUBPS       Y11, Y10, Y10
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y12
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3f317214x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3f800001x8<>+0(SB), Y10, Y12
-	VCVTPS2DQ    Y11, Y11
-	VPSLLD       $0x17, Y11, Y11
-	VPADDD       Y11, Y12, Y10
-	VADDPS       f3f800000x8<>+0(SB), Y10, Y10
-	VDIVPS       Y10, Y8, Y8
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y9, Y10
-	VMAXPS       fc2fc0000x8<>+0(SB), Y10, Y10
-	VMINPS       f42fe0000x8<>+0(SB), Y10, Y10
-	VROUNDPS     $0x00, Y10, Y11
-	VSUBPS       Y11, Y10, Y10
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y12
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3f317214x8<>+0(SB), Y10, Y12
-	VFMADD213PS  f3f800001x8<>+0(SB), Y10, Y12
-	VCVTPS2DQ    Y11, Y11
-	VPSLLD       $0x17, Y11, Y11
-	VPADDD       Y11, Y12, Y10
-	VADDPS       f3f800000x8<>+0(SB), Y10, Y10
-	VDIVPS       Y10, Y9, Y9
-	JMP          part8_done
-
-part8_not_silu:
-	CMPQ    152(AX), $+4
-	JNE     part8_not_hardswish
-	VXORPS  Y11, Y11, Y11
-	VMOVAPS Y2, Y10
-	VADDPS  f40400000x8<>+0(SB), Y10, Y10
-	VMAXPS  Y11, Y10, Y10
-	VMINPS  f40c00000x8<>+0(SB), Y10, Y10
-	VMULPS  f3e2aaaabx8<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y2, Y2
-	VXORPS  Y11, Y11, Y11
-	VMOVAPS Y3, Y10
-	VADDPS  f40400000x8<>+0(SB), Y10, Y10
-	VMAXPS  Y11, Y10, Y10
-	VMINPS  f40c00000x8<>+0(SB), Y10, Y10
-	VMULPS  f3e2aaaabx8<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y3, Y3
-	VXORPS  Y11, Y11, Y11
-	VMOVAPS Y4, Y10
-	VADDPS  f40400000x8<>+0(SB), Y10, Y10
-	VMAXPS  Y11, Y10, Y10
-	VMINPS  f40c00000x8<>+0(SB), Y10, Y10
-	VMULPS  f3e2aaaabx8<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y4, Y4
-	VXORPS  Y11, Y11, Y11
-	VMOVAPS Y5, Y10
-	VADDPS  f40400000x8<>+0(SB), Y10, Y10
-	VMAXPS  Y11, Y10, Y10
-	VMINPS  f40c00000x8<>+0(SB), Y10, Y10
-	VMULPS  f3e2aaaabx8<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y5, Y5
-	VXORPS  Y11, Y11, Y11
-	VMOVAPS Y6, Y10
-	VADDPS  f40400000x8<>+0(SB), Y10, Y10
-	VMAXPS  Y11, Y10, Y10
-	VMINPS  f40c00000x8<>+0(SB), Y10, Y10
-	VMULPS  f3e2aaaabx8<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y6, Y6
-	VXORPS  Y11, Y11, Y11
-	VMOVAPS Y7, Y10
-	VADDPS  f40400000x8<>+0(SB), Y10, Y10
-	VMAXPS  Y11, Y10, Y10
-	VMINPS  f40c00000x8<>+0(SB), Y10, Y10
-	VMULPS  f3e2aaaabx8<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y7, Y7
-	VXORPS  Y11, Y11, Y11
-	VMOVAPS Y8, Y10
-	VADDPS  f40400000x8<>+0(SB), Y10, Y10
-	VMAXPS  Y11, Y10, Y10
-	VMINPS  f40c00000x8<>+0(SB), Y10, Y10
-	VMULPS  f3e2aaaabx8<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y8, Y8
-	VXORPS  Y11, Y11, Y11
-	VMOVAPS Y9, Y10
-	VADDPS  f40400000x8<>+0(SB), Y10, Y10
-	VMAXPS  Y11, Y10, Y10
-	VMINPS  f40c00000x8<>+0(SB), Y10, Y10
-	VMULPS  f3e2aaaabx8<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y9, Y9
-	JMP     part8_done
-
-part8_not_hardswish:
-part8_done:
-	MOVQ       80(AX), DI
-	VADDPS     Y2, Y1, Y1
-	VMASKMOVPS Y2, Y0, (BX)
-	ADDQ       DI, BX
-	VADDPS     Y3, Y1, Y1
-	VMASKMOVPS Y3, Y0, (BX)
-	ADDQ       DI, BX
-	VADDPS     Y4, Y1, Y1
-	VMASKMOVPS Y4, Y0, (BX)
-	ADDQ       DI, BX
-	VADDPS     Y5, Y1, Y1
-	VMASKMOVPS Y5, Y0, (BX)
-	ADDQ       DI, BX
-	VADDPS     Y6, Y1, Y1
-	VMASKMOVPS Y6, Y0, (BX)
-	ADDQ       DI, BX
-	VADDPS     Y7, Y1, Y1
-	VMASKMOVPS Y7, Y0, (BX)
-	ADDQ       DI, BX
-	VADDPS     Y8, Y1, Y1
-	VMASKMOVPS Y8, Y0, (BX)
-	ADDQ       DI, BX
-	VADDPS     Y9, Y1, Y1
-	VMASKMOVPS Y9, Y0, (BX)
-	ADDQ       DI, BX
-	LEAQ       (DX)(CX*2), DX
-	LEAQ       (DX)(CX*2), DX
-	LEAQ       (DX)(CX*2), DX
-	LEAQ       (DX)(CX*2), DX
-	JMP        part8
-
-part8_end:
-	ADDQ $+8, SI
-
-part4:
-	SUBQ       $+4, SI
-	JLT        part4_end
-	MOVQ       88(AX), DI
-	VMASKMOVPS (DI), Y0, Y2
-	VMASKMOVPS (DI), Y0, Y3
-	VMASKMOVPS (DI), Y0, Y4
-	VMASKMOVPS (DI), Y0, Y5
-	MOVQ       DX, DI
-	LEAQ       (DI)(CX*2), R8
-	ADDQ       CX, R8
-	MOVQ       40(AX), R9
-	MOVQ       128(AX), R10
-
-part4_ky:
-	MOVQ 136(AX), R11
-
-part4_kx:
-	VMASKMOVPS  (R9), Y0, Y6
-	VMASKMOVPS  (DI), Y0, Y7
-	VFMADD231PS Y7, Y6, Y2
-	VMASKMOVPS  (DI)(CX*1), Y0, Y7
-	VFMADD231PS Y7, Y6, Y3
-	VMASKMOVPS  (DI)(CX*2), Y0, Y7
-	VFMADD231PS Y7, Y6, Y4
-	VMASKMOVPS  (R8), Y0, Y7
-	VFMADD231PS Y7, Y6, Y5
-	ADDQ        48(AX), R9
-	ADDQ        24(AX), DI
-	ADDQ        24(AX), R8
-	DECQ        R11
-	JNZ         part4_kx
-	ADDQ        56(AX), R9
-	ADDQ        32(AX), DI
-	ADDQ        32(AX), R8
-	DECQ        R10
-	JNZ         part4_ky
-	CMPQ        152(AX), $+1
-	JNE         part4_not_relu
-	VXORPS      Y6, Y6, Y6
-	VMAXPS      Y6, Y2, Y2
-	VXORPS      Y6, Y6, Y6
-	VMAXPS      Y6, Y3, Y3
-	VXORPS      Y6, Y6, Y6
-	VMAXPS      Y6, Y4, Y4
-	VXORPS      Y6, Y6, Y6
-	VMAXPS      Y6, Y5, Y5
-	JMP         part4_done
-
-part4_not_relu:
-	CMPQ   152(AX), $+2
-	JNE    part4_not_relu6
-	VXORPS Y6, Y6, Y6
-	VMAXPS Y6, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y6, Y6, Y6
-	VMAXPS Y6, Y3, Y3
-	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	VXORPS Y6, Y6, Y6
-	VMAXPS Y6, Y4, Y4
-	VMINPS f40c00000x8<>+0(SB), Y4, Y4
-	VXORPS Y6, Y6, Y6
-	VMAXPS Y6, Y5, Y5
-	VMINPS f40c00000x8<>+0(SB), Y5, Y5
-	JMP    part4_done
-
-part4_not_relu6:
-	CMPQ         152(AX), $+3
-	JNE          part4_not_silu
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y6
-	VMAXPS       fc2fc0000x8<>+0(SB), Y6, Y6
-	VMINPS       f42fe0000x8<>+0(SB), Y6, Y6
-	VROUNDPS     $0x00, Y6, Y7
-	VSUBPS       Y7, Y6, Y6
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y8
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y6, Y8
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y6, Y8
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y6, Y8
-	VFMADD213PS  f3f317214x8<>+0(SB), Y6, Y8
-	VFMADD213PS  f3f800001x8<>+0(SB), Y6, Y8
-	VCVTPS2DQ    Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       Y7, Y8, Y6
-	VADDPS       f3f800000x8<>+0(SB), Y6, Y6
-	VDIVPS       Y6, Y2, Y2
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y3, Y6
-	VMAXPS       fc2fc0000x8<>+0(SB), Y6, Y6
-	VMINPS       f42fe0000x8<>+0(SB), Y6, Y6
-	VROUNDPS     $0x00, Y6, Y7
-	VSUBPS       Y7, Y6, Y6
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y8
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y6, Y8
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y6, Y8
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y6, Y8
-	VFMADD213PS  f3f317214x8<>+0(SB), Y6, Y8
-	VFMADD213PS  f3f800001x8<>+0(SB), Y6, Y8
-	VCVTPS2DQ    Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       Y7, Y8, Y6
-	VADDPS       f3f800000x8<>+0(SB), Y6, Y6
-	VDIVPS       Y6, Y3, Y3
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y4, Y6
-	VMAXPS       fc2fc0000x8<>+0(SB), Y6, Y6
-	VMINPS       f42fe0000x8<>+0(SB), Y6, Y6
-	VROUNDPS     $0x00, Y6, Y7
-	VSUBPS       Y7, Y6, Y6
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y8
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y6, Y8
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y6, Y8
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y6, Y8
-	VFMADD213PS  f3f317214x8<>+0(SB), Y6, Y8
-	VFMADD213PS  f3f800001x8<>+0(SB), Y6, Y8
-	VCVTPS2DQ    Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       Y7, Y8, Y6
-	VADDPS       f3f800000x8<>+0(SB), Y6, Y6
-	VDIVPS       Y6, Y4, Y4
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y5, Y6
-	VMAXPS       fc2fc0000x8<>+0(SB), Y6, Y6
-	VMINPS       f42fe0000x8<>+0(SB), Y6, Y6
-	VROUNDPS     $0x00, Y6, Y7
-	VSUBPS       Y7, Y6, Y6
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y8
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y6, Y8
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y6, Y8
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y6, Y8
-	VFMADD213PS  f3f317214x8<>+0(SB), Y6, Y8
-	VFMADD213PS  f3f800001x8<>+0(SB), Y6, Y8
-	VCVTPS2DQ    Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       Y7, Y8, Y6
-	VADDPS       f3f800000x8<>+0(SB), Y6, Y6
-	VDIVPS       Y6, Y5, Y5
-	JMP          part4_done
-
-part4_not_silu:
-	CMPQ    152(AX), $+4
-	JNE     part4_not_hardswish
-	VXORPS  Y7, Y7, Y7
-	VMOVAPS Y2, Y6
-	VADDPS  f40400000x8<>+0(SB), Y6, Y6
-	VMAXPS  Y7, Y6, Y6
-	VMINPS  f40c00000x8<>+0(SB), Y6, Y6
-	VMULPS  f3e2aaaabx8<>+0(SB), Y6, Y6
-	VMULPS  Y6, Y2, Y2
-	VXORPS  Y7, Y7, Y7
-	VMOVAPS Y3, Y6
-	VADDPS  f40400000x8<>+0(SB), Y6, Y6
-	VMAXPS  Y7, Y6, Y6
-	VMINPS  f40c00000x8<>+0(SB), Y6, Y6
-	VMULPS  f3e2aaaabx8<>+0(SB), Y6, Y6
-	VMULPS  Y6, Y3, Y3
-	VXORPS  Y7, Y7, Y7
-	VMOVAPS Y4, Y6
-	VADDPS  f40400000x8<>+0(SB), Y6, Y6
-	VMAXPS  Y7, Y6, Y6
-	VMINPS  f40c00000x8<>+0(SB), Y6, Y6
-	VMULPS  f3e2aaaabx8<>+0(SB), Y6, Y6
-	VMULPS  Y6, Y4, Y4
-	VXORPS  Y7, Y7, Y7
-	VMOVAPS Y5, Y6
-	VADDPS  f40400000x8<>+0(SB), Y6, Y6
-	VMAXPS  Y7, Y6, Y6
-	VMINPS  f40c00000x8<>+0(SB), Y6, Y6
-	VMULPS  f3e2aaaabx8<>+0(SB), Y6, Y6
-	VMULPS  Y6, Y5, Y5
-	JMP     part4_done
-
-part4_not_hardswish:
-part4_done:
-	MOVQ       80(AX), DI
-	VADDPS     Y2, Y1, Y1
-	VMASKMOVPS Y2, Y0, (BX)
-	ADDQ       DI, BX
-	VADDPS     Y3, Y1, Y1
-	VMASKMOVPS Y3, Y0, (BX)
-	ADDQ       DI, BX
-	VADDPS     Y4, Y1, Y1
-	VMASKMOVPS Y4, Y0, (BX)
-	ADDQ       DI, BX
-	VADDPS     Y5, Y1, Y1
-	VMASKMOVPS Y5, Y0, (BX)
-	ADDQ       DI, BX
-	LEAQ       (DX)(CX*2), DX
-	LEAQ       (DX)(CX*2), DX
-	JMP        part4
-
-part4_end:
-	ADDQ $+4, SI
-
-part1:
-	SUBQ       $+1, SI
-	JLT        part1_end
-	MOVQ       88(AX), DI
-	VMASKMOVPS (DI), Y0, Y2
-	MOVQ       DX, DI
-	MOVQ       40(AX), R8
-	MOVQ       128(AX), R9
-
-part1_ky:
-	MOVQ 136(AX), R10
-
-part1_kx:
-	VMASKMOVPS  (R8), Y0, Y3
-	VMASKMOVPS  (DI), Y0, Y4
+pixels2_tail_kx:
+	VMOVUPS     (DI), Y3
+	VMASKMOVPS  (BX), Y0, Y4
+	VFMADD231PS Y4, Y3, Y1
+	VMASKMOVPS  (BX)(CX*1), Y0, Y4
 	VFMADD231PS Y4, Y3, Y2
-	ADDQ        48(AX), R8
-	ADDQ        24(AX), DI
-	DECQ        R10
-	JNZ         part1_kx
-	ADDQ        56(AX), R8
-	ADDQ        32(AX), DI
+	ADDQ        $+64, DI
+	ADDQ        24(AX), BX
 	DECQ        R9
-	JNZ         part1_ky
+	JNZ         pixels2_tail_kx
+	ADDQ        56(AX), DI
+	ADDQ        32(AX), BX
+	DECQ        R8
+	JNZ         pixels2_tail_ky
 	CMPQ        152(AX), $+1
-	JNE         part1_not_relu
+	JNE         pixels2_tail_not_relu
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y3, Y1, Y1
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y3, Y2, Y2
-	JMP         part1_done
+	JMP         pixels2_tail_done
 
-part1_not_relu:
+pixels2_tail_not_relu:
 	CMPQ   152(AX), $+2
-	JNE    part1_not_relu6
+	JNE    pixels2_tail_not_relu6
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
 	VXORPS Y3, Y3, Y3
 	VMAXPS Y3, Y2, Y2
 	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	JMP    part1_done
+	JMP    pixels2_tail_done
 
-part1_not_relu6:
+pixels2_tail_not_relu6:
 	CMPQ         152(AX), $+3
-	JNE          part1_not_silu
+	JNE          pixels2_tail_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y1, Y1
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y3
 	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
 	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
@@ -2990,11 +3826,18 @@ part1_not_relu6:
 	VPADDD       Y4, Y5, Y3
 	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
 	VDIVPS       Y3, Y2, Y2
-	JMP          part1_done
+	JMP          pixels2_tail_done
 
-part1_not_silu:
+pixels2_tail_not_silu:
 	CMPQ    152(AX), $+4
-	JNE     part1_not_hardswish
+	JNE     pixels2_tail_not_hardswish
+	VXORPS  Y4, Y4, Y4
+	VMOVAPS Y1, Y3
+	VADDPS  f40400000x8<>+0(SB), Y3, Y3
+	VMAXPS  Y4, Y3, Y3
+	VMINPS  f40c00000x8<>+0(SB), Y3, Y3
+	VMULPS  f3e2aaaabx8<>+0(SB), Y3, Y3
+	VMULPS  Y3, Y1, Y1
 	VXORPS  Y4, Y4, Y4
 	VMOVAPS Y2, Y3
 	VADDPS  f40400000x8<>+0(SB), Y3, Y3
@@ -3002,35 +3845,273 @@ part1_not_silu:
 	VMINPS  f40c00000x8<>+0(SB), Y3, Y3
 	VMULPS  f3e2aaaabx8<>+0(SB), Y3, Y3
 	VMULPS  Y3, Y2, Y2
-	JMP     part1_done
+	JMP     pixels2_tail_done
 
-part1_not_hardswish:
-part1_done:
+pixels2_tail_not_hardswish:
+pixels2_tail_done:
+	MOVQ       192(AX), BX
 	MOVQ       80(AX), DI
-	VADDPS     Y2, Y1, Y1
+	ADDQ       SI, BX
+	VMASKMOVPS Y1, Y0, (BX)
+	ADDQ       DI, BX
 	VMASKMOVPS Y2, Y0, (BX)
 	ADDQ       DI, BX
-	ADDQ       CX, DX
-	JMP        part1
+	MOVQ       176(AX), BX
+	CMPQ       BX, $0x00
+	JE         pixels2_tail_nosums
+	VMASKMOVPS (BX)(SI*1), Y0, Y3
+	VADDPS     Y1, Y3, Y3
+	VADDPS     Y2, Y3, Y3
+	VMASKMOVPS Y3, Y0, (BX)(SI*1)
 
-part1_end:
-	ADDQ       $+1, SI
-	MOVQ       176(AX), DX
-	CMPQ       DX, $0x00
-	JE         part_nosums
-	VMASKMOVPS (DX), Y0, Y2
-	VADDPS     Y2, Y1, Y1
-	VMASKMOVPS Y1, Y0, (DX)
-	ADDQ       104(AX), DX
-	MOVQ       DX, 176(AX)
+pixels2_tail_nosums:
+	ADDQ    $+32, DX
+	ADDQ    $+32, SI
+	MOVQ    48(AX), DX
+	SUBQ    $+32, DX
+	TESTQ   $+32, SI
+	MOVQ    $+32, BX
+	CMOVQNE BX, DX
+	ADDQ    DX, 200(AX)
 
-part_nosums:
+pixels2_done:
+	MOVQ   16(AX), DX
+	IMUL3Q $+2, DX, DX
+	ADDQ   DX, 184(AX)
+	MOVQ   80(AX), DX
+	IMUL3Q $+2, DX, DX
+	ADDQ   DX, 192(AX)
+	SUBQ   $+2, 208(AX)
+	JMP    pixels2
+
+pixels2_end:
+pixels1:
+	CMPQ 208(AX), $+1
+	JLT  pixels1_end
+	MOVQ 184(AX), DX
+	MOVQ 144(AX), BX
+	XORQ SI, SI
+	MOVQ 40(AX), DI
+	MOVQ DI, 200(AX)
+
+pixels1_full:
+	CMPQ    BX, $+8
+	JLT     pixels1_tail
+	MOVQ    88(AX), DI
+	VMOVUPS (DI)(SI*1), Y0
+	MOVQ    DX, DI
+	MOVQ    200(AX), R8
+	MOVQ    128(AX), R9
+
+pixels1_full_ky:
+	MOVQ 136(AX), R10
+
+pixels1_full_kx:
+	VMOVUPS     (R8), Y1
+	VFMADD231PS (DI), Y1, Y0
+	ADDQ        $+64, R8
+	ADDQ        24(AX), DI
+	DECQ        R10
+	JNZ         pixels1_full_kx
+	ADDQ        56(AX), R8
+	ADDQ        32(AX), DI
+	DECQ        R9
+	JNZ         pixels1_full_ky
+	CMPQ        152(AX), $+1
+	JNE         pixels1_full_not_relu
+	VXORPS      Y1, Y1, Y1
+	VMAXPS      Y1, Y0, Y0
+	JMP         pixels1_full_done
+
+pixels1_full_not_relu:
+	CMPQ   152(AX), $+2
+	JNE    pixels1_full_not_relu6
+	VXORPS Y1, Y1, Y1
+	VMAXPS Y1, Y0, Y0
+	VMINPS f40c00000x8<>+0(SB), Y0, Y0
+	JMP    pixels1_full_done
+
+pixels1_full_not_relu6:
+	CMPQ         152(AX), $+3
+	JNE          pixels1_full_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y1
+	VMAXPS       fc2fc0000x8<>+0(SB), Y1, Y1
+	VMINPS       f42fe0000x8<>+0(SB), Y1, Y1
+	VROUNDPS     $0x00, Y1, Y2
+	VSUBPS       Y2, Y1, Y1
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y3
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y1, Y3
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y1, Y3
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y1, Y3
+	VFMADD213PS  f3f317214x8<>+0(SB), Y1, Y3
+	VFMADD213PS  f3f800001x8<>+0(SB), Y1, Y3
+	VCVTPS2DQ    Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       Y2, Y3, Y1
+	VADDPS       f3f800000x8<>+0(SB), Y1, Y1
+	VDIVPS       Y1, Y0, Y0
+	JMP          pixels1_full_done
+
+pixels1_full_not_silu:
+	CMPQ    152(AX), $+4
+	JNE     pixels1_full_not_hardswish
+	VXORPS  Y2, Y2, Y2
+	VMOVAPS Y0, Y1
+	VADDPS  f40400000x8<>+0(SB), Y1, Y1
+	VMAXPS  Y2, Y1, Y1
+	VMINPS  f40c00000x8<>+0(SB), Y1, Y1
+	VMULPS  f3e2aaaabx8<>+0(SB), Y1, Y1
+	VMULPS  Y1, Y0, Y0
+	JMP     pixels1_full_done
+
+pixels1_full_not_hardswish:
+pixels1_full_done:
+	MOVQ    192(AX), DI
+	MOVQ    80(AX), R8
+	ADDQ    SI, DI
+	VMOVUPS Y0, (DI)
+	ADDQ    R8, DI
+	MOVQ    176(AX), DI
+	CMPQ    DI, $0x00
+	JE      pixels1_full_nosums
+	VMOVUPS (DI)(SI*1), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (DI)(SI*1)
+
+pixels1_full_nosums:
+	ADDQ    $+32, DX
+	ADDQ    $+32, SI
+	MOVQ    48(AX), DI
+	SUBQ    $+32, DI
+	TESTQ   $+32, SI
+	MOVQ    $+32, R8
+	CMOVQNE R8, DI
+	ADDQ    DI, 200(AX)
+	SUBQ    $+8, BX
+	JMP     pixels1_full
+
+pixels1_tail:
+	CMPQ    BX, $0x00
+	JE      pixels1_done
+	XORQ    DI, DI
+	CMPQ    BX, DI
+	CMOVQLT DI, BX
+	MOVQ    $0x00000008, DI
+	CMPQ    BX, DI
+	CMOVQGT DI, BX
+	SHLQ    $0x02, BX
+	LEAQ    maskWords<>+0(SB), DI
+	SUBQ    BX, DI
+	VMOVUPS 32(DI), Y0
+	MOVQ    88(AX), BX
+	VMOVUPS (BX)(SI*1), Y1
+	MOVQ    DX, BX
+	MOVQ    200(AX), DI
+	MOVQ    128(AX), R8
+
+pixels1_tail_ky:
+	MOVQ 136(AX), R9
+
+pixels1_tail_kx:
+	VMOVUPS     (DI), Y2
+	VMASKMOVPS  (BX), Y0, Y3
+	VFMADD231PS Y3, Y2, Y1
+	ADDQ        $+64, DI
+	ADDQ        24(AX), BX
+	DECQ        R9
+	JNZ         pixels1_tail_kx
+	ADDQ        56(AX), DI
+	ADDQ        32(AX), BX
+	DECQ        R8
+	JNZ         pixels1_tail_ky
+	CMPQ        152(AX), $+1
+	JNE         pixels1_tail_not_relu
+	VXORPS      Y2, Y2, Y2
+	VMAXPS      Y2, Y1, Y1
+	JMP         pixels1_tail_done
+
+pixels1_tail_not_relu:
+	CMPQ   152(AX), $+2
+	JNE    pixels1_tail_not_relu6
+	VXORPS Y2, Y2, Y2
+	VMAXPS Y2, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
+	JMP    pixels1_tail_done
+
+pixels1_tail_not_relu6:
+	CMPQ         152(AX), $+3
+	JNE          pixels1_tail_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y2
+	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
+	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
+	VROUNDPS     $0x00, Y2, Y3
+	VSUBPS       Y3, Y2, Y2
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y2, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y4, Y2
+	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
+	VDIVPS       Y2, Y1, Y1
+	JMP          pixels1_tail_done
+
+pixels1_tail_not_silu:
+	CMPQ    152(AX), $+4
+	JNE     pixels1_tail_not_hardswish
+	VXORPS  Y3, Y3, Y3
+	VMOVAPS Y1, Y2
+	VADDPS  f40400000x8<>+0(SB), Y2, Y2
+	VMAXPS  Y3, Y2, Y2
+	VMINPS  f40c00000x8<>+0(SB), Y2, Y2
+	VMULPS  f3e2aaaabx8<>+0(SB), Y2, Y2
+	VMULPS  Y2, Y1, Y1
+	JMP     pixels1_tail_done
+
+pixels1_tail_not_hardswish:
+pixels1_tail_done:
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	VMASKMOVPS Y1, Y0, (BX)
+	ADDQ       DI, BX
+	MOVQ       176(AX), BX
+	CMPQ       BX, $0x00
+	JE         pixels1_tail_nosums
+	VMASKMOVPS (BX)(SI*1), Y0, Y2
+	VADDPS     Y1, Y2, Y2
+	VMASKMOVPS Y2, Y0, (BX)(SI*1)
+
+pixels1_tail_nosums:
+	ADDQ    $+32, DX
+	ADDQ    $+32, SI
+	MOVQ    48(AX), DX
+	SUBQ    $+32, DX
+	TESTQ   $+32, SI
+	MOVQ    $+32, BX
+	CMOVQNE BX, DX
+	ADDQ    DX, 200(AX)
+
+pixels1_done:
+	MOVQ 16(AX), DX
+	ADDQ DX, 184(AX)
+	MOVQ 80(AX), DX
+	ADDQ DX, 192(AX)
+	SUBQ $+1, 208(AX)
+	JMP  pixels1
+
+pixels1_end:
 	MOVQ 8(AX), DX
-	MOVQ 72(AX), BX
 	ADDQ DX, 160(AX)
-	ADDQ BX, 168(AX)
+	MOVQ 72(AX), DX
+	ADDQ DX, 168(AX)
+	MOVQ 104(AX), DX
+	ADDQ DX, 176(AX)
 	DECQ 112(AX)
-	JNZ  part_row
+	JNZ  row
 	VZEROUPPER
 	RET
 
@@ -4852,3 +5933,1326 @@ scale1_end:
 scale_done:
 	VZEROUPPER
 	RET
+
+// func winogradInputAVX2(a *byte)
+// Requires: AVX, FMA3
+TEXT ·winogradInputAVX2(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, 80(AX)
+	MOVQ 24(AX), CX
+	MOVQ 72(AX), DX
+	MOVQ 8(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 32(AX), DI
+
+tile:
+	MOVQ 80(AX), R8
+	XORQ R9, R9
+
+channels:
+	MOVQ         R8, R10
+	MOVQ         R10, R11
+	VMOVUPS      (R11), Y0
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y1
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y2
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y3
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y4
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y5
+	VMOVAPS      Y4, Y6
+	VFNMADD231PS f40a00000x8<>+0(SB), Y2, Y6
+	VFMADD231PS  f40800000x8<>+0(SB), Y0, Y6
+	VMOVAPS      Y5, Y7
+	VFNMADD231PS f40a00000x8<>+0(SB), Y3, Y7
+	VFMADD231PS  f40800000x8<>+0(SB), Y1, Y7
+	VSUBPS       Y2, Y4, Y0
+	VSUBPS       Y1, Y3, Y5
+	VFNMADD231PS f40800000x8<>+0(SB), Y2, Y4
+	VFNMADD231PS f40800000x8<>+0(SB), Y1, Y3
+	VADDPS       Y3, Y4, Y2
+	VSUBPS       Y3, Y4, Y4
+	VMOVAPS      Y0, Y1
+	VFMADD231PS  f40000000x8<>+0(SB), Y5, Y1
+	VFNMADD231PS f40000000x8<>+0(SB), Y5, Y0
+	VMOVUPS      Y6, (DX)
+	VMOVUPS      Y2, 192(DX)
+	VMOVUPS      Y4, 384(DX)
+	VMOVUPS      Y1, 576(DX)
+	VMOVUPS      Y0, 768(DX)
+	VMOVUPS      Y7, 960(DX)
+	ADDQ         SI, R10
+	MOVQ         R10, R11
+	VMOVUPS      (R11), Y0
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y1
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y2
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y3
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y4
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y5
+	VMOVAPS      Y4, Y6
+	VFNMADD231PS f40a00000x8<>+0(SB), Y2, Y6
+	VFMADD231PS  f40800000x8<>+0(SB), Y0, Y6
+	VMOVAPS      Y5, Y7
+	VFNMADD231PS f40a00000x8<>+0(SB), Y3, Y7
+	VFMADD231PS  f40800000x8<>+0(SB), Y1, Y7
+	VSUBPS       Y2, Y4, Y0
+	VSUBPS       Y1, Y3, Y5
+	VFNMADD231PS f40800000x8<>+0(SB), Y2, Y4
+	VFNMADD231PS f40800000x8<>+0(SB), Y1, Y3
+	VADDPS       Y3, Y4, Y2
+	VSUBPS       Y3, Y4, Y4
+	VMOVAPS      Y0, Y1
+	VFMADD231PS  f40000000x8<>+0(SB), Y5, Y1
+	VFNMADD231PS f40000000x8<>+0(SB), Y5, Y0
+	VMOVUPS      Y6, 32(DX)
+	VMOVUPS      Y2, 224(DX)
+	VMOVUPS      Y4, 416(DX)
+	VMOVUPS      Y1, 608(DX)
+	VMOVUPS      Y0, 800(DX)
+	VMOVUPS      Y7, 992(DX)
+	ADDQ         SI, R10
+	MOVQ         R10, R11
+	VMOVUPS      (R11), Y0
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y1
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y2
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y3
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y4
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y5
+	VMOVAPS      Y4, Y6
+	VFNMADD231PS f40a00000x8<>+0(SB), Y2, Y6
+	VFMADD231PS  f40800000x8<>+0(SB), Y0, Y6
+	VMOVAPS      Y5, Y7
+	VFNMADD231PS f40a00000x8<>+0(SB), Y3, Y7
+	VFMADD231PS  f40800000x8<>+0(SB), Y1, Y7
+	VSUBPS       Y2, Y4, Y0
+	VSUBPS       Y1, Y3, Y5
+	VFNMADD231PS f40800000x8<>+0(SB), Y2, Y4
+	VFNMADD231PS f40800000x8<>+0(SB), Y1, Y3
+	VADDPS       Y3, Y4, Y2
+	VSUBPS       Y3, Y4, Y4
+	VMOVAPS      Y0, Y1
+	VFMADD231PS  f40000000x8<>+0(SB), Y5, Y1
+	VFNMADD231PS f40000000x8<>+0(SB), Y5, Y0
+	VMOVUPS      Y6, 64(DX)
+	VMOVUPS      Y2, 256(DX)
+	VMOVUPS      Y4, 448(DX)
+	VMOVUPS      Y1, 640(DX)
+	VMOVUPS      Y0, 832(DX)
+	VMOVUPS      Y7, 1024(DX)
+	ADDQ         SI, R10
+	MOVQ         R10, R11
+	VMOVUPS      (R11), Y0
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y1
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y2
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y3
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y4
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y5
+	VMOVAPS      Y4, Y6
+	VFNMADD231PS f40a00000x8<>+0(SB), Y2, Y6
+	VFMADD231PS  f40800000x8<>+0(SB), Y0, Y6
+	VMOVAPS      Y5, Y7
+	VFNMADD231PS f40a00000x8<>+0(SB), Y3, Y7
+	VFMADD231PS  f40800000x8<>+0(SB), Y1, Y7
+	VSUBPS       Y2, Y4, Y0
+	VSUBPS       Y1, Y3, Y5
+	VFNMADD231PS f40800000x8<>+0(SB), Y2, Y4
+	VFNMADD231PS f40800000x8<>+0(SB), Y1, Y3
+	VADDPS       Y3, Y4, Y2
+	VSUBPS       Y3, Y4, Y4
+	VMOVAPS      Y0, Y1
+	VFMADD231PS  f40000000x8<>+0(SB), Y5, Y1
+	VFNMADD231PS f40000000x8<>+0(SB), Y5, Y0
+	VMOVUPS      Y6, 96(DX)
+	VMOVUPS      Y2, 288(DX)
+	VMOVUPS      Y4, 480(DX)
+	VMOVUPS      Y1, 672(DX)
+	VMOVUPS      Y0, 864(DX)
+	VMOVUPS      Y7, 1056(DX)
+	ADDQ         SI, R10
+	MOVQ         R10, R11
+	VMOVUPS      (R11), Y0
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y1
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y2
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y3
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y4
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y5
+	VMOVAPS      Y4, Y6
+	VFNMADD231PS f40a00000x8<>+0(SB), Y2, Y6
+	VFMADD231PS  f40800000x8<>+0(SB), Y0, Y6
+	VMOVAPS      Y5, Y7
+	VFNMADD231PS f40a00000x8<>+0(SB), Y3, Y7
+	VFMADD231PS  f40800000x8<>+0(SB), Y1, Y7
+	VSUBPS       Y2, Y4, Y0
+	VSUBPS       Y1, Y3, Y5
+	VFNMADD231PS f40800000x8<>+0(SB), Y2, Y4
+	VFNMADD231PS f40800000x8<>+0(SB), Y1, Y3
+	VADDPS       Y3, Y4, Y2
+	VSUBPS       Y3, Y4, Y4
+	VMOVAPS      Y0, Y1
+	VFMADD231PS  f40000000x8<>+0(SB), Y5, Y1
+	VFNMADD231PS f40000000x8<>+0(SB), Y5, Y0
+	VMOVUPS      Y6, 128(DX)
+	VMOVUPS      Y2, 320(DX)
+	VMOVUPS      Y4, 512(DX)
+	VMOVUPS      Y1, 704(DX)
+	VMOVUPS      Y0, 896(DX)
+	VMOVUPS      Y7, 1088(DX)
+	ADDQ         SI, R10
+	MOVQ         R10, R11
+	VMOVUPS      (R11), Y0
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y1
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y2
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y3
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y4
+	ADDQ         BX, R11
+	VMOVUPS      (R11), Y5
+	VMOVAPS      Y4, Y6
+	VFNMADD231PS f40a00000x8<>+0(SB), Y2, Y6
+	VFMADD231PS  f40800000x8<>+0(SB), Y0, Y6
+	VMOVAPS      Y5, Y7
+	VFNMADD231PS f40a00000x8<>+0(SB), Y3, Y7
+	VFMADD231PS  f40800000x8<>+0(SB), Y1, Y7
+	VSUBPS       Y2, Y4, Y0
+	VSUBPS       Y1, Y3, Y5
+	VFNMADD231PS f40800000x8<>+0(SB), Y2, Y4
+	VFNMADD231PS f40800000x8<>+0(SB), Y1, Y3
+	VADDPS       Y3, Y4, Y2
+	VSUBPS       Y3, Y4, Y4
+	VMOVAPS      Y0, Y1
+	VFMADD231PS  f40000000x8<>+0(SB), Y5, Y1
+	VFNMADD231PS f40000000x8<>+0(SB), Y5, Y0
+	VMOVUPS      Y6, 160(DX)
+	VMOVUPS      Y2, 352(DX)
+	VMOVUPS      Y4, 544(DX)
+	VMOVUPS      Y1, 736(DX)
+	VMOVUPS      Y0, 928(DX)
+	VMOVUPS      Y7, 1120(DX)
+	ADDQ         SI, R10
+	MOVQ         CX, R10
+	VMOVUPS      (DX), Y0
+	VMOVUPS      32(DX), Y1
+	VMOVUPS      64(DX), Y2
+	VMOVUPS      96(DX), Y3
+	VMOVUPS      128(DX), Y4
+	VMOVUPS      160(DX), Y5
+	VMOVAPS      Y4, Y6
+	VFNMADD231PS f40a00000x8<>+0(SB), Y2, Y6
+	VFMADD231PS  f40800000x8<>+0(SB), Y0, Y6
+	VMOVAPS      Y5, Y7
+	VFNMADD231PS f40a00000x8<>+0(SB), Y3, Y7
+	VFMADD231PS  f40800000x8<>+0(SB), Y1, Y7
+	VSUBPS       Y2, Y4, Y0
+	VSUBPS       Y1, Y3, Y5
+	VFNMADD231PS f40800000x8<>+0(SB), Y2, Y4
+	VFNMADD231PS f40800000x8<>+0(SB), Y1, Y3
+	VADDPS       Y3, Y4, Y2
+	VSUBPS       Y3, Y4, Y4
+	VMOVAPS      Y0, Y1
+	VFMADD231PS  f40000000x8<>+0(SB), Y5, Y1
+	VFNMADD231PS f40000000x8<>+0(SB), Y5, Y0
+	VMOVUPS      Y6, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y2, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y4, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y1, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y0, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y7, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      192(DX), Y0
+	VMOVUPS      224(DX), Y1
+	VMOVUPS      256(DX), Y2
+	VMOVUPS      288(DX), Y3
+	VMOVUPS      320(DX), Y4
+	VMOVUPS      352(DX), Y5
+	VMOVAPS      Y4, Y6
+	VFNMADD231PS f40a00000x8<>+0(SB), Y2, Y6
+	VFMADD231PS  f40800000x8<>+0(SB), Y0, Y6
+	VMOVAPS      Y5, Y7
+	VFNMADD231PS f40a00000x8<>+0(SB), Y3, Y7
+	VFMADD231PS  f40800000x8<>+0(SB), Y1, Y7
+	VSUBPS       Y2, Y4, Y0
+	VSUBPS       Y1, Y3, Y5
+	VFNMADD231PS f40800000x8<>+0(SB), Y2, Y4
+	VFNMADD231PS f40800000x8<>+0(SB), Y1, Y3
+	VADDPS       Y3, Y4, Y2
+	VSUBPS       Y3, Y4, Y4
+	VMOVAPS      Y0, Y1
+	VFMADD231PS  f40000000x8<>+0(SB), Y5, Y1
+	VFNMADD231PS f40000000x8<>+0(SB), Y5, Y0
+	VMOVUPS      Y6, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y2, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y4, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y1, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y0, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y7, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      384(DX), Y0
+	VMOVUPS      416(DX), Y1
+	VMOVUPS      448(DX), Y2
+	VMOVUPS      480(DX), Y3
+	VMOVUPS      512(DX), Y4
+	VMOVUPS      544(DX), Y5
+	VMOVAPS      Y4, Y6
+	VFNMADD231PS f40a00000x8<>+0(SB), Y2, Y6
+	VFMADD231PS  f40800000x8<>+0(SB), Y0, Y6
+	VMOVAPS      Y5, Y7
+	VFNMADD231PS f40a00000x8<>+0(SB), Y3, Y7
+	VFMADD231PS  f40800000x8<>+0(SB), Y1, Y7
+	VSUBPS       Y2, Y4, Y0
+	VSUBPS       Y1, Y3, Y5
+	VFNMADD231PS f40800000x8<>+0(SB), Y2, Y4
+	VFNMADD231PS f40800000x8<>+0(SB), Y1, Y3
+	VADDPS       Y3, Y4, Y2
+	VSUBPS       Y3, Y4, Y4
+	VMOVAPS      Y0, Y1
+	VFMADD231PS  f40000000x8<>+0(SB), Y5, Y1
+	VFNMADD231PS f40000000x8<>+0(SB), Y5, Y0
+	VMOVUPS      Y6, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y2, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y4, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y1, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y0, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y7, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      576(DX), Y0
+	VMOVUPS      608(DX), Y1
+	VMOVUPS      640(DX), Y2
+	VMOVUPS      672(DX), Y3
+	VMOVUPS      704(DX), Y4
+	VMOVUPS      736(DX), Y5
+	VMOVAPS      Y4, Y6
+	VFNMADD231PS f40a00000x8<>+0(SB), Y2, Y6
+	VFMADD231PS  f40800000x8<>+0(SB), Y0, Y6
+	VMOVAPS      Y5, Y7
+	VFNMADD231PS f40a00000x8<>+0(SB), Y3, Y7
+	VFMADD231PS  f40800000x8<>+0(SB), Y1, Y7
+	VSUBPS       Y2, Y4, Y0
+	VSUBPS       Y1, Y3, Y5
+	VFNMADD231PS f40800000x8<>+0(SB), Y2, Y4
+	VFNMADD231PS f40800000x8<>+0(SB), Y1, Y3
+	VADDPS       Y3, Y4, Y2
+	VSUBPS       Y3, Y4, Y4
+	VMOVAPS      Y0, Y1
+	VFMADD231PS  f40000000x8<>+0(SB), Y5, Y1
+	VFNMADD231PS f40000000x8<>+0(SB), Y5, Y0
+	VMOVUPS      Y6, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y2, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y4, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y1, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y0, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y7, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      768(DX), Y0
+	VMOVUPS      800(DX), Y1
+	VMOVUPS      832(DX), Y2
+	VMOVUPS      864(DX), Y3
+	VMOVUPS      896(DX), Y4
+	VMOVUPS      928(DX), Y5
+	VMOVAPS      Y4, Y6
+	VFNMADD231PS f40a00000x8<>+0(SB), Y2, Y6
+	VFMADD231PS  f40800000x8<>+0(SB), Y0, Y6
+	VMOVAPS      Y5, Y7
+	VFNMADD231PS f40a00000x8<>+0(SB), Y3, Y7
+	VFMADD231PS  f40800000x8<>+0(SB), Y1, Y7
+	VSUBPS       Y2, Y4, Y0
+	VSUBPS       Y1, Y3, Y5
+	VFNMADD231PS f40800000x8<>+0(SB), Y2, Y4
+	VFNMADD231PS f40800000x8<>+0(SB), Y1, Y3
+	VADDPS       Y3, Y4, Y2
+	VSUBPS       Y3, Y4, Y4
+	VMOVAPS      Y0, Y1
+	VFMADD231PS  f40000000x8<>+0(SB), Y5, Y1
+	VFNMADD231PS f40000000x8<>+0(SB), Y5, Y0
+	VMOVUPS      Y6, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y2, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y4, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y1, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y0, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y7, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      960(DX), Y0
+	VMOVUPS      992(DX), Y1
+	VMOVUPS      1024(DX), Y2
+	VMOVUPS      1056(DX), Y3
+	VMOVUPS      1088(DX), Y4
+	VMOVUPS      1120(DX), Y5
+	VMOVAPS      Y4, Y6
+	VFNMADD231PS f40a00000x8<>+0(SB), Y2, Y6
+	VFMADD231PS  f40800000x8<>+0(SB), Y0, Y6
+	VMOVAPS      Y5, Y7
+	VFNMADD231PS f40a00000x8<>+0(SB), Y3, Y7
+	VFMADD231PS  f40800000x8<>+0(SB), Y1, Y7
+	VSUBPS       Y2, Y4, Y0
+	VSUBPS       Y1, Y3, Y5
+	VFNMADD231PS f40800000x8<>+0(SB), Y2, Y4
+	VFNMADD231PS f40800000x8<>+0(SB), Y1, Y3
+	VADDPS       Y3, Y4, Y2
+	VSUBPS       Y3, Y4, Y4
+	VMOVAPS      Y0, Y1
+	VFMADD231PS  f40000000x8<>+0(SB), Y5, Y1
+	VFNMADD231PS f40000000x8<>+0(SB), Y5, Y0
+	VMOVUPS      Y6, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y2, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y4, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y1, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y0, (R10)
+	ADDQ         DI, R10
+	VMOVUPS      Y7, (R10)
+	ADDQ         DI, R10
+	ADDQ         $+32, R8
+	ADDQ         $+32, CX
+	ADDQ         $+32, R9
+	CMPQ         R9, 40(AX)
+	JLT          channels
+	MOVQ         SI, R8
+	SHLQ         $0x02, R8
+	ADDQ         R8, 80(AX)
+	DECQ         48(AX)
+	JNZ          tile
+	VZEROUPPER
+	RET
+
+DATA f40a00000x8<>+0(SB)/4, $0x40a00000
+DATA f40a00000x8<>+4(SB)/4, $0x40a00000
+DATA f40a00000x8<>+8(SB)/4, $0x40a00000
+DATA f40a00000x8<>+12(SB)/4, $0x40a00000
+DATA f40a00000x8<>+16(SB)/4, $0x40a00000
+DATA f40a00000x8<>+20(SB)/4, $0x40a00000
+DATA f40a00000x8<>+24(SB)/4, $0x40a00000
+DATA f40a00000x8<>+28(SB)/4, $0x40a00000
+GLOBL f40a00000x8<>(SB), RODATA|NOPTR, $32
+
+DATA f40800000x8<>+0(SB)/4, $0x40800000
+DATA f40800000x8<>+4(SB)/4, $0x40800000
+DATA f40800000x8<>+8(SB)/4, $0x40800000
+DATA f40800000x8<>+12(SB)/4, $0x40800000
+DATA f40800000x8<>+16(SB)/4, $0x40800000
+DATA f40800000x8<>+20(SB)/4, $0x40800000
+DATA f40800000x8<>+24(SB)/4, $0x40800000
+DATA f40800000x8<>+28(SB)/4, $0x40800000
+GLOBL f40800000x8<>(SB), RODATA|NOPTR, $32
+
+DATA f40000000x8<>+0(SB)/4, $0x40000000
+DATA f40000000x8<>+4(SB)/4, $0x40000000
+DATA f40000000x8<>+8(SB)/4, $0x40000000
+DATA f40000000x8<>+12(SB)/4, $0x40000000
+DATA f40000000x8<>+16(SB)/4, $0x40000000
+DATA f40000000x8<>+20(SB)/4, $0x40000000
+DATA f40000000x8<>+24(SB)/4, $0x40000000
+DATA f40000000x8<>+28(SB)/4, $0x40000000
+GLOBL f40000000x8<>(SB), RODATA|NOPTR, $32
+
+// func winogradOutputAVX2(a *byte)
+// Requires: AVX, AVX2, FMA3
+TEXT ·winogradOutputAVX2(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, 80(AX)
+	MOVQ 24(AX), CX
+	MOVQ 72(AX), DX
+	MOVQ 8(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 32(AX), DI
+
+tile:
+	MOVQ 80(AX), R8
+	XORQ R9, R9
+
+channels:
+	MOVQ        CX, R10
+	IMUL3Q      $+6, DI, R11
+	MOVQ        R10, R12
+	VMOVUPS     (R12), Y0
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y1
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y2
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y3
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y4
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y5
+	VADDPS      Y2, Y1, Y6
+	VSUBPS      Y2, Y1, Y1
+	VADDPS      Y4, Y3, Y2
+	VSUBPS      Y4, Y3, Y3
+	VADDPS      Y6, Y0, Y0
+	VADDPS      Y2, Y0, Y0
+	VADDPS      Y1, Y5, Y5
+	VFMADD231PS f41000000x8<>+0(SB), Y3, Y5
+	VFMADD231PS f40000000x8<>+0(SB), Y3, Y1
+	VFMADD231PS f40800000x8<>+0(SB), Y2, Y6
+	VMOVUPS     Y0, (DX)
+	VMOVUPS     Y1, 192(DX)
+	VMOVUPS     Y6, 384(DX)
+	VMOVUPS     Y5, 576(DX)
+	ADDQ        DI, R10
+	MOVQ        R10, R12
+	VMOVUPS     (R12), Y0
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y1
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y2
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y3
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y4
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y5
+	VADDPS      Y2, Y1, Y6
+	VSUBPS      Y2, Y1, Y1
+	VADDPS      Y4, Y3, Y2
+	VSUBPS      Y4, Y3, Y3
+	VADDPS      Y6, Y0, Y0
+	VADDPS      Y2, Y0, Y0
+	VADDPS      Y1, Y5, Y5
+	VFMADD231PS f41000000x8<>+0(SB), Y3, Y5
+	VFMADD231PS f40000000x8<>+0(SB), Y3, Y1
+	VFMADD231PS f40800000x8<>+0(SB), Y2, Y6
+	VMOVUPS     Y0, 32(DX)
+	VMOVUPS     Y1, 224(DX)
+	VMOVUPS     Y6, 416(DX)
+	VMOVUPS     Y5, 608(DX)
+	ADDQ        DI, R10
+	MOVQ        R10, R12
+	VMOVUPS     (R12), Y0
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y1
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y2
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y3
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y4
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y5
+	VADDPS      Y2, Y1, Y6
+	VSUBPS      Y2, Y1, Y1
+	VADDPS      Y4, Y3, Y2
+	VSUBPS      Y4, Y3, Y3
+	VADDPS      Y6, Y0, Y0
+	VADDPS      Y2, Y0, Y0
+	VADDPS      Y1, Y5, Y5
+	VFMADD231PS f41000000x8<>+0(SB), Y3, Y5
+	VFMADD231PS f40000000x8<>+0(SB), Y3, Y1
+	VFMADD231PS f40800000x8<>+0(SB), Y2, Y6
+	VMOVUPS     Y0, 64(DX)
+	VMOVUPS     Y1, 256(DX)
+	VMOVUPS     Y6, 448(DX)
+	VMOVUPS     Y5, 640(DX)
+	ADDQ        DI, R10
+	MOVQ        R10, R12
+	VMOVUPS     (R12), Y0
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y1
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y2
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y3
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y4
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y5
+	VADDPS      Y2, Y1, Y6
+	VSUBPS      Y2, Y1, Y1
+	VADDPS      Y4, Y3, Y2
+	VSUBPS      Y4, Y3, Y3
+	VADDPS      Y6, Y0, Y0
+	VADDPS      Y2, Y0, Y0
+	VADDPS      Y1, Y5, Y5
+	VFMADD231PS f41000000x8<>+0(SB), Y3, Y5
+	VFMADD231PS f40000000x8<>+0(SB), Y3, Y1
+	VFMADD231PS f40800000x8<>+0(SB), Y2, Y6
+	VMOVUPS     Y0, 96(DX)
+	VMOVUPS     Y1, 288(DX)
+	VMOVUPS     Y6, 480(DX)
+	VMOVUPS     Y5, 672(DX)
+	ADDQ        DI, R10
+	MOVQ        R10, R12
+	VMOVUPS     (R12), Y0
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y1
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y2
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y3
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y4
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y5
+	VADDPS      Y2, Y1, Y6
+	VSUBPS      Y2, Y1, Y1
+	VADDPS      Y4, Y3, Y2
+	VSUBPS      Y4, Y3, Y3
+	VADDPS      Y6, Y0, Y0
+	VADDPS      Y2, Y0, Y0
+	VADDPS      Y1, Y5, Y5
+	VFMADD231PS f41000000x8<>+0(SB), Y3, Y5
+	VFMADD231PS f40000000x8<>+0(SB), Y3, Y1
+	VFMADD231PS f40800000x8<>+0(SB), Y2, Y6
+	VMOVUPS     Y0, 128(DX)
+	VMOVUPS     Y1, 320(DX)
+	VMOVUPS     Y6, 512(DX)
+	VMOVUPS     Y5, 704(DX)
+	ADDQ        DI, R10
+	MOVQ        R10, R12
+	VMOVUPS     (R12), Y0
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y1
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y2
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y3
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y4
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y5
+	VADDPS      Y2, Y1, Y6
+	VSUBPS      Y2, Y1, Y1
+	VADDPS      Y4, Y3, Y2
+	VSUBPS      Y4, Y3, Y3
+	VADDPS      Y6, Y0, Y0
+	VADDPS      Y2, Y0, Y0
+	VADDPS      Y1, Y5, Y5
+	VFMADD231PS f41000000x8<>+0(SB), Y3, Y5
+	VFMADD231PS f40000000x8<>+0(SB), Y3, Y1
+	VFMADD231PS f40800000x8<>+0(SB), Y2, Y6
+	VMOVUPS     Y0, 160(DX)
+	VMOVUPS     Y1, 352(DX)
+	VMOVUPS     Y6, 544(DX)
+	VMOVUPS     Y5, 736(DX)
+	ADDQ        DI, R10
+	MOVQ        R8, R10
+	MOVQ        56(AX), R11
+	VMOVUPS     (R11)(R9*1), Y0
+	VMOVUPS     (DX), Y1
+	VMOVUPS     32(DX), Y2
+	VMOVUPS     64(DX), Y3
+	VMOVUPS     96(DX), Y4
+	VMOVUPS     128(DX), Y5
+	VMOVUPS     160(DX), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VADDPS      Y7, Y1, Y1
+	VADDPS      Y3, Y1, Y1
+	VADDPS      Y2, Y6, Y6
+	VFMADD231PS f41000000x8<>+0(SB), Y4, Y6
+	VFMADD231PS f40000000x8<>+0(SB), Y4, Y2
+	VFMADD231PS f40800000x8<>+0(SB), Y3, Y7
+	VADDPS      Y0, Y1, Y1
+	VADDPS      Y0, Y2, Y2
+	VADDPS      Y0, Y7, Y7
+	VADDPS      Y0, Y6, Y6
+	CMPQ        64(AX), $+1
+	JNE         row0_not_relu
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y3, Y1, Y1
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y3, Y2, Y2
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y3, Y7, Y7
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y3, Y6, Y6
+	JMP         row0_done
+
+row0_not_relu:
+	CMPQ   64(AX), $+2
+	JNE    row0_not_relu6
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y2, Y2
+	VMINPS f40c00000x8<>+0(SB), Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y7, Y7
+	VMINPS f40c00000x8<>+0(SB), Y7, Y7
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y6, Y6
+	VMINPS f40c00000x8<>+0(SB), Y6, Y6
+	JMP    row0_done
+
+row0_not_relu6:
+	CMPQ         64(AX), $+3
+	JNE          row0_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y1, Y1
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y2, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y7, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y7, Y7
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y6, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y6, Y6
+	JMP          row0_done
+
+row0_not_silu:
+	CMPQ    64(AX), $+4
+	JNE     row0_not_hardswish
+	VXORPS  Y4, Y4, Y4
+	VMOVAPS Y1, Y3
+	VADDPS  f40400000x8<>+0(SB), Y3, Y3
+	VMAXPS  Y4, Y3, Y3
+	VMINPS  f40c00000x8<>+0(SB), Y3, Y3
+	VMULPS  f3e2aaaabx8<>+0(SB), Y3, Y3
+	VMULPS  Y3, Y1, Y1
+	VXORPS  Y4, Y4, Y4
+	VMOVAPS Y2, Y3
+	VADDPS  f40400000x8<>+0(SB), Y3, Y3
+	VMAXPS  Y4, Y3, Y3
+	VMINPS  f40c00000x8<>+0(SB), Y3, Y3
+	VMULPS  f3e2aaaabx8<>+0(SB), Y3, Y3
+	VMULPS  Y3, Y2, Y2
+	VXORPS  Y4, Y4, Y4
+	VMOVAPS Y7, Y3
+	VADDPS  f40400000x8<>+0(SB), Y3, Y3
+	VMAXPS  Y4, Y3, Y3
+	VMINPS  f40c00000x8<>+0(SB), Y3, Y3
+	VMULPS  f3e2aaaabx8<>+0(SB), Y3, Y3
+	VMULPS  Y3, Y7, Y7
+	VXORPS  Y4, Y4, Y4
+	VMOVAPS Y6, Y3
+	VADDPS  f40400000x8<>+0(SB), Y3, Y3
+	VMAXPS  Y4, Y3, Y3
+	VMINPS  f40c00000x8<>+0(SB), Y3, Y3
+	VMULPS  f3e2aaaabx8<>+0(SB), Y3, Y3
+	VMULPS  Y3, Y6, Y6
+	JMP     row0_done
+
+row0_not_hardswish:
+row0_done:
+	MOVQ        R10, R11
+	VMOVUPS     Y1, (R11)
+	ADDQ        SI, R11
+	VMOVUPS     Y2, (R11)
+	ADDQ        SI, R11
+	VMOVUPS     Y7, (R11)
+	ADDQ        SI, R11
+	VMOVUPS     Y6, (R11)
+	ADDQ        SI, R11
+	ADDQ        BX, R10
+	VMOVUPS     192(DX), Y1
+	VMOVUPS     224(DX), Y2
+	VMOVUPS     256(DX), Y3
+	VMOVUPS     288(DX), Y4
+	VMOVUPS     320(DX), Y5
+	VMOVUPS     352(DX), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VADDPS      Y7, Y1, Y1
+	VADDPS      Y3, Y1, Y1
+	VADDPS      Y2, Y6, Y6
+	VFMADD231PS f41000000x8<>+0(SB), Y4, Y6
+	VFMADD231PS f40000000x8<>+0(SB), Y4, Y2
+	VFMADD231PS f40800000x8<>+0(SB), Y3, Y7
+	VADDPS      Y0, Y1, Y1
+	VADDPS      Y0, Y2, Y2
+	VADDPS      Y0, Y7, Y7
+	VADDPS      Y0, Y6, Y6
+	CMPQ        64(AX), $+1
+	JNE         row1_not_relu
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y3, Y1, Y1
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y3, Y2, Y2
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y3, Y7, Y7
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y3, Y6, Y6
+	JMP         row1_done
+
+row1_not_relu:
+	CMPQ   64(AX), $+2
+	JNE    row1_not_relu6
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y2, Y2
+	VMINPS f40c00000x8<>+0(SB), Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y7, Y7
+	VMINPS f40c00000x8<>+0(SB), Y7, Y7
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y6, Y6
+	VMINPS f40c00000x8<>+0(SB), Y6, Y6
+	JMP    row1_done
+
+row1_not_relu6:
+	CMPQ         64(AX), $+3
+	JNE          row1_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y1, Y1
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y2, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y7, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y7, Y7
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y6, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y6, Y6
+	JMP          row1_done
+
+row1_not_silu:
+	CMPQ    64(AX), $+4
+	JNE     row1_not_hardswish
+	VXORPS  Y4, Y4, Y4
+	VMOVAPS Y1, Y3
+	VADDPS  f40400000x8<>+0(SB), Y3, Y3
+	VMAXPS  Y4, Y3, Y3
+	VMINPS  f40c00000x8<>+0(SB), Y3, Y3
+	VMULPS  f3e2aaaabx8<>+0(SB), Y3, Y3
+	VMULPS  Y3, Y1, Y1
+	VXORPS  Y4, Y4, Y4
+	VMOVAPS Y2, Y3
+	VADDPS  f40400000x8<>+0(SB), Y3, Y3
+	VMAXPS  Y4, Y3, Y3
+	VMINPS  f40c00000x8<>+0(SB), Y3, Y3
+	VMULPS  f3e2aaaabx8<>+0(SB), Y3, Y3
+	VMULPS  Y3, Y2, Y2
+	VXORPS  Y4, Y4, Y4
+	VMOVAPS Y7, Y3
+	VADDPS  f40400000x8<>+0(SB), Y3, Y3
+	VMAXPS  Y4, Y3, Y3
+	VMINPS  f40c00000x8<>+0(SB), Y3, Y3
+	VMULPS  f3e2aaaabx8<>+0(SB), Y3, Y3
+	VMULPS  Y3, Y7, Y7
+	VXORPS  Y4, Y4, Y4
+	VMOVAPS Y6, Y3
+	VADDPS  f40400000x8<>+0(SB), Y3, Y3
+	VMAXPS  Y4, Y3, Y3
+	VMINPS  f40c00000x8<>+0(SB), Y3, Y3
+	VMULPS  f3e2aaaabx8<>+0(SB), Y3, Y3
+	VMULPS  Y3, Y6, Y6
+	JMP     row1_done
+
+row1_not_hardswish:
+row1_done:
+	MOVQ        R10, R11
+	VMOVUPS     Y1, (R11)
+	ADDQ        SI, R11
+	VMOVUPS     Y2, (R11)
+	ADDQ        SI, R11
+	VMOVUPS     Y7, (R11)
+	ADDQ        SI, R11
+	VMOVUPS     Y6, (R11)
+	ADDQ        SI, R11
+	ADDQ        BX, R10
+	VMOVUPS     384(DX), Y1
+	VMOVUPS     416(DX), Y2
+	VMOVUPS     448(DX), Y3
+	VMOVUPS     480(DX), Y4
+	VMOVUPS     512(DX), Y5
+	VMOVUPS     544(DX), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VADDPS      Y7, Y1, Y1
+	VADDPS      Y3, Y1, Y1
+	VADDPS      Y2, Y6, Y6
+	VFMADD231PS f41000000x8<>+0(SB), Y4, Y6
+	VFMADD231PS f40000000x8<>+0(SB), Y4, Y2
+	VFMADD231PS f40800000x8<>+0(SB), Y3, Y7
+	VADDPS      Y0, Y1, Y1
+	VADDPS      Y0, Y2, Y2
+	VADDPS      Y0, Y7, Y7
+	VADDPS      Y0, Y6, Y6
+	CMPQ        64(AX), $+1
+	JNE         row2_not_relu
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y3, Y1, Y1
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y3, Y2, Y2
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y3, Y7, Y7
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y3, Y6, Y6
+	JMP         row2_done
+
+row2_not_relu:
+	CMPQ   64(AX), $+2
+	JNE    row2_not_relu6
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y2, Y2
+	VMINPS f40c00000x8<>+0(SB), Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y7, Y7
+	VMINPS f40c00000x8<>+0(SB), Y7, Y7
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y6, Y6
+	VMINPS f40c00000x8<>+0(SB), Y6, Y6
+	JMP    row2_done
+
+row2_not_relu6:
+	CMPQ         64(AX), $+3
+	JNE          row2_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y1, Y1
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y2, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y7, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y7, Y7
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y6, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y6, Y6
+	JMP          row2_done
+
+row2_not_silu:
+	CMPQ    64(AX), $+4
+	JNE     row2_not_hardswish
+	VXORPS  Y4, Y4, Y4
+	VMOVAPS Y1, Y3
+	VADDPS  f40400000x8<>+0(SB), Y3, Y3
+	VMAXPS  Y4, Y3, Y3
+	VMINPS  f40c00000x8<>+0(SB), Y3, Y3
+	VMULPS  f3e2aaaabx8<>+0(SB), Y3, Y3
+	VMULPS  Y3, Y1, Y1
+	VXORPS  Y4, Y4, Y4
+	VMOVAPS Y2, Y3
+	VADDPS  f40400000x8<>+0(SB), Y3, Y3
+	VMAXPS  Y4, Y3, Y3
+	VMINPS  f40c00000x8<>+0(SB), Y3, Y3
+	VMULPS  f3e2aaaabx8<>+0(SB), Y3, Y3
+	VMULPS  Y3, Y2, Y2
+	VXORPS  Y4, Y4, Y4
+	VMOVAPS Y7, Y3
+	VADDPS  f40400000x8<>+0(SB), Y3, Y3
+	VMAXPS  Y4, Y3, Y3
+	VMINPS  f40c00000x8<>+0(SB), Y3, Y3
+	VMULPS  f3e2aaaabx8<>+0(SB), Y3, Y3
+	VMULPS  Y3, Y7, Y7
+	VXORPS  Y4, Y4, Y4
+	VMOVAPS Y6, Y3
+	VADDPS  f40400000x8<>+0(SB), Y3, Y3
+	VMAXPS  Y4, Y3, Y3
+	VMINPS  f40c00000x8<>+0(SB), Y3, Y3
+	VMULPS  f3e2aaaabx8<>+0(SB), Y3, Y3
+	VMULPS  Y3, Y6, Y6
+	JMP     row2_done
+
+row2_not_hardswish:
+row2_done:
+	MOVQ        R10, R11
+	VMOVUPS     Y1, (R11)
+	ADDQ        SI, R11
+	VMOVUPS     Y2, (R11)
+	ADDQ        SI, R11
+	VMOVUPS     Y7, (R11)
+	ADDQ        SI, R11
+	VMOVUPS     Y6, (R11)
+	ADDQ        SI, R11
+	ADDQ        BX, R10
+	VMOVUPS     576(DX), Y1
+	VMOVUPS     608(DX), Y2
+	VMOVUPS     640(DX), Y3
+	VMOVUPS     672(DX), Y4
+	VMOVUPS     704(DX), Y5
+	VMOVUPS     736(DX), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VADDPS      Y7, Y1, Y1
+	VADDPS      Y3, Y1, Y1
+	VADDPS      Y2, Y6, Y6
+	VFMADD231PS f41000000x8<>+0(SB), Y4, Y6
+	VFMADD231PS f40000000x8<>+0(SB), Y4, Y2
+	VFMADD231PS f40800000x8<>+0(SB), Y3, Y7
+	VADDPS      Y0, Y1, Y1
+	VADDPS      Y0, Y2, Y2
+	VADDPS      Y0, Y7, Y7
+	VADDPS      Y0, Y6, Y6
+	CMPQ        64(AX), $+1
+	JNE         row3_not_relu
+	VXORPS      Y0, Y0, Y0
+	VMAXPS      Y0, Y1, Y1
+	VXORPS      Y0, Y0, Y0
+	VMAXPS      Y0, Y2, Y2
+	VXORPS      Y0, Y0, Y0
+	VMAXPS      Y0, Y7, Y7
+	VXORPS      Y0, Y0, Y0
+	VMAXPS      Y0, Y6, Y6
+	JMP         row3_done
+
+row3_not_relu:
+	CMPQ   64(AX), $+2
+	JNE    row3_not_relu6
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y0, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y0, Y2, Y2
+	VMINPS f40c00000x8<>+0(SB), Y2, Y2
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y0, Y7, Y7
+	VMINPS f40c00000x8<>+0(SB), Y7, Y7
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y0, Y6, Y6
+	VMINPS f40c00000x8<>+0(SB), Y6, Y6
+	JMP    row3_done
+
+row3_not_relu6:
+	CMPQ         64(AX), $+3
+	JNE          row3_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y0
+	VMAXPS       fc2fc0000x8<>+0(SB), Y0, Y0
+	VMINPS       f42fe0000x8<>+0(SB), Y0, Y0
+	VROUNDPS     $0x00, Y0, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y0, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y4, Y0
+	VADDPS       f3f800000x8<>+0(SB), Y0, Y0
+	VDIVPS       Y0, Y1, Y1
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y0
+	VMAXPS       fc2fc0000x8<>+0(SB), Y0, Y0
+	VMINPS       f42fe0000x8<>+0(SB), Y0, Y0
+	VROUNDPS     $0x00, Y0, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y0, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y4, Y0
+	VADDPS       f3f800000x8<>+0(SB), Y0, Y0
+	VDIVPS       Y0, Y2, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y7, Y0
+	VMAXPS       fc2fc0000x8<>+0(SB), Y0, Y0
+	VMINPS       f42fe0000x8<>+0(SB), Y0, Y0
+	VROUNDPS     $0x00, Y0, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y0, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y4, Y0
+	VADDPS       f3f800000x8<>+0(SB), Y0, Y0
+	VDIVPS       Y0, Y7, Y7
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y6, Y0
+	VMAXPS       fc2fc0000x8<>+0(SB), Y0, Y0
+	VMINPS       f42fe0000x8<>+0(SB), Y0, Y0
+	VROUNDPS     $0x00, Y0, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y0, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y4, Y0
+	VADDPS       f3f800000x8<>+0(SB), Y0, Y0
+	VDIVPS       Y0, Y6, Y6
+	JMP          row3_done
+
+row3_not_silu:
+	CMPQ    64(AX), $+4
+	JNE     row3_not_hardswish
+	VXORPS  Y3, Y3, Y3
+	VMOVAPS Y1, Y0
+	VADDPS  f40400000x8<>+0(SB), Y0, Y0
+	VMAXPS  Y3, Y0, Y0
+	VMINPS  f40c00000x8<>+0(SB), Y0, Y0
+	VMULPS  f3e2aaaabx8<>+0(SB), Y0, Y0
+	VMULPS  Y0, Y1, Y1
+	VXORPS  Y3, Y3, Y3
+	VMOVAPS Y2, Y0
+	VADDPS  f40400000x8<>+0(SB), Y0, Y0
+	VMAXPS  Y3, Y0, Y0
+	VMINPS  f40c00000x8<>+0(SB), Y0, Y0
+	VMULPS  f3e2aaaabx8<>+0(SB), Y0, Y0
+	VMULPS  Y0, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VMOVAPS Y7, Y0
+	VADDPS  f40400000x8<>+0(SB), Y0, Y0
+	VMAXPS  Y3, Y0, Y0
+	VMINPS  f40c00000x8<>+0(SB), Y0, Y0
+	VMULPS  f3e2aaaabx8<>+0(SB), Y0, Y0
+	VMULPS  Y0, Y7, Y7
+	VXORPS  Y3, Y3, Y3
+	VMOVAPS Y6, Y0
+	VADDPS  f40400000x8<>+0(SB), Y0, Y0
+	VMAXPS  Y3, Y0, Y0
+	VMINPS  f40c00000x8<>+0(SB), Y0, Y0
+	VMULPS  f3e2aaaabx8<>+0(SB), Y0, Y0
+	VMULPS  Y0, Y6, Y6
+	JMP     row3_done
+
+row3_not_hardswish:
+row3_done:
+	MOVQ    R10, R11
+	VMOVUPS Y1, (R11)
+	ADDQ    SI, R11
+	VMOVUPS Y2, (R11)
+	ADDQ    SI, R11
+	VMOVUPS Y7, (R11)
+	ADDQ    SI, R11
+	VMOVUPS Y6, (R11)
+	ADDQ    SI, R11
+	ADDQ    BX, R10
+	ADDQ    $+32, R8
+	ADDQ    $+32, CX
+	ADDQ    $+32, R9
+	CMPQ    R9, 40(AX)
+	JLT     channels
+	MOVQ    SI, R8
+	SHLQ    $0x02, R8
+	ADDQ    R8, 80(AX)
+	DECQ    48(AX)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+DATA f41000000x8<>+0(SB)/4, $0x41000000
+DATA f41000000x8<>+4(SB)/4, $0x41000000
+DATA f41000000x8<>+8(SB)/4, $0x41000000
+DATA f41000000x8<>+12(SB)/4, $0x41000000
+DATA f41000000x8<>+16(SB)/4, $0x41000000
+DATA f41000000x8<>+20(SB)/4, $0x41000000
+DATA f41000000x8<>+24(SB)/4, $0x41000000
+DATA f41000000x8<>+28(SB)/4, $0x41000000
+GLOBL f41000000x8<>(SB), RODATA|NOPTR, $32

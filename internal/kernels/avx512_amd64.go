@@ -42,3 +42,9 @@ func exponentialsAVX512(x *float32, n int, top float32, scale float32) float32
 
 //go:noescape
 func scaleAVX512(x *float32, n int, by float32)
+
+//go:noescape
+func winogradInputAVX512(a *byte)
+
+//go:noescape
+func winogradOutputAVX512(a *byte)

@@ -2,9 +2,33 @@ package kernels
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
+	"unsafe"
 )
+
+// aligned is fill at the start of a cache line, as the engine's buffers are.
+func aligned(r *rand.Rand, n int) []float32 {
+	x := fill(r, n+16, 1)
+	for uintptr(unsafe.Pointer(&x[0]))%64 != 0 {
+		x = x[1:]
+	}
+	return x[:n]
+}
+
+// best runs f for as long as the benchmark wants and reports the rate of its fastest run, which other
+// work on the machine doesn't disturb, of so many operations each.
+func best(b *testing.B, operations float64, f func()) {
+	fastest := time.Duration(math.MaxInt64)
+	for b.Loop() {
+		begin := time.Now()
+		f()
+		fastest = min(fastest, time.Since(begin))
+	}
+	b.ReportMetric(operations/fastest.Seconds()/1e9, "best-G/s")
+}
 
 // forBench runs a benchmark for each set.
 func forBench(b *testing.B, f func(b *testing.B, s *Set)) {
@@ -22,11 +46,8 @@ func BenchmarkGemm(b *testing.B) {
 			for _, act := range []Act{None, SiLU} {
 				b.Run(fmt.Sprintf("%dx%dx%d/act%d", m, n, k, act), func(b *testing.B) {
 					r := rand.New(rand.NewPCG(1, 1))
-					g := Gemm{M: m, A: fill(r, m*k, 1), LDA: k, B: Pack(fill(r, n*k, 1), nil, n, k), C: make([]float32, m*n), LDC: n, Act: act}
-					for b.Loop() {
-						s.Gemm(&g)
-					}
-					b.ReportMetric(2*float64(m*n*k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+					g := Gemm{M: m, A: aligned(r, m*k), LDA: k, B: Pack(fill(r, n*k, 1), nil, n, k), C: aligned(r, m*n), LDC: n, Act: act}
+					best(b, 2*float64(m*n*k), func() { s.Gemm(&g) })
 				})
 			}
 		}
@@ -42,13 +63,11 @@ func BenchmarkDepthwise(b *testing.B) {
 				b.Run(fmt.Sprintf("%dx%d/kernel%d/stride%d/act%d", h, c, kernel, stride, act), func(b *testing.B) {
 					r := rand.New(rand.NewPCG(1, 1))
 					out := h / stride
-					d := Depthwise{X: fill(r, h*h*c, 1), H: h, W: h, C: c, OutH: out, OutW: out, KernelH: kernel, KernelW: kernel,
+					d := Depthwise{X: aligned(r, h*h*c), H: h, W: h, C: c, OutH: out, OutW: out, KernelH: kernel, KernelW: kernel,
 						StrideH: stride, StrideW: stride, DilationH: 1, DilationW: 1, Top: kernel / 2, Left: kernel / 2,
-						Weight: fill(r, kernel*kernel*c, 1), Bias: fill(r, c, 1), Y: make([]float32, out*out*c), To: out, Act: act}
-					for b.Loop() {
-						s.Depthwise(&d)
-					}
-					b.ReportMetric(2*float64(out*out*c*kernel*kernel)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+						Y: aligned(r, out*out*c), To: out, Act: act}
+					d.Weight, d.Bias = PackDepthwise(fill(r, kernel*kernel*c, 1), fill(r, c, 1), c)
+					best(b, 2*float64(out*out*c*kernel*kernel), func() { s.Depthwise(&d) })
 				})
 			}
 		}
@@ -61,10 +80,7 @@ func BenchmarkAct(b *testing.B) {
 		for _, act := range []Act{ReLU, SiLU, HardSwish, Sigmoid, GELU, GELUTanh} {
 			b.Run(fmt.Sprintf("act%d", act), func(b *testing.B) {
 				x := fill(rand.New(rand.NewPCG(1, 1)), 1<<16, 3)
-				for b.Loop() {
-					s.Act(act, x)
-				}
-				b.SetBytes(4 << 16)
+				best(b, float64(len(x)), func() { s.Act(act, x) })
 			})
 		}
 	})

@@ -37,6 +37,8 @@ type Set struct {
 	Norm func(dst, x, weight, bias []float32, eps float32)
 	// Softmax replaces rows of n numbers x by exp(scale·x) / Σ exp(scale·x).
 	Softmax func(x []float32, n int, scale float32)
+	// WinogradInput and WinogradOutput transform tiles; see [Winograd].
+	WinogradInput, WinogradOutput func(w *Winograd)
 }
 
 // Act names an activation that a kernel applies to what it computed.
@@ -136,19 +138,26 @@ type Gemm struct {
 	M   int
 	A   []float32
 	LDA int
-	B   Packed
-	Res []float32 // nil for none; may be C
-	LDR int
-	C   []float32
-	LDC int
-	Act Act
+	// A row of A may lie in Segments of equal length, Step floats from one's start to the next one's,
+	// as what a convolution's pixel sees does; rows may overlap. 0 means one segment.
+	Segments, Step int
+	B              Packed
+	Res            []float32 // nil for none; may be C
+	LDR            int
+	C              []float32
+	LDC            int
+	Act            Act
 }
 
 func (g *Gemm) check() {
 	if g.M == 0 {
 		return
 	}
-	_ = g.A[(g.M-1)*g.LDA+g.B.K-1]
+	segments := max(g.Segments, 1)
+	if g.B.K%segments != 0 {
+		panic("kernels: the segments of a row must be of equal length")
+	}
+	_ = g.A[(g.M-1)*g.LDA+(segments-1)*g.Step+g.B.K/segments-1]
 	_ = g.C[(g.M-1)*g.LDC+g.B.N-1]
 	if g.Res != nil {
 		_ = g.Res[(g.M-1)*g.LDR+g.B.N-1]
@@ -166,12 +175,36 @@ type Depthwise struct {
 	StrideH, StrideW     int
 	DilationH, DilationW int
 	Top, Left            int       // rows and columns of zeros before X
-	Weight               []float32 // [KernelH, KernelW, C]
-	Bias                 []float32 // [C]
+	Weight, Bias         []float32 // of PackDepthwise
 	Act                  Act
 	From, To             int
 	// Sums, if not nil, receives the sum over each row's pixels of what was computed: [OutH, C].
 	Sums []float32
+}
+
+// depthwiseBlock is the number of channels in a block of packed weights.
+const depthwiseBlock = 16
+
+// PackDepthwise packs the weights [c, taps] of a depthwise convolution and its biases [c] by blocks of
+// 16 channels, padded with zeros: [blocks, taps, 16] and [blocks, 16].
+func PackDepthwise(weights, bias []float32, c int) (packed, padded []float32) {
+	taps, blocks := len(weights)/c, (c+depthwiseBlock-1)/depthwiseBlock
+	packed, padded = make([]float32, blocks*taps*depthwiseBlock), make([]float32, blocks*depthwiseBlock)
+	copy(padded, bias)
+	for ch := range c {
+		for t := range taps {
+			packed[(ch/depthwiseBlock*taps+t)*depthwiseBlock+ch%depthwiseBlock] = weights[ch*taps+t]
+		}
+	}
+	return packed, padded
+}
+
+func (d *Depthwise) check() {
+	blocks := (d.C + depthwiseBlock - 1) / depthwiseBlock
+	_ = d.X[d.H*d.W*d.C-1]
+	_ = d.Y[d.To*d.OutW*d.C-1]
+	_ = d.Weight[blocks*d.KernelH*d.KernelW*depthwiseBlock-1]
+	_ = d.Bias[blocks*depthwiseBlock-1]
 }
 
 // portable, and what this processor has beside it, best first.

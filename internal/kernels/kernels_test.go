@@ -71,6 +71,24 @@ func TestGemm(t *testing.T) {
 	})
 }
 
+// TestGemmSegments computes with rows in segments that overlap, and with the same rows copied.
+func TestGemmSegments(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 0))
+	const m, n, segments, k, lda, step = 29, 33, 3, 7, 4, 150
+	a, b := fill(r, (m-1)*lda+(segments-1)*step+k, 1), Pack(fill(r, n*segments*k, 1), nil, n, segments*k)
+	for _, s := range All() {
+		got, want := make([]float32, m*n), make([]float32, m*n)
+		g := Gemm{M: m, A: a, LDA: lda, Segments: segments, Step: step, B: b, C: got, LDC: n}
+		s.Gemm(&g)
+		j := g.joined()
+		j.C = want
+		s.Gemm(j)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: rows in segments give another result", s.Name)
+		}
+	}
+}
+
 func FuzzGemm(f *testing.F) {
 	f.Add(uint64(1), uint8(13), uint8(40), uint8(9), uint8(3), true)
 	f.Fuzz(func(t *testing.T, seed uint64, m, n, k, act uint8, residual bool) {
@@ -103,7 +121,8 @@ func testDepthwise(t *testing.T, s *Set, seed uint64, h, w, c, kernel, stride, d
 	out := func(size int) int { return (size+2*pad-dilation*(kernel-1)-1)/stride + 1 }
 	d := Depthwise{X: fill(r, h*w*c, 1), H: h, W: w, C: c, OutH: out(h), OutW: out(w), KernelH: kernel, KernelW: kernel,
 		StrideH: stride, StrideW: stride, DilationH: dilation, DilationW: dilation, Top: pad, Left: pad,
-		Weight: fill(r, kernel*kernel*c, 1), Bias: fill(r, c, 1), Act: act}
+		Act: act}
+	d.Weight, d.Bias = PackDepthwise(fill(r, kernel*kernel*c, 1), fill(r, c, 1), c)
 	if d.OutH <= 0 || d.OutW <= 0 || h+2*pad < dilation*(kernel-1)+1 || w+2*pad < dilation*(kernel-1)+1 {
 		return
 	}
@@ -188,4 +207,76 @@ func TestRows(t *testing.T) {
 			run("max", 0, func(s *Set, dst []float32) { s.Max(dst, dst, x[:len(dst)]) })
 		}
 	})
+}
+
+func testWinograd(t *testing.T, s *Set, seed uint64, count, blocks int, act Act) {
+	r := rand.New(rand.NewPCG(seed, 0))
+	c := 16 * blocks
+	in := Winograd{Count: count, C: c, Row: (4*count + 3) * c, Pixel: c, Stride: count*c + 5}
+	in.Image = fill(r, 6*in.Row, 1)
+	var got, want [2][]float32
+	for i, set := range []*Set{s, &portable} {
+		w := in
+		got[i] = make([]float32, 36*w.Stride)
+		w.Tiles = got[i]
+		set.WinogradInput(&w)
+	}
+	compare(t, "winograd input", got[0], got[1], 2e-5)
+	for i, set := range []*Set{s, &portable} {
+		w := in
+		want[i] = make([]float32, 4*w.Row)
+		w.Image, w.Tiles, w.Bias, w.Act = want[i], got[1], in.Image[:c], act
+		set.WinogradOutput(&w)
+	}
+	compare(t, fmt.Sprintf("winograd output act %d", act), want[0], want[1], 1e-4)
+}
+
+func TestWinograd(t *testing.T) {
+	forEach(t, func(t *testing.T, s *Set) {
+		for count := 1; count < 6; count++ {
+			for blocks := 1; blocks < 4; blocks++ {
+				testWinograd(t, s, uint64(count), count, blocks, Act(count+blocks)%10)
+			}
+		}
+	})
+}
+
+func FuzzWinograd(f *testing.F) {
+	f.Add(uint64(1), uint8(3), uint8(2), uint8(1))
+	f.Fuzz(func(t *testing.T, seed uint64, count, blocks, act uint8) {
+		for _, s := range All() {
+			testWinograd(t, s, seed, int(count%20)+1, int(blocks%6)+1, Act(act%10))
+		}
+	})
+}
+
+// TestWinogradConvolves computes a 3 × 3 convolution by transforms and products.
+func TestWinogradConvolves(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 0))
+	const in, out, size = 16, 32, 6
+	x, weights, bias := fill(r, size*size*in, 1), fill(r, out*9*in, 1), fill(r, out, 1)
+	packed := WinogradWeights(weights, out, in)
+	for _, s := range All() {
+		v, m, y := make([]float32, 36*in), make([]float32, 36*out), make([]float32, 16*out)
+		s.WinogradInput(&Winograd{Count: 1, C: in, Image: x, Row: size * in, Pixel: in, Tiles: v, Stride: in})
+		for p := range packed {
+			s.Gemm(&Gemm{M: 1, A: v[p*in:], LDA: in, B: packed[p], C: m[p*out:], LDC: out})
+		}
+		s.WinogradOutput(&Winograd{Count: 1, C: out, Image: y, Row: 4 * out, Pixel: out, Tiles: m, Stride: out, Bias: bias})
+		for oy := range 4 {
+			for ox := range 4 {
+				for o := range out {
+					want := float64(bias[o])
+					for k := range 9 {
+						for i := range in {
+							want += float64(x[((oy+k/3)*size+ox+k%3)*in+i]) * float64(weights[(o*9+k)*in+i])
+						}
+					}
+					if got := y[(oy*4+ox)*out+o]; math.Abs(float64(got)-want) > 1e-4 {
+						t.Fatalf("%s: pixel (%d, %d) of channel %d is %v, want %v", s.Name, oy, ox, o, got, want)
+					}
+				}
+			}
+		}
+	}
 }

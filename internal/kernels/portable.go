@@ -27,11 +27,16 @@ var portable = Set{
 	Affine:  affinePortable,
 	Norm:    normPortable,
 	Softmax: softmaxPortable,
+
+	WinogradInput: winogradInputPortable, WinogradOutput: winogradOutputPortable,
 }
 
 // gemmPortable keeps 4 × 4 numbers of the result in variables over all of K.
 func gemmPortable(g *Gemm) {
 	g.check()
+	if g.Segments > 1 {
+		g = g.joined()
+	}
 	for first := 0; first < g.B.N; first += Width {
 		panel, n := g.B.panel(first/Width), min(Width, g.B.N-first)
 		var tile [4][Width]float32
@@ -58,6 +63,18 @@ func gemmPortable(g *Gemm) {
 			}
 		}
 	}
+}
+
+// joined returns the same product with the segments of each row copied together.
+func (g *Gemm) joined() *Gemm {
+	j, k := *g, g.B.K/g.Segments
+	j.A, j.LDA, j.Segments = make([]float32, 0, g.M*g.B.K), g.B.K, 1
+	for i := range g.M {
+		for s := range g.Segments {
+			j.A = append(j.A, g.A[i*g.LDA+s*g.Step:][:k]...)
+		}
+	}
+	return &j
 }
 
 // gemmTile computes four columns, at b, for the four rows a.
@@ -87,6 +104,11 @@ func gemmTile(tile *[4][Width]float32, a [4][]float32, b []float32, column int) 
 }
 
 func depthwisePortable(d *Depthwise) {
+	if d.From >= d.To {
+		return
+	}
+	d.check()
+	taps := d.KernelH * d.KernelW
 	for oy := d.From; oy < d.To; oy++ {
 		for ox := range d.OutW {
 			y := d.Y[(oy*d.OutW+ox)*d.C:][:d.C]
@@ -102,9 +124,9 @@ func depthwisePortable(d *Depthwise) {
 						continue
 					}
 					x := d.X[(iy*d.W+ix)*d.C:][:d.C]
-					w := d.Weight[(ky*d.KernelW+kx)*d.C:][:d.C]
+					w := d.Weight[(ky*d.KernelW+kx)*depthwiseBlock:]
 					for c := range y {
-						y[c] += x[c] * w[c]
+						y[c] += x[c] * w[c/depthwiseBlock*taps*depthwiseBlock+c%depthwiseBlock]
 					}
 				}
 			}

@@ -8,81 +8,86 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// depthwise writes the kernel for a segment of a depthwise convolution's result: one vector of
-// channels of a rectangle of pixels that all see the same taps of the kernel (those in the middle
-// see all of them, those at the image's border fewer). A row is taken 8 pixels at once: a tap's
-// weights are loaded once for the 8, which multiply their inputs straight from memory.
+// depthwise writes the kernel for a segment of a depthwise convolution's result: a rectangle of
+// pixels that all see the same taps of the kernel (those in the middle see all of them, those at
+// the image's border fewer). It takes up to 8 pixels of a row at once, and walks their channels
+// vector by vector, as they lie in memory: a tap's weights are loaded once for the pixels, which
+// multiply their inputs straight from memory.
 func (v isa) depthwise() {
 	kernel("depthwise"+v.name, "func(a *byte)")
 	d := depthwiseKernel{isa: v, arg: argument("segment")}
 	d.arg.cursors([2]string{"x", "atX"}, [2]string{"y", "atY"}, [2]string{"sums", "atSums"})
 	d.pixelX = d.arg.load("pixelX")
-	n := d.arg.load("channels")
-	CMPQ(n, num(v.lanes))
-	JLT(LabelRef("tail"))
-	d.rectangle("full")
-	Label("tail")
-	d.mask = new(mask)
-	*d.mask = v.mask(n)
-	d.rectangle("part")
-}
-
-type depthwiseKernel struct {
-	isa
-	arg    record
-	mask   *mask // nil where all lanes count
-	pixelX reg.GPVirtual
-	total  reg.VecVirtual // sum over a row's pixels
-}
-
-// rectangle walks the rows, moving the cursors, and returns from the kernel.
-func (d *depthwiseKernel) rectangle(label string) {
-	Label(label + "_row")
-	d.total = d.vec()
-	d.zero(d.total)
-	d.row(label)
-	sums := d.arg.load("atSums")
-	CMPQ(sums, Imm(0))
-	JE(LabelRef(label + "_nosums"))
-	t := d.vec()
-	d.load(Mem{Base: sums}, t)
-	VADDPS(t, d.total, d.total)
-	d.store(d.total, Mem{Base: sums})
-	ADDQ(d.arg.field("rowSums"), sums)
-	MOVQ(sums, d.arg.field("atSums"))
-	Label(label + "_nosums")
-	rowX, rowY := d.arg.load("rowX"), d.arg.load("rowY")
-	ADDQ(rowX, d.arg.field("atX"))
-	ADDQ(rowY, d.arg.field("atY"))
+	Label("row")
+	d.arg.cursors([2]string{"atX", "colX"}, [2]string{"atY", "colY"}, [2]string{"cols", "left"})
+	for _, pixels := range []int{8, 7, 4, 2, 1} {
+		label := fmt.Sprintf("pixels%d", pixels)
+		Label(label)
+		CMPQ(d.arg.field("left"), num(pixels))
+		JLT(LabelRef(label + "_end"))
+		if pixels == 8 { // 14 is 7 + 7
+			CMPQ(d.arg.field("left"), num(14))
+			JE(LabelRef(label + "_end"))
+		}
+		d.pixels(label, pixels)
+		JMP(LabelRef(label))
+		Label(label + "_end")
+	}
+	d.arg.advance("atX", "rowX", 1)
+	d.arg.advance("atY", "rowY", 1)
+	d.arg.advance("atSums", "rowSums", 1)
 	DECQ(d.arg.field("rows"))
-	JNZ(LabelRef(label + "_row"))
-	if d.lanes == 8 {
+	JNZ(LabelRef("row"))
+	if v.lanes == 8 {
 		VZEROUPPER()
 	}
 	RET()
 }
 
-func (d *depthwiseKernel) row(label string) {
-	x, y, cols := d.arg.load("atX"), d.arg.load("atY"), d.arg.load("cols")
-	for _, pixels := range []int{8, 4, 1} {
-		label := fmt.Sprintf("%s%d", label, pixels)
-		Label(label)
-		SUBQ(num(pixels), cols)
-		JLT(LabelRef(label + "_end"))
-		d.pixels(label, pixels, x, y)
-		JMP(LabelRef(label))
-		Label(label + "_end")
-		ADDQ(num(pixels), cols)
-	}
+type depthwiseKernel struct {
+	isa
+	arg    record
+	pixelX reg.GPVirtual
 }
 
-// pixels computes n neighbouring pixels and moves x and y past them. As in gemm, a pointer reaches
-// three of them.
-func (d *depthwiseKernel) pixels(label string, n int, x, y reg.GPVirtual) {
+// advance adds times a stride to a cursor.
+func (r record) advance(cursor, stride string, times int) {
+	step := r.load(stride)
+	if times != 1 {
+		IMUL3Q(num(times), step, step)
+	}
+	ADDQ(step, r.field(cursor))
+}
+
+// pixels computes n neighbouring pixels and moves the cursors past them.
+func (d *depthwiseKernel) pixels(label string, n int) {
+	x, channels, done := d.arg.load("colX"), d.arg.load("channels"), GP64()
+	XORQ(done, done) // bytes of channels
+	d.arg.cursors([2]string{"w", "atW"})
+	Label(label + "_full")
+	CMPQ(channels, num(d.lanes))
+	JLT(LabelRef(label + "_tail"))
+	d.vector(label+"_full", n, x, done, nil)
+	SUBQ(num(d.lanes), channels)
+	JMP(LabelRef(label + "_full"))
+	Label(label + "_tail")
+	CMPQ(channels, Imm(0))
+	JE(LabelRef(label + "_done"))
+	m := d.mask(channels)
+	d.vector(label+"_tail", n, x, done, &m)
+	Label(label + "_done")
+	d.arg.advance("colX", "pixelX", n)
+	d.arg.advance("colY", "pixelY", n)
+	SUBQ(num(n), d.arg.field("left"))
+}
+
+// vector computes a vector of channels, those of the mask if there is one, of n pixels. As in gemm, a
+// pointer reaches three of them.
+func (d *depthwiseKernel) vector(label string, n int, x, done reg.GPVirtual, m *mask) {
 	acc := d.vecs(n)
 	bias := d.arg.load("bias")
 	for _, r := range acc {
-		d.load(Mem{Base: bias}, r)
+		VMOVUPS(Mem{Base: bias, Index: done, Scale: 1}, r)
 	}
 	var base []reg.GPVirtual
 	for i := 0; i < n; i += 3 {
@@ -95,29 +100,29 @@ func (d *depthwiseKernel) pixels(label string, n int, x, y reg.GPVirtual) {
 		}
 		base = append(base, p)
 	}
-	w, kernelH, kernelW := d.arg.load("w"), d.arg.load("kernelH"), GP64()
+	w, kernelH, kernelW := d.arg.load("atW"), d.arg.load("kernelH"), GP64()
 	Label(label + "_ky")
 	MOVQ(d.arg.field("kernelW"), kernelW)
 	Label(label + "_kx")
 	weights := d.vec()
-	d.load(Mem{Base: w}, weights)
+	VMOVUPS(Mem{Base: w}, weights)
 	for i, r := range acc {
 		at := Mem{Base: base[i/3]}
 		if i%3 > 0 {
 			at.Index, at.Scale = d.pixelX, uint8(i%3)
 		}
 		switch {
-		case d.mask == nil:
+		case m == nil:
 			VFMADD231PS(at, weights, r)
 		case d.lanes == 16:
-			VFMADD231PS(at, weights, d.mask.k, r)
+			VFMADD231PS(at, weights, m.k, r)
 		default:
 			t := d.vec()
-			d.load(at, t)
+			d.loadMasked(at, *m, t)
 			VFMADD231PS(t, weights, r)
 		}
 	}
-	ADDQ(d.arg.field("tapW"), w)
+	ADDQ(num(4*blockLanes), w)
 	for _, p := range base {
 		ADDQ(d.arg.field("tapX"), p)
 	}
@@ -131,32 +136,52 @@ func (d *depthwiseKernel) pixels(label string, n int, x, y reg.GPVirtual) {
 	JNZ(LabelRef(label + "_ky"))
 
 	d.apply(label, inRegisters, d.arg.field("act"), acc)
-	pixelY := d.arg.load("pixelY")
+	y, pixelY := d.arg.load("colY"), d.arg.load("pixelY")
+	ADDQ(done, y)
 	for _, r := range acc {
-		VADDPS(r, d.total, d.total)
-		d.store(r, Mem{Base: y})
+		if m == nil {
+			VMOVUPS(r, Mem{Base: y})
+		} else {
+			d.storeMasked(r, *m, Mem{Base: y})
+		}
 		ADDQ(pixelY, y)
 	}
-	for range n / 2 {
-		LEAQ(Mem{Base: x, Index: d.pixelX, Scale: 2}, x)
+	sums := d.arg.load("atSums")
+	CMPQ(sums, Imm(0))
+	JE(LabelRef(label + "_nosums"))
+	// From left to right, so that the order is the same however the pixels are grouped.
+	total, at := d.vec(), Mem{Base: sums, Index: done, Scale: 1}
+	if m == nil {
+		VMOVUPS(at, total)
+	} else {
+		d.loadMasked(at, *m, total)
 	}
-	if n%2 == 1 {
-		ADDQ(d.pixelX, x)
+	for _, r := range acc {
+		VADDPS(r, total, total)
 	}
+	if m == nil {
+		VMOVUPS(total, at)
+	} else {
+		d.storeMasked(total, *m, at)
+	}
+	Label(label + "_nosums")
+
+	ADDQ(num(d.bytes()), x)
+	ADDQ(num(d.bytes()), done)
+	if d.lanes == blockLanes {
+		d.arg.advance("atW", "blockW", 1)
+		return
+	}
+	// Half a block is done: go to its other half, or to the next block.
+	next := GP64()
+	MOVQ(d.arg.load("blockW"), next)
+	SUBQ(num(d.bytes()), next)
+	TESTQ(num(d.bytes()), done)
+	other := GP64()
+	MOVQ(num(d.bytes()), other)
+	CMOVQNE(other, next)
+	ADDQ(next, d.arg.field("atW"))
 }
 
-func (d *depthwiseKernel) load(from Mem, to reg.VecVirtual) {
-	if d.mask == nil {
-		VMOVUPS(from, to)
-	} else {
-		d.loadMasked(from, *d.mask, to)
-	}
-}
-
-func (d *depthwiseKernel) store(from reg.VecVirtual, to Mem) {
-	if d.mask == nil {
-		VMOVUPS(from, to)
-	} else {
-		d.storeMasked(from, *d.mask, to)
-	}
-}
+// blockLanes is the number of channels in a block of packed depthwise weights.
+const blockLanes = 16

@@ -19,7 +19,7 @@ const width = 32
 // With AVX-512 a tile has 12 rows × 32 columns, in 24 registers; with AVX2 6 × 16 in 12, and a
 // panel takes two passes.
 func (v isa) gemm() {
-	rows := []int{12, 4, 1}
+	rows := []int{12, 4, 2, 1}
 	if v.lanes == 8 {
 		rows = []int{6, 2, 1}
 	}
@@ -68,7 +68,7 @@ func (g *gemmKernel) loops(label string, rows []int) {
 // tile computes rows of the result and moves the cursors past them.
 func (g *gemmKernel) tile(label string, rows int) {
 	vecs := len(g.masks)
-	b, k := g.arg.load("b"), g.arg.load("k")
+	b := g.arg.load("b")
 
 	// The accumulators start from the bias, the panel's first row.
 	acc := make([][]reg.VecVirtual, rows)
@@ -111,6 +111,9 @@ func (g *gemmKernel) tile(label string, rows int) {
 		}
 	}
 	const unroll = 4
+	k, segments := GP64(), g.arg.load("segments")
+	Label(label + "_segment")
+	MOVQ(g.arg.field("k"), k)
 	SUBQ(num(unroll), k)
 	JLT(LabelRef(label + "_k1"))
 	Label(label + "_k4")
@@ -129,6 +132,11 @@ func (g *gemmKernel) tile(label string, rows int) {
 	DECQ(k)
 	JNZ(LabelRef(label + "_rest"))
 	Label(label + "_done_k")
+	for _, p := range base {
+		ADDQ(g.arg.field("jump"), p)
+	}
+	DECQ(segments)
+	JNZ(LabelRef(label + "_segment"))
 
 	// Epilogue: residual, activation, store.
 	var all []reg.VecVirtual

@@ -130,11 +130,13 @@ func constant(f float64, n int) Mem {
 type op struct{ vector, broadcast func(...Op) }
 
 var (
-	add    = op{VADDPS, VADDPS_BCST}
-	mul    = op{VMULPS, VMULPS_BCST}
-	lower  = op{VMINPS, VMINPS_BCST}
-	higher = op{VMAXPS, VMAXPS_BCST}
-	fma213 = op{VFMADD213PS, VFMADD213PS_BCST}
+	add     = op{VADDPS, VADDPS_BCST}
+	mul     = op{VMULPS, VMULPS_BCST}
+	lower   = op{VMINPS, VMINPS_BCST}
+	higher  = op{VMAXPS, VMAXPS_BCST}
+	fma213  = op{VFMADD213PS, VFMADD213PS_BCST}
+	fma231  = op{VFMADD231PS, VFMADD231PS_BCST}
+	fnma231 = op{VFNMADD231PS, VFNMADD231PS_BCST}
 )
 
 // with emits the instruction with a constant as its first operand.

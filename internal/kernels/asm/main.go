@@ -24,6 +24,7 @@ func main() {
 	v.depthwise()
 	v.elementwise()
 	v.rows()
+	v.winograd()
 	Generate()
 }
 
@@ -31,10 +32,12 @@ func main() {
 // compares them.
 var fields = map[string]map[string]int{
 	"panel": {"a": 0, "lda": 8, "b": 16, "c": 24, "ldc": 32, "res": 40, "ldr": 48, "m": 56, "k": 64, "n": 72, "act": 80,
-		"atA": 88, "atC": 96, "atRes": 104},
-	"segment": {"x": 0, "rowX": 8, "pixelX": 16, "tapX": 24, "skipX": 32, "w": 40, "tapW": 48, "skipW": 56, "y": 64, "rowY": 72,
+		"segments": 88, "jump": 96, "atA": 104, "atC": 112, "atRes": 120},
+	"segment": {"x": 0, "rowX": 8, "pixelX": 16, "tapX": 24, "skipX": 32, "w": 40, "blockW": 48, "skipW": 56, "y": 64, "rowY": 72,
 		"pixelY": 80, "bias": 88, "sums": 96, "rowSums": 104, "rows": 112, "cols": 120, "kernelH": 128, "kernelW": 136,
-		"channels": 144, "act": 152, "atX": 160, "atY": 168, "atSums": 176},
+		"channels": 144, "act": 152, "atX": 160, "atY": 168, "atSums": 176, "colX": 184, "colY": 192, "atW": 200, "left": 208},
+	"tiles": {"image": 0, "row": 8, "pixel": 16, "tiles": 24, "stride": 32, "channels": 40, "count": 48, "bias": 56, "act": 64,
+		"buffer": 72, "atImage": 80},
 }
 
 // record is the argument of a kernel: a pointer to one of those structures.

@@ -1,0 +1,129 @@
+package kernels
+
+// Winograd convolution F(4×4, 3×3): 4 × 4 pixels of a 3 × 3 convolution take 36 multiplications for
+// each pair of channels instead of 144 (Lavin and Gray, https://arxiv.org/abs/1509.09308, whose
+// matrices these are). An input tile of 6 × 6 pixels d becomes Bᵀ·d·B; for each of its 36 positions
+// the tiles are multiplied with the weights, G·g·Gᵀ, as matrices; a product tile m gives Aᵀ·m·A.
+
+// Winograd describes the transforms of a run of neighbouring tiles of one image.
+type Winograd struct {
+	Count, C int // tiles and channels; C is a multiple of 16
+	// Image is where the first tile begins: the input's 6 × 6 pixels, or the 4 × 4 of the result. The
+	// next tile is 4 pixels further. Row and Pixel are how far rows and pixels lie apart.
+	Image      []float32
+	Row, Pixel int
+	// Tiles holds position p of tile i at [p·Stride + i·C].
+	Tiles  []float32
+	Stride int
+	// Bias and Act are for the result.
+	Bias []float32
+	Act  Act
+}
+
+func (w *Winograd) check(side int) {
+	_ = w.Image[(4*(w.Count-1)+side-1)*w.Pixel+(side-1)*w.Row+w.C-1]
+	_ = w.Tiles[35*w.Stride+w.Count*w.C-1]
+	if w.C%16 != 0 {
+		panic("kernels: Winograd takes multiples of 16 channels")
+	}
+}
+
+// WinogradWeights transforms weights [out, 3, 3, in] and packs them for the 36 products.
+func WinogradWeights(weights []float32, out, in int) (packed [36]Packed) {
+	g := [6][3]float64{{1.0 / 4}, {-1.0 / 6, -1.0 / 6, -1.0 / 6}, {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+		{1.0 / 24, 1.0 / 12, 1.0 / 6}, {1.0 / 24, -1.0 / 12, 1.0 / 6}, {0, 0, 1}}
+	transformed := make([][]float32, 36)
+	for p := range transformed {
+		transformed[p] = make([]float32, out*in)
+	}
+	for o := range out {
+		for i := range in {
+			var rows [6][3]float64 // G·g
+			for r := range 6 {
+				for c := range 3 {
+					for k := range 3 {
+						rows[r][c] += g[r][k] * float64(weights[((o*3+k)*3+c)*in+i])
+					}
+				}
+			}
+			for r := range 6 {
+				for c := range 6 {
+					sum := 0.0
+					for k := range 3 {
+						sum += rows[r][k] * g[c][k]
+					}
+					transformed[r*6+c][o*in+i] = float32(sum)
+				}
+			}
+		}
+	}
+	for p := range packed {
+		packed[p] = Pack(transformed[p], nil, out, in)
+	}
+	return packed
+}
+
+// inputTransform is Bᵀ of six numbers, outputTransform Aᵀ.
+func inputTransform(d [6]float32) [6]float32 {
+	a, b := d[4]-4*d[2], d[3]-4*d[1]
+	c, e := d[4]-d[2], 2*(d[3]-d[1])
+	return [6]float32{4*d[0] + (d[4] - 5*d[2]), a + b, a - b, c + e, c - e, 4*d[1] + (d[5] - 5*d[3])}
+}
+
+func outputTransform(m [6]float32) [4]float32 {
+	a, b := m[1]+m[2], m[1]-m[2]
+	c, e := m[3]+m[4], m[3]-m[4]
+	return [4]float32{m[0] + a + c, b + 2*e, a + 4*c, b + 8*e + m[5]}
+}
+
+func winogradInputPortable(w *Winograd) {
+	w.check(6)
+	for t := range w.Count {
+		for c := range w.C {
+			var half [6][6]float32
+			for x := range 6 {
+				var d [6]float32
+				for y := range d {
+					d[y] = w.Image[(4*t+x)*w.Pixel+y*w.Row+c]
+				}
+				for y, v := range inputTransform(d) {
+					half[y][x] = v
+				}
+			}
+			for y := range 6 {
+				for x, v := range inputTransform(half[y]) {
+					w.Tiles[(y*6+x)*w.Stride+t*w.C+c] = v
+				}
+			}
+		}
+	}
+}
+
+func winogradOutputPortable(w *Winograd) {
+	w.check(4)
+	for t := range w.Count {
+		for c := range w.C {
+			var half [4][6]float32
+			for x := range 6 {
+				var m [6]float32
+				for y := range m {
+					m[y] = w.Tiles[(y*6+x)*w.Stride+t*w.C+c]
+				}
+				for y, v := range outputTransform(m) {
+					half[y][x] = v
+				}
+			}
+			for y := range 4 {
+				for x, v := range outputTransform(half[y]) {
+					w.Image[(4*t+x)*w.Pixel+y*w.Row+c] = v + w.Bias[c]
+				}
+			}
+		}
+		for y := range 4 {
+			for x := range 4 {
+				at := (4*t+x)*w.Pixel + y*w.Row
+				actPortable(w.Act, w.Image[at:at+w.C])
+			}
+		}
+	}
+}
