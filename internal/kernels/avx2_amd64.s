@@ -14,35 +14,681 @@ TEXT ·gemmAVX2(SB), NOSPLIT, $0-8
 	MOVQ    CX, 112(AX)
 	MOVQ    40(AX), CX
 	MOVQ    CX, 120(AX)
+	CMPQ    72(AX), $+8
+	JGT     columns8_end
 	MOVQ    72(AX), CX
-	LEAQ    -8(CX), DX
-	CMPQ    CX, $+8
-	JLE     narrow
-	XORQ    BX, BX
-	CMPQ    CX, BX
-	CMOVQLT BX, CX
-	MOVQ    $0x00000008, BX
-	CMPQ    CX, BX
-	CMOVQGT BX, CX
+	SUBQ    $+0, CX
+	XORQ    DX, DX
+	CMPQ    CX, DX
+	CMOVQLT DX, CX
+	MOVQ    $0x00000008, DX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
 	SHLQ    $0x02, CX
-	LEAQ    maskWords<>+0(SB), BX
-	SUBQ    CX, BX
-	VMOVUPS 32(BX), Y0
-	XORQ    CX, CX
-	CMPQ    DX, CX
-	CMOVQLT CX, DX
-	MOVQ    $0x00000008, CX
-	CMPQ    DX, CX
-	CMOVQGT CX, DX
-	SHLQ    $0x02, DX
-	LEAQ    maskWords<>+0(SB), CX
-	SUBQ    DX, CX
-	VMOVUPS 32(CX), Y1
+	LEAQ    maskWords<>+0(SB), DX
+	SUBQ    CX, DX
+	VMOVUPS 32(DX), Y0
 	MOVQ    8(AX), CX
 
-wide6:
+columns8_rows6:
 	CMPQ    56(AX), $+6
-	JLT     wide6_end
+	JLT     columns8_rows6_end
+	MOVQ    16(AX), DX
+	VMOVUPS (DX), Y1
+	VMOVUPS (DX), Y2
+	VMOVUPS (DX), Y3
+	VMOVUPS (DX), Y4
+	VMOVUPS (DX), Y5
+	VMOVUPS (DX), Y6
+	ADDQ    $+128, DX
+	MOVQ    104(AX), BX
+	LEAQ    (BX)(CX*2), SI
+	ADDQ    CX, SI
+	MOVQ    88(AX), R8
+
+columns8_rows6_segment:
+	MOVQ 64(AX), DI
+	SUBQ $+4, DI
+	JLT  columns8_rows6_k1
+
+columns8_rows6_k4:
+	VMOVUPS      (DX), Y7
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS  Y8, Y7, Y1
+	VBROADCASTSS (BX)(CX*1), Y8
+	VFMADD231PS  Y8, Y7, Y2
+	VBROADCASTSS (BX)(CX*2), Y8
+	VFMADD231PS  Y8, Y7, Y3
+	VBROADCASTSS (SI), Y8
+	VFMADD231PS  Y8, Y7, Y4
+	VBROADCASTSS (SI)(CX*1), Y8
+	VFMADD231PS  Y8, Y7, Y5
+	VBROADCASTSS (SI)(CX*2), Y8
+	VFMADD231PS  Y8, Y7, Y6
+	VMOVUPS      128(DX), Y7
+	VBROADCASTSS 4(BX), Y8
+	VFMADD231PS  Y8, Y7, Y1
+	VBROADCASTSS 4(BX)(CX*1), Y8
+	VFMADD231PS  Y8, Y7, Y2
+	VBROADCASTSS 4(BX)(CX*2), Y8
+	VFMADD231PS  Y8, Y7, Y3
+	VBROADCASTSS 4(SI), Y8
+	VFMADD231PS  Y8, Y7, Y4
+	VBROADCASTSS 4(SI)(CX*1), Y8
+	VFMADD231PS  Y8, Y7, Y5
+	VBROADCASTSS 4(SI)(CX*2), Y8
+	VFMADD231PS  Y8, Y7, Y6
+	VMOVUPS      256(DX), Y7
+	VBROADCASTSS 8(BX), Y8
+	VFMADD231PS  Y8, Y7, Y1
+	VBROADCASTSS 8(BX)(CX*1), Y8
+	VFMADD231PS  Y8, Y7, Y2
+	VBROADCASTSS 8(BX)(CX*2), Y8
+	VFMADD231PS  Y8, Y7, Y3
+	VBROADCASTSS 8(SI), Y8
+	VFMADD231PS  Y8, Y7, Y4
+	VBROADCASTSS 8(SI)(CX*1), Y8
+	VFMADD231PS  Y8, Y7, Y5
+	VBROADCASTSS 8(SI)(CX*2), Y8
+	VFMADD231PS  Y8, Y7, Y6
+	VMOVUPS      384(DX), Y7
+	VBROADCASTSS 12(BX), Y8
+	VFMADD231PS  Y8, Y7, Y1
+	VBROADCASTSS 12(BX)(CX*1), Y8
+	VFMADD231PS  Y8, Y7, Y2
+	VBROADCASTSS 12(BX)(CX*2), Y8
+	VFMADD231PS  Y8, Y7, Y3
+	VBROADCASTSS 12(SI), Y8
+	VFMADD231PS  Y8, Y7, Y4
+	VBROADCASTSS 12(SI)(CX*1), Y8
+	VFMADD231PS  Y8, Y7, Y5
+	VBROADCASTSS 12(SI)(CX*2), Y8
+	VFMADD231PS  Y8, Y7, Y6
+	ADDQ         $+512, DX
+	ADDQ         $+16, BX
+	ADDQ         $+16, SI
+	SUBQ         $+4, DI
+	JGE          columns8_rows6_k4
+
+columns8_rows6_k1:
+	ADDQ $+4, DI
+	JZ   columns8_rows6_done_k
+
+columns8_rows6_rest:
+	VMOVUPS      (DX), Y7
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS  Y8, Y7, Y1
+	VBROADCASTSS (BX)(CX*1), Y8
+	VFMADD231PS  Y8, Y7, Y2
+	VBROADCASTSS (BX)(CX*2), Y8
+	VFMADD231PS  Y8, Y7, Y3
+	VBROADCASTSS (SI), Y8
+	VFMADD231PS  Y8, Y7, Y4
+	VBROADCASTSS (SI)(CX*1), Y8
+	VFMADD231PS  Y8, Y7, Y5
+	VBROADCASTSS (SI)(CX*2), Y8
+	VFMADD231PS  Y8, Y7, Y6
+	ADDQ         $+128, DX
+	ADDQ         $+4, BX
+	ADDQ         $+4, SI
+	DECQ         DI
+	JNZ          columns8_rows6_rest
+
+columns8_rows6_done_k:
+	ADDQ       96(AX), BX
+	ADDQ       96(AX), SI
+	DECQ       R8
+	JNZ        columns8_rows6_segment
+	MOVQ       120(AX), DX
+	MOVQ       48(AX), BX
+	CMPQ       DX, $0x00
+	JE         columns8_rows6_nores
+	VMASKMOVPS (DX), Y0, Y7
+	VADDPS     Y7, Y1, Y1
+	ADDQ       BX, DX
+	VMASKMOVPS (DX), Y0, Y7
+	VADDPS     Y7, Y2, Y2
+	ADDQ       BX, DX
+	VMASKMOVPS (DX), Y0, Y7
+	VADDPS     Y7, Y3, Y3
+	ADDQ       BX, DX
+	VMASKMOVPS (DX), Y0, Y7
+	VADDPS     Y7, Y4, Y4
+	ADDQ       BX, DX
+	VMASKMOVPS (DX), Y0, Y7
+	VADDPS     Y7, Y5, Y5
+	ADDQ       BX, DX
+	VMASKMOVPS (DX), Y0, Y7
+	VADDPS     Y7, Y6, Y6
+	ADDQ       BX, DX
+	MOVQ       DX, 120(AX)
+
+columns8_rows6_nores:
+	CMPQ   80(AX), $+1
+	JNE    columns8_rows6_not_relu
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y1, Y1
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y2, Y2
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y3, Y3
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y4, Y4
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y5, Y5
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y6, Y6
+	JMP    columns8_rows6_done
+
+columns8_rows6_not_relu:
+	CMPQ   80(AX), $+2
+	JNE    columns8_rows6_not_relu6
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y2, Y2
+	VMINPS f40c00000x8<>+0(SB), Y2, Y2
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y3, Y3
+	VMINPS f40c00000x8<>+0(SB), Y3, Y3
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y4, Y4
+	VMINPS f40c00000x8<>+0(SB), Y4, Y4
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y5, Y5
+	VMINPS f40c00000x8<>+0(SB), Y5, Y5
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y6, Y6
+	VMINPS f40c00000x8<>+0(SB), Y6, Y6
+	JMP    columns8_rows6_done
+
+columns8_rows6_not_relu6:
+	CMPQ         80(AX), $+3
+	JNE          columns8_rows6_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y7
+	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
+	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
+	VROUNDPS     $0x00, Y7, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y7
+	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y1, Y1
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y7
+	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
+	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
+	VROUNDPS     $0x00, Y7, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y7
+	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y2, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y3, Y7
+	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
+	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
+	VROUNDPS     $0x00, Y7, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y7
+	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y3, Y3
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y4, Y7
+	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
+	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
+	VROUNDPS     $0x00, Y7, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y7
+	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y4, Y4
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y5, Y7
+	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
+	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
+	VROUNDPS     $0x00, Y7, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y7
+	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y5, Y5
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y6, Y7
+	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
+	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
+	VROUNDPS     $0x00, Y7, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y7
+	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	JMP          columns8_rows6_done
+
+columns8_rows6_not_silu:
+	CMPQ    80(AX), $+4
+	JNE     columns8_rows6_not_hardswish
+	VXORPS  Y8, Y8, Y8
+	VMOVAPS Y1, Y7
+	VADDPS  f40400000x8<>+0(SB), Y7, Y7
+	VMAXPS  Y8, Y7, Y7
+	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
+	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
+	VMULPS  Y7, Y1, Y1
+	VXORPS  Y8, Y8, Y8
+	VMOVAPS Y2, Y7
+	VADDPS  f40400000x8<>+0(SB), Y7, Y7
+	VMAXPS  Y8, Y7, Y7
+	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
+	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
+	VMULPS  Y7, Y2, Y2
+	VXORPS  Y8, Y8, Y8
+	VMOVAPS Y3, Y7
+	VADDPS  f40400000x8<>+0(SB), Y7, Y7
+	VMAXPS  Y8, Y7, Y7
+	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
+	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
+	VMULPS  Y7, Y3, Y3
+	VXORPS  Y8, Y8, Y8
+	VMOVAPS Y4, Y7
+	VADDPS  f40400000x8<>+0(SB), Y7, Y7
+	VMAXPS  Y8, Y7, Y7
+	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
+	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
+	VMULPS  Y7, Y4, Y4
+	VXORPS  Y8, Y8, Y8
+	VMOVAPS Y5, Y7
+	VADDPS  f40400000x8<>+0(SB), Y7, Y7
+	VMAXPS  Y8, Y7, Y7
+	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
+	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
+	VMULPS  Y7, Y5, Y5
+	VXORPS  Y8, Y8, Y8
+	VMOVAPS Y6, Y7
+	VADDPS  f40400000x8<>+0(SB), Y7, Y7
+	VMAXPS  Y8, Y7, Y7
+	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
+	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
+	VMULPS  Y7, Y6, Y6
+	JMP     columns8_rows6_done
+
+columns8_rows6_not_hardswish:
+columns8_rows6_done:
+	MOVQ       112(AX), DX
+	MOVQ       32(AX), BX
+	VMASKMOVPS Y1, Y0, (DX)
+	ADDQ       BX, DX
+	VMASKMOVPS Y2, Y0, (DX)
+	ADDQ       BX, DX
+	VMASKMOVPS Y3, Y0, (DX)
+	ADDQ       BX, DX
+	VMASKMOVPS Y4, Y0, (DX)
+	ADDQ       BX, DX
+	VMASKMOVPS Y5, Y0, (DX)
+	ADDQ       BX, DX
+	VMASKMOVPS Y6, Y0, (DX)
+	ADDQ       BX, DX
+	MOVQ       DX, 112(AX)
+	IMUL3Q     $+6, CX, DX
+	ADDQ       DX, 104(AX)
+	SUBQ       $+6, 56(AX)
+	JMP        columns8_rows6
+
+columns8_rows6_end:
+columns8_rows2:
+	CMPQ    56(AX), $+2
+	JLT     columns8_rows2_end
+	MOVQ    16(AX), DX
+	VMOVUPS (DX), Y1
+	VMOVUPS (DX), Y2
+	ADDQ    $+128, DX
+	MOVQ    104(AX), BX
+	MOVQ    88(AX), DI
+
+columns8_rows2_segment:
+	MOVQ 64(AX), SI
+	SUBQ $+4, SI
+	JLT  columns8_rows2_k1
+
+columns8_rows2_k4:
+	VMOVUPS      (DX), Y3
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y4, Y3, Y1
+	VBROADCASTSS (BX)(CX*1), Y4
+	VFMADD231PS  Y4, Y3, Y2
+	VMOVUPS      128(DX), Y3
+	VBROADCASTSS 4(BX), Y4
+	VFMADD231PS  Y4, Y3, Y1
+	VBROADCASTSS 4(BX)(CX*1), Y4
+	VFMADD231PS  Y4, Y3, Y2
+	VMOVUPS      256(DX), Y3
+	VBROADCASTSS 8(BX), Y4
+	VFMADD231PS  Y4, Y3, Y1
+	VBROADCASTSS 8(BX)(CX*1), Y4
+	VFMADD231PS  Y4, Y3, Y2
+	VMOVUPS      384(DX), Y3
+	VBROADCASTSS 12(BX), Y4
+	VFMADD231PS  Y4, Y3, Y1
+	VBROADCASTSS 12(BX)(CX*1), Y4
+	VFMADD231PS  Y4, Y3, Y2
+	ADDQ         $+512, DX
+	ADDQ         $+16, BX
+	SUBQ         $+4, SI
+	JGE          columns8_rows2_k4
+
+columns8_rows2_k1:
+	ADDQ $+4, SI
+	JZ   columns8_rows2_done_k
+
+columns8_rows2_rest:
+	VMOVUPS      (DX), Y3
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y4, Y3, Y1
+	VBROADCASTSS (BX)(CX*1), Y4
+	VFMADD231PS  Y4, Y3, Y2
+	ADDQ         $+128, DX
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          columns8_rows2_rest
+
+columns8_rows2_done_k:
+	ADDQ       96(AX), BX
+	DECQ       DI
+	JNZ        columns8_rows2_segment
+	MOVQ       120(AX), DX
+	MOVQ       48(AX), BX
+	CMPQ       DX, $0x00
+	JE         columns8_rows2_nores
+	VMASKMOVPS (DX), Y0, Y3
+	VADDPS     Y3, Y1, Y1
+	ADDQ       BX, DX
+	VMASKMOVPS (DX), Y0, Y3
+	VADDPS     Y3, Y2, Y2
+	ADDQ       BX, DX
+	MOVQ       DX, 120(AX)
+
+columns8_rows2_nores:
+	CMPQ   80(AX), $+1
+	JNE    columns8_rows2_not_relu
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y1, Y1
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y2, Y2
+	JMP    columns8_rows2_done
+
+columns8_rows2_not_relu:
+	CMPQ   80(AX), $+2
+	JNE    columns8_rows2_not_relu6
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y2, Y2
+	VMINPS f40c00000x8<>+0(SB), Y2, Y2
+	JMP    columns8_rows2_done
+
+columns8_rows2_not_relu6:
+	CMPQ         80(AX), $+3
+	JNE          columns8_rows2_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y1, Y1
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y2, Y2
+	JMP          columns8_rows2_done
+
+columns8_rows2_not_silu:
+	CMPQ    80(AX), $+4
+	JNE     columns8_rows2_not_hardswish
+	VXORPS  Y4, Y4, Y4
+	VMOVAPS Y1, Y3
+	VADDPS  f40400000x8<>+0(SB), Y3, Y3
+	VMAXPS  Y4, Y3, Y3
+	VMINPS  f40c00000x8<>+0(SB), Y3, Y3
+	VMULPS  f3e2aaaabx8<>+0(SB), Y3, Y3
+	VMULPS  Y3, Y1, Y1
+	VXORPS  Y4, Y4, Y4
+	VMOVAPS Y2, Y3
+	VADDPS  f40400000x8<>+0(SB), Y3, Y3
+	VMAXPS  Y4, Y3, Y3
+	VMINPS  f40c00000x8<>+0(SB), Y3, Y3
+	VMULPS  f3e2aaaabx8<>+0(SB), Y3, Y3
+	VMULPS  Y3, Y2, Y2
+	JMP     columns8_rows2_done
+
+columns8_rows2_not_hardswish:
+columns8_rows2_done:
+	MOVQ       112(AX), DX
+	MOVQ       32(AX), BX
+	VMASKMOVPS Y1, Y0, (DX)
+	ADDQ       BX, DX
+	VMASKMOVPS Y2, Y0, (DX)
+	ADDQ       BX, DX
+	MOVQ       DX, 112(AX)
+	IMUL3Q     $+2, CX, DX
+	ADDQ       DX, 104(AX)
+	SUBQ       $+2, 56(AX)
+	JMP        columns8_rows2
+
+columns8_rows2_end:
+columns8_rows1:
+	CMPQ    56(AX), $+1
+	JLT     columns8_rows1_end
+	MOVQ    16(AX), DX
+	VMOVUPS (DX), Y1
+	ADDQ    $+128, DX
+	MOVQ    104(AX), BX
+	MOVQ    88(AX), DI
+
+columns8_rows1_segment:
+	MOVQ 64(AX), SI
+	SUBQ $+4, SI
+	JLT  columns8_rows1_k1
+
+columns8_rows1_k4:
+	VMOVUPS      (DX), Y2
+	VBROADCASTSS (BX), Y3
+	VFMADD231PS  Y3, Y2, Y1
+	VMOVUPS      128(DX), Y2
+	VBROADCASTSS 4(BX), Y3
+	VFMADD231PS  Y3, Y2, Y1
+	VMOVUPS      256(DX), Y2
+	VBROADCASTSS 8(BX), Y3
+	VFMADD231PS  Y3, Y2, Y1
+	VMOVUPS      384(DX), Y2
+	VBROADCASTSS 12(BX), Y3
+	VFMADD231PS  Y3, Y2, Y1
+	ADDQ         $+512, DX
+	ADDQ         $+16, BX
+	SUBQ         $+4, SI
+	JGE          columns8_rows1_k4
+
+columns8_rows1_k1:
+	ADDQ $+4, SI
+	JZ   columns8_rows1_done_k
+
+columns8_rows1_rest:
+	VMOVUPS      (DX), Y2
+	VBROADCASTSS (BX), Y3
+	VFMADD231PS  Y3, Y2, Y1
+	ADDQ         $+128, DX
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          columns8_rows1_rest
+
+columns8_rows1_done_k:
+	ADDQ       96(AX), BX
+	DECQ       DI
+	JNZ        columns8_rows1_segment
+	MOVQ       120(AX), DX
+	MOVQ       48(AX), BX
+	CMPQ       DX, $0x00
+	JE         columns8_rows1_nores
+	VMASKMOVPS (DX), Y0, Y2
+	VADDPS     Y2, Y1, Y1
+	ADDQ       BX, DX
+	MOVQ       DX, 120(AX)
+
+columns8_rows1_nores:
+	CMPQ   80(AX), $+1
+	JNE    columns8_rows1_not_relu
+	VXORPS Y2, Y2, Y2
+	VMAXPS Y2, Y1, Y1
+	JMP    columns8_rows1_done
+
+columns8_rows1_not_relu:
+	CMPQ   80(AX), $+2
+	JNE    columns8_rows1_not_relu6
+	VXORPS Y2, Y2, Y2
+	VMAXPS Y2, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
+	JMP    columns8_rows1_done
+
+columns8_rows1_not_relu6:
+	CMPQ         80(AX), $+3
+	JNE          columns8_rows1_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y2
+	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
+	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
+	VROUNDPS     $0x00, Y2, Y3
+	VSUBPS       Y3, Y2, Y2
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y2, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y4, Y2
+	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
+	VDIVPS       Y2, Y1, Y1
+	JMP          columns8_rows1_done
+
+columns8_rows1_not_silu:
+	CMPQ    80(AX), $+4
+	JNE     columns8_rows1_not_hardswish
+	VXORPS  Y3, Y3, Y3
+	VMOVAPS Y1, Y2
+	VADDPS  f40400000x8<>+0(SB), Y2, Y2
+	VMAXPS  Y3, Y2, Y2
+	VMINPS  f40c00000x8<>+0(SB), Y2, Y2
+	VMULPS  f3e2aaaabx8<>+0(SB), Y2, Y2
+	VMULPS  Y2, Y1, Y1
+	JMP     columns8_rows1_done
+
+columns8_rows1_not_hardswish:
+columns8_rows1_done:
+	MOVQ       112(AX), DX
+	MOVQ       32(AX), BX
+	VMASKMOVPS Y1, Y0, (DX)
+	ADDQ       BX, DX
+	MOVQ       DX, 112(AX)
+	IMUL3Q     $+1, CX, DX
+	ADDQ       DX, 104(AX)
+	SUBQ       $+1, 56(AX)
+	JMP        columns8_rows1
+
+columns8_rows1_end:
+	VZEROUPPER
+	RET
+
+columns8_end:
+	MOVQ    72(AX), CX
+	SUBQ    $+0, CX
+	XORQ    DX, DX
+	CMPQ    CX, DX
+	CMOVQLT DX, CX
+	MOVQ    $0x00000008, DX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	SHLQ    $0x02, CX
+	LEAQ    maskWords<>+0(SB), DX
+	SUBQ    CX, DX
+	VMOVUPS 32(DX), Y0
+	MOVQ    72(AX), CX
+	SUBQ    $+8, CX
+	XORQ    DX, DX
+	CMPQ    CX, DX
+	CMOVQLT DX, CX
+	MOVQ    $0x00000008, DX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	SHLQ    $0x02, CX
+	LEAQ    maskWords<>+0(SB), DX
+	SUBQ    CX, DX
+	VMOVUPS 32(DX), Y1
+	MOVQ    8(AX), CX
+
+columns16_rows6:
+	CMPQ    56(AX), $+6
+	JLT     columns16_rows6_end
 	MOVQ    16(AX), DX
 	VMOVUPS (DX), Y2
 	VMOVUPS 32(DX), Y3
@@ -62,12 +708,12 @@ wide6:
 	ADDQ    CX, SI
 	MOVQ    88(AX), R8
 
-wide6_segment:
+columns16_rows6_segment:
 	MOVQ 64(AX), DI
 	SUBQ $+4, DI
-	JLT  wide6_k1
+	JLT  columns16_rows6_k1
 
-wide6_k4:
+columns16_rows6_k4:
 	VMOVUPS      (DX), Y14
 	VMOVUPS      32(DX), Y15
 	VBROADCASTSS (BX), Y16
@@ -152,13 +798,13 @@ wide6_k4:
 	ADDQ         $+16, BX
 	ADDQ         $+16, SI
 	SUBQ         $+4, DI
-	JGE          wide6_k4
+	JGE          columns16_rows6_k4
 
-wide6_k1:
+columns16_rows6_k1:
 	ADDQ $+4, DI
-	JZ   wide6_done_k
+	JZ   columns16_rows6_done_k
 
-wide6_rest:
+columns16_rows6_rest:
 	VMOVUPS      (DX), Y14
 	VMOVUPS      32(DX), Y15
 	VBROADCASTSS (BX), Y16
@@ -183,17 +829,17 @@ wide6_rest:
 	ADDQ         $+4, BX
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNZ          wide6_rest
+	JNZ          columns16_rows6_rest
 
-wide6_done_k:
+columns16_rows6_done_k:
 	ADDQ       96(AX), BX
 	ADDQ       96(AX), SI
 	DECQ       R8
-	JNZ        wide6_segment
+	JNZ        columns16_rows6_segment
 	MOVQ       120(AX), DX
 	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
-	JE         wide6_nores
+	JE         columns16_rows6_nores
 	VMASKMOVPS (DX), Y0, Y14
 	VADDPS     Y14, Y2, Y2
 	VMASKMOVPS 32(DX), Y1, Y14
@@ -226,9 +872,9 @@ wide6_done_k:
 	ADDQ       BX, DX
 	MOVQ       DX, 120(AX)
 
-wide6_nores:
+columns16_rows6_nores:
 	CMPQ   80(AX), $+1
-	JNE    wide6_not_relu
+	JNE    columns16_rows6_not_relu
 	VXORPS Y14, Y14, Y14
 	VMAXPS Y14, Y2, Y2
 	VXORPS Y14, Y14, Y14
@@ -253,11 +899,11 @@ wide6_nores:
 	VMAXPS Y14, Y12, Y12
 	VXORPS Y14, Y14, Y14
 	VMAXPS Y14, Y13, Y13
-	JMP    wide6_done
+	JMP    columns16_rows6_done
 
-wide6_not_relu:
+columns16_rows6_not_relu:
 	CMPQ   80(AX), $+2
-	JNE    wide6_not_relu6
+	JNE    columns16_rows6_not_relu6
 	VXORPS Y14, Y14, Y14
 	VMAXPS Y14, Y2, Y2
 	VMINPS f40c00000x8<>+0(SB), Y2, Y2
@@ -294,11 +940,11 @@ wide6_not_relu:
 	VXORPS Y14, Y14, Y14
 	VMAXPS Y14, Y13, Y13
 	VMINPS f40c00000x8<>+0(SB), Y13, Y13
-	JMP    wide6_done
+	JMP    columns16_rows6_done
 
-wide6_not_relu6:
+columns16_rows6_not_relu6:
 	CMPQ         80(AX), $+3
-	JNE          wide6_not_silu
+	JNE          columns16_rows6_not_silu
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y14
 	VMAXPS       fc2fc0000x8<>+0(SB), Y14, Y14
 	VMINPS       f42fe0000x8<>+0(SB), Y14, Y14
@@ -491,11 +1137,11 @@ wide6_not_relu6:
 	VPADDD       Y15, Y16, Y14
 	VADDPS       f3f800000x8<>+0(SB), Y14, Y14
 	VDIVPS       Y14, Y13, Y13
-	JMP          wide6_done
+	JMP          columns16_rows6_done
 
-wide6_not_silu:
+columns16_rows6_not_silu:
 	CMPQ    80(AX), $+4
-	JNE     wide6_not_hardswish
+	JNE     columns16_rows6_not_hardswish
 	VXORPS  Y15, Y15, Y15
 	VMOVAPS Y2, Y14
 	VADDPS  f40400000x8<>+0(SB), Y14, Y14
@@ -580,10 +1226,10 @@ wide6_not_silu:
 	VMINPS  f40c00000x8<>+0(SB), Y14, Y14
 	VMULPS  f3e2aaaabx8<>+0(SB), Y14, Y14
 	VMULPS  Y14, Y13, Y13
-	JMP     wide6_done
+	JMP     columns16_rows6_done
 
-wide6_not_hardswish:
-wide6_done:
+columns16_rows6_not_hardswish:
+columns16_rows6_done:
 	MOVQ       112(AX), DX
 	MOVQ       32(AX), BX
 	VMASKMOVPS Y2, Y0, (DX)
@@ -608,12 +1254,12 @@ wide6_done:
 	IMUL3Q     $+6, CX, DX
 	ADDQ       DX, 104(AX)
 	SUBQ       $+6, 56(AX)
-	JMP        wide6
+	JMP        columns16_rows6
 
-wide6_end:
-wide2:
+columns16_rows6_end:
+columns16_rows2:
 	CMPQ    56(AX), $+2
-	JLT     wide2_end
+	JLT     columns16_rows2_end
 	MOVQ    16(AX), DX
 	VMOVUPS (DX), Y2
 	VMOVUPS 32(DX), Y3
@@ -623,12 +1269,12 @@ wide2:
 	MOVQ    104(AX), BX
 	MOVQ    88(AX), DI
 
-wide2_segment:
+columns16_rows2_segment:
 	MOVQ 64(AX), SI
 	SUBQ $+4, SI
-	JLT  wide2_k1
+	JLT  columns16_rows2_k1
 
-wide2_k4:
+columns16_rows2_k4:
 	VMOVUPS      (DX), Y6
 	VMOVUPS      32(DX), Y7
 	VBROADCASTSS (BX), Y8
@@ -664,13 +1310,13 @@ wide2_k4:
 	ADDQ         $+512, DX
 	ADDQ         $+16, BX
 	SUBQ         $+4, SI
-	JGE          wide2_k4
+	JGE          columns16_rows2_k4
 
-wide2_k1:
+columns16_rows2_k1:
 	ADDQ $+4, SI
-	JZ   wide2_done_k
+	JZ   columns16_rows2_done_k
 
-wide2_rest:
+columns16_rows2_rest:
 	VMOVUPS      (DX), Y6
 	VMOVUPS      32(DX), Y7
 	VBROADCASTSS (BX), Y8
@@ -682,16 +1328,16 @@ wide2_rest:
 	ADDQ         $+128, DX
 	ADDQ         $+4, BX
 	DECQ         SI
-	JNZ          wide2_rest
+	JNZ          columns16_rows2_rest
 
-wide2_done_k:
+columns16_rows2_done_k:
 	ADDQ       96(AX), BX
 	DECQ       DI
-	JNZ        wide2_segment
+	JNZ        columns16_rows2_segment
 	MOVQ       120(AX), DX
 	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
-	JE         wide2_nores
+	JE         columns16_rows2_nores
 	VMASKMOVPS (DX), Y0, Y6
 	VADDPS     Y6, Y2, Y2
 	VMASKMOVPS 32(DX), Y1, Y6
@@ -704,9 +1350,9 @@ wide2_done_k:
 	ADDQ       BX, DX
 	MOVQ       DX, 120(AX)
 
-wide2_nores:
+columns16_rows2_nores:
 	CMPQ   80(AX), $+1
-	JNE    wide2_not_relu
+	JNE    columns16_rows2_not_relu
 	VXORPS Y6, Y6, Y6
 	VMAXPS Y6, Y2, Y2
 	VXORPS Y6, Y6, Y6
@@ -715,11 +1361,11 @@ wide2_nores:
 	VMAXPS Y6, Y4, Y4
 	VXORPS Y6, Y6, Y6
 	VMAXPS Y6, Y5, Y5
-	JMP    wide2_done
+	JMP    columns16_rows2_done
 
-wide2_not_relu:
+columns16_rows2_not_relu:
 	CMPQ   80(AX), $+2
-	JNE    wide2_not_relu6
+	JNE    columns16_rows2_not_relu6
 	VXORPS Y6, Y6, Y6
 	VMAXPS Y6, Y2, Y2
 	VMINPS f40c00000x8<>+0(SB), Y2, Y2
@@ -732,11 +1378,11 @@ wide2_not_relu:
 	VXORPS Y6, Y6, Y6
 	VMAXPS Y6, Y5, Y5
 	VMINPS f40c00000x8<>+0(SB), Y5, Y5
-	JMP    wide2_done
+	JMP    columns16_rows2_done
 
-wide2_not_relu6:
+columns16_rows2_not_relu6:
 	CMPQ         80(AX), $+3
-	JNE          wide2_not_silu
+	JNE          columns16_rows2_not_silu
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y6
 	VMAXPS       fc2fc0000x8<>+0(SB), Y6, Y6
 	VMINPS       f42fe0000x8<>+0(SB), Y6, Y6
@@ -801,11 +1447,11 @@ wide2_not_relu6:
 	VPADDD       Y7, Y8, Y6
 	VADDPS       f3f800000x8<>+0(SB), Y6, Y6
 	VDIVPS       Y6, Y5, Y5
-	JMP          wide2_done
+	JMP          columns16_rows2_done
 
-wide2_not_silu:
+columns16_rows2_not_silu:
 	CMPQ    80(AX), $+4
-	JNE     wide2_not_hardswish
+	JNE     columns16_rows2_not_hardswish
 	VXORPS  Y7, Y7, Y7
 	VMOVAPS Y2, Y6
 	VADDPS  f40400000x8<>+0(SB), Y6, Y6
@@ -834,10 +1480,10 @@ wide2_not_silu:
 	VMINPS  f40c00000x8<>+0(SB), Y6, Y6
 	VMULPS  f3e2aaaabx8<>+0(SB), Y6, Y6
 	VMULPS  Y6, Y5, Y5
-	JMP     wide2_done
+	JMP     columns16_rows2_done
 
-wide2_not_hardswish:
-wide2_done:
+columns16_rows2_not_hardswish:
+columns16_rows2_done:
 	MOVQ       112(AX), DX
 	MOVQ       32(AX), BX
 	VMASKMOVPS Y2, Y0, (DX)
@@ -850,12 +1496,12 @@ wide2_done:
 	IMUL3Q     $+2, CX, DX
 	ADDQ       DX, 104(AX)
 	SUBQ       $+2, 56(AX)
-	JMP        wide2
+	JMP        columns16_rows2
 
-wide2_end:
-wide1:
+columns16_rows2_end:
+columns16_rows1:
 	CMPQ    56(AX), $+1
-	JLT     wide1_end
+	JLT     columns16_rows1_end
 	MOVQ    16(AX), DX
 	VMOVUPS (DX), Y2
 	VMOVUPS 32(DX), Y3
@@ -863,12 +1509,12 @@ wide1:
 	MOVQ    104(AX), BX
 	MOVQ    88(AX), DI
 
-wide1_segment:
+columns16_rows1_segment:
 	MOVQ 64(AX), SI
 	SUBQ $+4, SI
-	JLT  wide1_k1
+	JLT  columns16_rows1_k1
 
-wide1_k4:
+columns16_rows1_k4:
 	VMOVUPS      (DX), Y4
 	VMOVUPS      32(DX), Y5
 	VBROADCASTSS (BX), Y6
@@ -892,13 +1538,13 @@ wide1_k4:
 	ADDQ         $+512, DX
 	ADDQ         $+16, BX
 	SUBQ         $+4, SI
-	JGE          wide1_k4
+	JGE          columns16_rows1_k4
 
-wide1_k1:
+columns16_rows1_k1:
 	ADDQ $+4, SI
-	JZ   wide1_done_k
+	JZ   columns16_rows1_done_k
 
-wide1_rest:
+columns16_rows1_rest:
 	VMOVUPS      (DX), Y4
 	VMOVUPS      32(DX), Y5
 	VBROADCASTSS (BX), Y6
@@ -907,16 +1553,16 @@ wide1_rest:
 	ADDQ         $+128, DX
 	ADDQ         $+4, BX
 	DECQ         SI
-	JNZ          wide1_rest
+	JNZ          columns16_rows1_rest
 
-wide1_done_k:
+columns16_rows1_done_k:
 	ADDQ       96(AX), BX
 	DECQ       DI
-	JNZ        wide1_segment
+	JNZ        columns16_rows1_segment
 	MOVQ       120(AX), DX
 	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
-	JE         wide1_nores
+	JE         columns16_rows1_nores
 	VMASKMOVPS (DX), Y0, Y4
 	VADDPS     Y4, Y2, Y2
 	VMASKMOVPS 32(DX), Y1, Y4
@@ -924,29 +1570,29 @@ wide1_done_k:
 	ADDQ       BX, DX
 	MOVQ       DX, 120(AX)
 
-wide1_nores:
+columns16_rows1_nores:
 	CMPQ   80(AX), $+1
-	JNE    wide1_not_relu
+	JNE    columns16_rows1_not_relu
 	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y2, Y2
 	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y3, Y3
-	JMP    wide1_done
+	JMP    columns16_rows1_done
 
-wide1_not_relu:
+columns16_rows1_not_relu:
 	CMPQ   80(AX), $+2
-	JNE    wide1_not_relu6
+	JNE    columns16_rows1_not_relu6
 	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y2, Y2
 	VMINPS f40c00000x8<>+0(SB), Y2, Y2
 	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y3, Y3
 	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	JMP    wide1_done
+	JMP    columns16_rows1_done
 
-wide1_not_relu6:
+columns16_rows1_not_relu6:
 	CMPQ         80(AX), $+3
-	JNE          wide1_not_silu
+	JNE          columns16_rows1_not_silu
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y4
 	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
 	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
@@ -979,11 +1625,11 @@ wide1_not_relu6:
 	VPADDD       Y5, Y6, Y4
 	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
 	VDIVPS       Y4, Y3, Y3
-	JMP          wide1_done
+	JMP          columns16_rows1_done
 
-wide1_not_silu:
+columns16_rows1_not_silu:
 	CMPQ    80(AX), $+4
-	JNE     wide1_not_hardswish
+	JNE     columns16_rows1_not_hardswish
 	VXORPS  Y5, Y5, Y5
 	VMOVAPS Y2, Y4
 	VADDPS  f40400000x8<>+0(SB), Y4, Y4
@@ -998,10 +1644,10 @@ wide1_not_silu:
 	VMINPS  f40c00000x8<>+0(SB), Y4, Y4
 	VMULPS  f3e2aaaabx8<>+0(SB), Y4, Y4
 	VMULPS  Y4, Y3, Y3
-	JMP     wide1_done
+	JMP     columns16_rows1_done
 
-wide1_not_hardswish:
-wide1_done:
+columns16_rows1_not_hardswish:
+columns16_rows1_done:
 	MOVQ       112(AX), DX
 	MOVQ       32(AX), BX
 	VMASKMOVPS Y2, Y0, (DX)
@@ -1011,651 +1657,9 @@ wide1_done:
 	IMUL3Q     $+1, CX, DX
 	ADDQ       DX, 104(AX)
 	SUBQ       $+1, 56(AX)
-	JMP        wide1
+	JMP        columns16_rows1
 
-wide1_end:
-	VZEROUPPER
-	RET
-
-narrow:
-	XORQ    DX, DX
-	CMPQ    CX, DX
-	CMOVQLT DX, CX
-	MOVQ    $0x00000008, DX
-	CMPQ    CX, DX
-	CMOVQGT DX, CX
-	SHLQ    $0x02, CX
-	LEAQ    maskWords<>+0(SB), DX
-	SUBQ    CX, DX
-	VMOVUPS 32(DX), Y0
-	MOVQ    8(AX), CX
-
-narrow6:
-	CMPQ    56(AX), $+6
-	JLT     narrow6_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS (DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS (DX), Y5
-	VMOVUPS (DX), Y6
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
-
-narrow6_segment:
-	MOVQ 64(AX), DI
-	SUBQ $+4, DI
-	JLT  narrow6_k1
-
-narrow6_k4:
-	VMOVUPS      (DX), Y7
-	VBROADCASTSS (BX), Y8
-	VFMADD231PS  Y8, Y7, Y1
-	VBROADCASTSS (BX)(CX*1), Y8
-	VFMADD231PS  Y8, Y7, Y2
-	VBROADCASTSS (BX)(CX*2), Y8
-	VFMADD231PS  Y8, Y7, Y3
-	VBROADCASTSS (SI), Y8
-	VFMADD231PS  Y8, Y7, Y4
-	VBROADCASTSS (SI)(CX*1), Y8
-	VFMADD231PS  Y8, Y7, Y5
-	VBROADCASTSS (SI)(CX*2), Y8
-	VFMADD231PS  Y8, Y7, Y6
-	VMOVUPS      128(DX), Y7
-	VBROADCASTSS 4(BX), Y8
-	VFMADD231PS  Y8, Y7, Y1
-	VBROADCASTSS 4(BX)(CX*1), Y8
-	VFMADD231PS  Y8, Y7, Y2
-	VBROADCASTSS 4(BX)(CX*2), Y8
-	VFMADD231PS  Y8, Y7, Y3
-	VBROADCASTSS 4(SI), Y8
-	VFMADD231PS  Y8, Y7, Y4
-	VBROADCASTSS 4(SI)(CX*1), Y8
-	VFMADD231PS  Y8, Y7, Y5
-	VBROADCASTSS 4(SI)(CX*2), Y8
-	VFMADD231PS  Y8, Y7, Y6
-	VMOVUPS      256(DX), Y7
-	VBROADCASTSS 8(BX), Y8
-	VFMADD231PS  Y8, Y7, Y1
-	VBROADCASTSS 8(BX)(CX*1), Y8
-	VFMADD231PS  Y8, Y7, Y2
-	VBROADCASTSS 8(BX)(CX*2), Y8
-	VFMADD231PS  Y8, Y7, Y3
-	VBROADCASTSS 8(SI), Y8
-	VFMADD231PS  Y8, Y7, Y4
-	VBROADCASTSS 8(SI)(CX*1), Y8
-	VFMADD231PS  Y8, Y7, Y5
-	VBROADCASTSS 8(SI)(CX*2), Y8
-	VFMADD231PS  Y8, Y7, Y6
-	VMOVUPS      384(DX), Y7
-	VBROADCASTSS 12(BX), Y8
-	VFMADD231PS  Y8, Y7, Y1
-	VBROADCASTSS 12(BX)(CX*1), Y8
-	VFMADD231PS  Y8, Y7, Y2
-	VBROADCASTSS 12(BX)(CX*2), Y8
-	VFMADD231PS  Y8, Y7, Y3
-	VBROADCASTSS 12(SI), Y8
-	VFMADD231PS  Y8, Y7, Y4
-	VBROADCASTSS 12(SI)(CX*1), Y8
-	VFMADD231PS  Y8, Y7, Y5
-	VBROADCASTSS 12(SI)(CX*2), Y8
-	VFMADD231PS  Y8, Y7, Y6
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
-	ADDQ         $+16, SI
-	SUBQ         $+4, DI
-	JGE          narrow6_k4
-
-narrow6_k1:
-	ADDQ $+4, DI
-	JZ   narrow6_done_k
-
-narrow6_rest:
-	VMOVUPS      (DX), Y7
-	VBROADCASTSS (BX), Y8
-	VFMADD231PS  Y8, Y7, Y1
-	VBROADCASTSS (BX)(CX*1), Y8
-	VFMADD231PS  Y8, Y7, Y2
-	VBROADCASTSS (BX)(CX*2), Y8
-	VFMADD231PS  Y8, Y7, Y3
-	VBROADCASTSS (SI), Y8
-	VFMADD231PS  Y8, Y7, Y4
-	VBROADCASTSS (SI)(CX*1), Y8
-	VFMADD231PS  Y8, Y7, Y5
-	VBROADCASTSS (SI)(CX*2), Y8
-	VFMADD231PS  Y8, Y7, Y6
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
-	ADDQ         $+4, SI
-	DECQ         DI
-	JNZ          narrow6_rest
-
-narrow6_done_k:
-	ADDQ       96(AX), BX
-	ADDQ       96(AX), SI
-	DECQ       R8
-	JNZ        narrow6_segment
-	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
-	CMPQ       DX, $0x00
-	JE         narrow6_nores
-	VMASKMOVPS (DX), Y0, Y7
-	VADDPS     Y7, Y1, Y1
-	ADDQ       BX, DX
-	VMASKMOVPS (DX), Y0, Y7
-	VADDPS     Y7, Y2, Y2
-	ADDQ       BX, DX
-	VMASKMOVPS (DX), Y0, Y7
-	VADDPS     Y7, Y3, Y3
-	ADDQ       BX, DX
-	VMASKMOVPS (DX), Y0, Y7
-	VADDPS     Y7, Y4, Y4
-	ADDQ       BX, DX
-	VMASKMOVPS (DX), Y0, Y7
-	VADDPS     Y7, Y5, Y5
-	ADDQ       BX, DX
-	VMASKMOVPS (DX), Y0, Y7
-	VADDPS     Y7, Y6, Y6
-	ADDQ       BX, DX
-	MOVQ       DX, 120(AX)
-
-narrow6_nores:
-	CMPQ   80(AX), $+1
-	JNE    narrow6_not_relu
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y1, Y1
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y2, Y2
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y3, Y3
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y4, Y4
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y5, Y5
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y6, Y6
-	JMP    narrow6_done
-
-narrow6_not_relu:
-	CMPQ   80(AX), $+2
-	JNE    narrow6_not_relu6
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y3, Y3
-	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y4, Y4
-	VMINPS f40c00000x8<>+0(SB), Y4, Y4
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y5, Y5
-	VMINPS f40c00000x8<>+0(SB), Y5, Y5
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y6, Y6
-	VMINPS f40c00000x8<>+0(SB), Y6, Y6
-	JMP    narrow6_done
-
-narrow6_not_relu6:
-	CMPQ         80(AX), $+3
-	JNE          narrow6_not_silu
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y7
-	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
-	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
-	VROUNDPS     $0x00, Y7, Y8
-	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
-	VCVTPS2DQ    Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       Y8, Y9, Y7
-	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
-	VDIVPS       Y7, Y1, Y1
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y7
-	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
-	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
-	VROUNDPS     $0x00, Y7, Y8
-	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
-	VCVTPS2DQ    Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       Y8, Y9, Y7
-	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
-	VDIVPS       Y7, Y2, Y2
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y3, Y7
-	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
-	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
-	VROUNDPS     $0x00, Y7, Y8
-	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
-	VCVTPS2DQ    Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       Y8, Y9, Y7
-	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
-	VDIVPS       Y7, Y3, Y3
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y4, Y7
-	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
-	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
-	VROUNDPS     $0x00, Y7, Y8
-	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
-	VCVTPS2DQ    Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       Y8, Y9, Y7
-	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
-	VDIVPS       Y7, Y4, Y4
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y5, Y7
-	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
-	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
-	VROUNDPS     $0x00, Y7, Y8
-	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
-	VCVTPS2DQ    Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       Y8, Y9, Y7
-	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
-	VDIVPS       Y7, Y5, Y5
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y6, Y7
-	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
-	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
-	VROUNDPS     $0x00, Y7, Y8
-	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
-	VCVTPS2DQ    Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       Y8, Y9, Y7
-	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	JMP          narrow6_done
-
-narrow6_not_silu:
-	CMPQ    80(AX), $+4
-	JNE     narrow6_not_hardswish
-	VXORPS  Y8, Y8, Y8
-	VMOVAPS Y1, Y7
-	VADDPS  f40400000x8<>+0(SB), Y7, Y7
-	VMAXPS  Y8, Y7, Y7
-	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
-	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y1, Y1
-	VXORPS  Y8, Y8, Y8
-	VMOVAPS Y2, Y7
-	VADDPS  f40400000x8<>+0(SB), Y7, Y7
-	VMAXPS  Y8, Y7, Y7
-	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
-	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y2, Y2
-	VXORPS  Y8, Y8, Y8
-	VMOVAPS Y3, Y7
-	VADDPS  f40400000x8<>+0(SB), Y7, Y7
-	VMAXPS  Y8, Y7, Y7
-	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
-	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y3, Y3
-	VXORPS  Y8, Y8, Y8
-	VMOVAPS Y4, Y7
-	VADDPS  f40400000x8<>+0(SB), Y7, Y7
-	VMAXPS  Y8, Y7, Y7
-	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
-	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y4, Y4
-	VXORPS  Y8, Y8, Y8
-	VMOVAPS Y5, Y7
-	VADDPS  f40400000x8<>+0(SB), Y7, Y7
-	VMAXPS  Y8, Y7, Y7
-	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
-	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y5, Y5
-	VXORPS  Y8, Y8, Y8
-	VMOVAPS Y6, Y7
-	VADDPS  f40400000x8<>+0(SB), Y7, Y7
-	VMAXPS  Y8, Y7, Y7
-	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
-	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y6, Y6
-	JMP     narrow6_done
-
-narrow6_not_hardswish:
-narrow6_done:
-	MOVQ       112(AX), DX
-	MOVQ       32(AX), BX
-	VMASKMOVPS Y1, Y0, (DX)
-	ADDQ       BX, DX
-	VMASKMOVPS Y2, Y0, (DX)
-	ADDQ       BX, DX
-	VMASKMOVPS Y3, Y0, (DX)
-	ADDQ       BX, DX
-	VMASKMOVPS Y4, Y0, (DX)
-	ADDQ       BX, DX
-	VMASKMOVPS Y5, Y0, (DX)
-	ADDQ       BX, DX
-	VMASKMOVPS Y6, Y0, (DX)
-	ADDQ       BX, DX
-	MOVQ       DX, 112(AX)
-	IMUL3Q     $+6, CX, DX
-	ADDQ       DX, 104(AX)
-	SUBQ       $+6, 56(AX)
-	JMP        narrow6
-
-narrow6_end:
-narrow2:
-	CMPQ    56(AX), $+2
-	JLT     narrow2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y1
-	VMOVUPS (DX), Y2
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
-
-narrow2_segment:
-	MOVQ 64(AX), SI
-	SUBQ $+4, SI
-	JLT  narrow2_k1
-
-narrow2_k4:
-	VMOVUPS      (DX), Y3
-	VBROADCASTSS (BX), Y4
-	VFMADD231PS  Y4, Y3, Y1
-	VBROADCASTSS (BX)(CX*1), Y4
-	VFMADD231PS  Y4, Y3, Y2
-	VMOVUPS      128(DX), Y3
-	VBROADCASTSS 4(BX), Y4
-	VFMADD231PS  Y4, Y3, Y1
-	VBROADCASTSS 4(BX)(CX*1), Y4
-	VFMADD231PS  Y4, Y3, Y2
-	VMOVUPS      256(DX), Y3
-	VBROADCASTSS 8(BX), Y4
-	VFMADD231PS  Y4, Y3, Y1
-	VBROADCASTSS 8(BX)(CX*1), Y4
-	VFMADD231PS  Y4, Y3, Y2
-	VMOVUPS      384(DX), Y3
-	VBROADCASTSS 12(BX), Y4
-	VFMADD231PS  Y4, Y3, Y1
-	VBROADCASTSS 12(BX)(CX*1), Y4
-	VFMADD231PS  Y4, Y3, Y2
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
-	SUBQ         $+4, SI
-	JGE          narrow2_k4
-
-narrow2_k1:
-	ADDQ $+4, SI
-	JZ   narrow2_done_k
-
-narrow2_rest:
-	VMOVUPS      (DX), Y3
-	VBROADCASTSS (BX), Y4
-	VFMADD231PS  Y4, Y3, Y1
-	VBROADCASTSS (BX)(CX*1), Y4
-	VFMADD231PS  Y4, Y3, Y2
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          narrow2_rest
-
-narrow2_done_k:
-	ADDQ       96(AX), BX
-	DECQ       DI
-	JNZ        narrow2_segment
-	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
-	CMPQ       DX, $0x00
-	JE         narrow2_nores
-	VMASKMOVPS (DX), Y0, Y3
-	VADDPS     Y3, Y1, Y1
-	ADDQ       BX, DX
-	VMASKMOVPS (DX), Y0, Y3
-	VADDPS     Y3, Y2, Y2
-	ADDQ       BX, DX
-	MOVQ       DX, 120(AX)
-
-narrow2_nores:
-	CMPQ   80(AX), $+1
-	JNE    narrow2_not_relu
-	VXORPS Y3, Y3, Y3
-	VMAXPS Y3, Y1, Y1
-	VXORPS Y3, Y3, Y3
-	VMAXPS Y3, Y2, Y2
-	JMP    narrow2_done
-
-narrow2_not_relu:
-	CMPQ   80(AX), $+2
-	JNE    narrow2_not_relu6
-	VXORPS Y3, Y3, Y3
-	VMAXPS Y3, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y3, Y3, Y3
-	VMAXPS Y3, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	JMP    narrow2_done
-
-narrow2_not_relu6:
-	CMPQ         80(AX), $+3
-	JNE          narrow2_not_silu
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y3
-	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
-	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
-	VROUNDPS     $0x00, Y3, Y4
-	VSUBPS       Y4, Y3, Y3
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
-	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
-	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
-	VCVTPS2DQ    Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       Y4, Y5, Y3
-	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
-	VDIVPS       Y3, Y1, Y1
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y3
-	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
-	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
-	VROUNDPS     $0x00, Y3, Y4
-	VSUBPS       Y4, Y3, Y3
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
-	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
-	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
-	VCVTPS2DQ    Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       Y4, Y5, Y3
-	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
-	VDIVPS       Y3, Y2, Y2
-	JMP          narrow2_done
-
-narrow2_not_silu:
-	CMPQ    80(AX), $+4
-	JNE     narrow2_not_hardswish
-	VXORPS  Y4, Y4, Y4
-	VMOVAPS Y1, Y3
-	VADDPS  f40400000x8<>+0(SB), Y3, Y3
-	VMAXPS  Y4, Y3, Y3
-	VMINPS  f40c00000x8<>+0(SB), Y3, Y3
-	VMULPS  f3e2aaaabx8<>+0(SB), Y3, Y3
-	VMULPS  Y3, Y1, Y1
-	VXORPS  Y4, Y4, Y4
-	VMOVAPS Y2, Y3
-	VADDPS  f40400000x8<>+0(SB), Y3, Y3
-	VMAXPS  Y4, Y3, Y3
-	VMINPS  f40c00000x8<>+0(SB), Y3, Y3
-	VMULPS  f3e2aaaabx8<>+0(SB), Y3, Y3
-	VMULPS  Y3, Y2, Y2
-	JMP     narrow2_done
-
-narrow2_not_hardswish:
-narrow2_done:
-	MOVQ       112(AX), DX
-	MOVQ       32(AX), BX
-	VMASKMOVPS Y1, Y0, (DX)
-	ADDQ       BX, DX
-	VMASKMOVPS Y2, Y0, (DX)
-	ADDQ       BX, DX
-	MOVQ       DX, 112(AX)
-	IMUL3Q     $+2, CX, DX
-	ADDQ       DX, 104(AX)
-	SUBQ       $+2, 56(AX)
-	JMP        narrow2
-
-narrow2_end:
-narrow1:
-	CMPQ    56(AX), $+1
-	JLT     narrow1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y1
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
-
-narrow1_segment:
-	MOVQ 64(AX), SI
-	SUBQ $+4, SI
-	JLT  narrow1_k1
-
-narrow1_k4:
-	VMOVUPS      (DX), Y2
-	VBROADCASTSS (BX), Y3
-	VFMADD231PS  Y3, Y2, Y1
-	VMOVUPS      128(DX), Y2
-	VBROADCASTSS 4(BX), Y3
-	VFMADD231PS  Y3, Y2, Y1
-	VMOVUPS      256(DX), Y2
-	VBROADCASTSS 8(BX), Y3
-	VFMADD231PS  Y3, Y2, Y1
-	VMOVUPS      384(DX), Y2
-	VBROADCASTSS 12(BX), Y3
-	VFMADD231PS  Y3, Y2, Y1
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
-	SUBQ         $+4, SI
-	JGE          narrow1_k4
-
-narrow1_k1:
-	ADDQ $+4, SI
-	JZ   narrow1_done_k
-
-narrow1_rest:
-	VMOVUPS      (DX), Y2
-	VBROADCASTSS (BX), Y3
-	VFMADD231PS  Y3, Y2, Y1
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          narrow1_rest
-
-narrow1_done_k:
-	ADDQ       96(AX), BX
-	DECQ       DI
-	JNZ        narrow1_segment
-	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
-	CMPQ       DX, $0x00
-	JE         narrow1_nores
-	VMASKMOVPS (DX), Y0, Y2
-	VADDPS     Y2, Y1, Y1
-	ADDQ       BX, DX
-	MOVQ       DX, 120(AX)
-
-narrow1_nores:
-	CMPQ   80(AX), $+1
-	JNE    narrow1_not_relu
-	VXORPS Y2, Y2, Y2
-	VMAXPS Y2, Y1, Y1
-	JMP    narrow1_done
-
-narrow1_not_relu:
-	CMPQ   80(AX), $+2
-	JNE    narrow1_not_relu6
-	VXORPS Y2, Y2, Y2
-	VMAXPS Y2, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	JMP    narrow1_done
-
-narrow1_not_relu6:
-	CMPQ         80(AX), $+3
-	JNE          narrow1_not_silu
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y2
-	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
-	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
-	VROUNDPS     $0x00, Y2, Y3
-	VSUBPS       Y3, Y2, Y2
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y2, Y4
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y2, Y4
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y2, Y4
-	VFMADD213PS  f3f317214x8<>+0(SB), Y2, Y4
-	VFMADD213PS  f3f800001x8<>+0(SB), Y2, Y4
-	VCVTPS2DQ    Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VPADDD       Y3, Y4, Y2
-	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
-	VDIVPS       Y2, Y1, Y1
-	JMP          narrow1_done
-
-narrow1_not_silu:
-	CMPQ    80(AX), $+4
-	JNE     narrow1_not_hardswish
-	VXORPS  Y3, Y3, Y3
-	VMOVAPS Y1, Y2
-	VADDPS  f40400000x8<>+0(SB), Y2, Y2
-	VMAXPS  Y3, Y2, Y2
-	VMINPS  f40c00000x8<>+0(SB), Y2, Y2
-	VMULPS  f3e2aaaabx8<>+0(SB), Y2, Y2
-	VMULPS  Y2, Y1, Y1
-	JMP     narrow1_done
-
-narrow1_not_hardswish:
-narrow1_done:
-	MOVQ       112(AX), DX
-	MOVQ       32(AX), BX
-	VMASKMOVPS Y1, Y0, (DX)
-	ADDQ       BX, DX
-	MOVQ       DX, 112(AX)
-	IMUL3Q     $+1, CX, DX
-	ADDQ       DX, 104(AX)
-	SUBQ       $+1, 56(AX)
-	JMP        narrow1
-
-narrow1_end:
+columns16_rows1_end:
 	VZEROUPPER
 	RET
 

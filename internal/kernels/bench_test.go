@@ -41,7 +41,7 @@ func forBench(b *testing.B, f func(b *testing.B, s *Set)) {
 // convolution of ResNet-18 as a matrix product.
 func BenchmarkGemm(b *testing.B) {
 	forBench(b, func(b *testing.B, s *Set) {
-		for _, size := range [][3]int{{12544, 16, 32}, {3136, 144, 24}, {784, 240, 40}, {196, 480, 80}, {196, 112, 672}, {49, 1152, 192}, {49, 320, 1152}, {784, 128, 1152}} {
+		for _, size := range [][3]int{{12544, 16, 32}, {3136, 144, 24}, {784, 240, 40}, {3136, 24, 144}, {784, 40, 240}, {196, 480, 80}, {196, 112, 672}, {49, 1152, 192}, {49, 320, 1152}, {784, 128, 1152}} {
 			m, n, k := size[0], size[1], size[2]
 			for _, act := range []Act{None, SiLU} {
 				b.Run(fmt.Sprintf("%dx%dx%d/act%d", m, n, k, act), func(b *testing.B) {

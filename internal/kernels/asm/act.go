@@ -130,7 +130,7 @@ func (v isa) gelu(x reg.VecVirtual) {
 // and what is too small zero; with AVX2 t is cut to [-126, 127].
 func (v isa) exp2(t reg.VecVirtual) {
 	n, p := v.vec(), v.vec()
-	if v.lanes == 16 {
+	if v.evex {
 		VRNDSCALEPS(Imm(0), t, n)
 	} else {
 		v.with(higher, -126, t, t)
@@ -143,7 +143,7 @@ func (v isa) exp2(t reg.VecVirtual) {
 		0.6931469440460205, 1.0000001192092896} {
 		v.with(fma213, c, t, p)
 	}
-	if v.lanes == 16 {
+	if v.evex {
 		VSCALEFPS(n, p, t)
 	} else {
 		VCVTPS2DQ(n, n)

@@ -17,40 +17,59 @@ const width = 32
 // pointer for every three of them: base, base+lda, base+2·lda.
 //
 // With AVX-512 a tile has 12 rows × 32 columns, in 24 registers; with AVX2 6 × 16 in 12, and a
-// panel takes two passes.
+// panel takes two passes. Where fewer columns are left, vectors are left out or, with AVX-512, halved.
 func (v isa) gemm() {
 	rows := []int{12, 4, 2, 1}
-	if v.lanes == 8 {
+	shapes := [][]isa{{v.half()}, {v}, {v, v.half()}, {v, v}}
+	if !v.evex {
 		rows = []int{6, 2, 1}
+		shapes = [][]isa{{v}, {v, v}}
 	}
 	kernel("gemm"+v.name, "func(a *byte)")
 	g := gemmKernel{isa: v, arg: argument("panel")}
 	g.arg.cursors([2]string{"a", "atA"}, [2]string{"c", "atC"}, [2]string{"res", "atRes"})
-	n := g.arg.load("n")
-	second := GP64()
-	LEAQ(Mem{Base: n, Disp: -v.lanes}, second)
-	CMPQ(n, num(v.lanes))
-	JLE(LabelRef("narrow"))
-	g.masks = []mask{v.mask(n), v.mask(second)}
-	g.loops("wide", rows)
-	Label("narrow")
-	g.masks = []mask{v.mask(n)}
-	g.loops("narrow", rows)
+	for i, shape := range shapes {
+		columns := 0
+		for _, s := range shape {
+			columns += s.lanes
+		}
+		label := fmt.Sprintf("columns%d", columns)
+		if i+1 < len(shapes) {
+			CMPQ(g.arg.field("n"), num(columns))
+			JGT(LabelRef(label + "_end"))
+		}
+		g.columns = nil
+		at := 0
+		for _, s := range shape {
+			n := g.arg.load("n")
+			SUBQ(num(at), n)
+			g.columns = append(g.columns, column{s, s.mask(n), 4 * at})
+			at += s.lanes
+		}
+		g.loops(label, rows)
+		Label(label + "_end")
+	}
 }
 
 type gemmKernel struct {
 	isa
-	arg   record
-	masks []mask // one for each vector of a row
+	arg     record
+	columns []column
+	lda     reg.GPVirtual
+}
 
-	lda reg.GPVirtual
+// A column is a vector of a tile's row.
+type column struct {
+	isa
+	mask
+	disp int // in bytes
 }
 
 // loops covers the M rows with tiles of the given heights, tallest first, and returns from the kernel.
 func (g *gemmKernel) loops(label string, rows []int) {
 	g.lda = g.arg.load("lda")
 	for _, r := range rows {
-		tile := fmt.Sprintf("%s%d", label, r)
+		tile := fmt.Sprintf("%s_rows%d", label, r)
 		Label(tile)
 		CMPQ(g.arg.field("m"), num(r))
 		JLT(LabelRef(tile + "_end"))
@@ -59,23 +78,21 @@ func (g *gemmKernel) loops(label string, rows []int) {
 		JMP(LabelRef(tile))
 		Label(tile + "_end")
 	}
-	if g.lanes == 8 {
-		VZEROUPPER()
-	}
+	VZEROUPPER()
 	RET()
 }
 
 // tile computes rows of the result and moves the cursors past them.
 func (g *gemmKernel) tile(label string, rows int) {
-	vecs := len(g.masks)
 	b := g.arg.load("b")
 
 	// The accumulators start from the bias, the panel's first row.
 	acc := make([][]reg.VecVirtual, rows)
 	for i := range acc {
-		acc[i] = g.vecs(vecs)
-		for j, r := range acc[i] {
-			VMOVUPS(Mem{Base: b, Disp: j * g.bytes()}, r)
+		for _, c := range g.columns {
+			r := c.vec()
+			VMOVUPS(Mem{Base: b, Disp: c.disp}, r)
+			acc[i] = append(acc[i], r)
 		}
 	}
 	ADDQ(num(4*width), b)
@@ -88,19 +105,21 @@ func (g *gemmKernel) tile(label string, rows int) {
 		base = append(base, next)
 	}
 	step := func(disp int) {
-		weights := g.vecs(vecs)
-		for j, w := range weights {
-			VMOVUPS(Mem{Base: b, Disp: disp*4*width + j*g.bytes()}, w)
+		var weights []reg.VecVirtual
+		for _, c := range g.columns {
+			w := c.vec()
+			VMOVUPS(Mem{Base: b, Disp: disp*4*width + c.disp}, w)
+			weights = append(weights, w)
 		}
 		for i := range rows {
-			x := g.vec()
+			x := g.columns[0].vec() // the widest
 			at := Mem{Base: base[i/3], Disp: 4 * disp}
 			if i%3 > 0 {
 				at.Index, at.Scale = g.lda, uint8(i%3)
 			}
 			VBROADCASTSS(at, x)
 			for j, w := range weights {
-				VFMADD231PS(x, w, acc[i][j])
+				VFMADD231PS(g.columns[j].part(x), w, acc[i][j])
 			}
 		}
 	}
@@ -139,28 +158,24 @@ func (g *gemmKernel) tile(label string, rows int) {
 	JNZ(LabelRef(label + "_segment"))
 
 	// Epilogue: residual, activation, store.
-	var all []reg.VecVirtual
-	for _, row := range acc {
-		all = append(all, row...)
-	}
 	res, ldr := g.arg.load("atRes"), g.arg.load("ldr")
 	CMPQ(res, Imm(0))
 	JE(LabelRef(label + "_nores"))
 	for i := range rows {
-		for j, r := range acc[i] {
-			t := g.vec()
-			g.loadMasked(Mem{Base: res, Disp: j * g.bytes()}, g.masks[j], t)
+		for j, c := range g.columns {
+			t, r := c.vec(), acc[i][j]
+			c.loadMasked(Mem{Base: res, Disp: c.disp}, c.mask, t)
 			VADDPS(t, r, r)
 		}
 		ADDQ(ldr, res)
 	}
 	MOVQ(res, g.arg.field("atRes"))
 	Label(label + "_nores")
-	g.apply(label, inRegisters, g.arg.field("act"), all)
+	g.activate(label, acc)
 	c, ldc := g.arg.load("atC"), g.arg.load("ldc")
 	for i := range rows {
-		for j, r := range acc[i] {
-			g.storeMasked(r, g.masks[j], Mem{Base: c, Disp: j * g.bytes()})
+		for j, v := range g.columns {
+			v.storeMasked(acc[i][j], v.mask, Mem{Base: c, Disp: v.disp})
 		}
 		ADDQ(ldc, c)
 	}
@@ -168,4 +183,30 @@ func (g *gemmKernel) tile(label string, rows int) {
 	skip := GP64()
 	IMUL3Q(num(rows), g.lda, skip)
 	ADDQ(skip, g.arg.field("atA"))
+}
+
+// part is the lower part of x that is as wide as a vector of the isa.
+func (v isa) part(x reg.VecVirtual) Op {
+	if v.lanes == 8 {
+		return x.AsY()
+	}
+	return x
+}
+
+// activate applies the activation to a tile, by vectors of equal width.
+func (g *gemmKernel) activate(label string, acc [][]reg.VecVirtual) {
+	var wide, narrow []reg.VecVirtual
+	for _, row := range acc {
+		for j, r := range row {
+			if g.columns[j].lanes == g.columns[0].lanes {
+				wide = append(wide, r)
+			} else {
+				narrow = append(narrow, r)
+			}
+		}
+	}
+	g.columns[0].apply(label, inRegisters, g.arg.field("act"), wide)
+	if narrow != nil {
+		g.columns[0].half().apply(label+"_half", inRegisters, g.arg.field("act"), narrow)
+	}
 }

@@ -13,12 +13,16 @@ import (
 type isa struct {
 	name  string
 	lanes int
+	evex  bool // has AVX-512's masks, broadcasts and instructions, in vectors of any width
 }
 
 var (
-	avx512 = isa{"AVX512", 16}
-	avx2   = isa{"AVX2", 8}
+	avx512 = isa{"AVX512", 16, true}
+	avx2   = isa{"AVX2", 8, false}
 )
+
+// half has vectors of half the width, which cost half where the processor takes wide ones in two.
+func (v isa) half() isa { return isa{v.name, v.lanes / 2, v.evex} }
 
 func (v isa) bytes() int { return 4 * v.lanes }
 
@@ -55,7 +59,7 @@ func (v isa) mask(n reg.GPVirtual) mask {
 	MOVQ(U32(uint32(v.lanes)), limit)
 	CMPQ(n, limit)
 	CMOVQGT(limit, n)
-	if v.lanes == 16 {
+	if v.evex {
 		bits := GP64()
 		MOVQ(U32(0xffff), bits)
 		BZHIQ(n, bits, bits)
@@ -92,7 +96,7 @@ func maskWords() Mem {
 
 // loadMasked loads the mask's lanes and zeroes the others.
 func (v isa) loadMasked(from Mem, m mask, to reg.VecVirtual) {
-	if v.lanes == 16 {
+	if v.evex {
 		VMOVUPS_Z(from, m.k, to)
 	} else {
 		VMASKMOVPS(from, m.m, to)
@@ -101,7 +105,7 @@ func (v isa) loadMasked(from Mem, m mask, to reg.VecVirtual) {
 
 // storeMasked stores the mask's lanes.
 func (v isa) storeMasked(from reg.VecVirtual, m mask, to Mem) {
-	if v.lanes == 16 {
+	if v.evex {
 		VMOVUPS(from, m.k, to)
 	} else {
 		VMASKMOVPS(from, m.m, to)
@@ -141,7 +145,7 @@ var (
 
 // with emits the instruction with a constant as its first operand.
 func (v isa) with(o op, f float64, rest ...Op) {
-	if v.lanes == 16 {
+	if v.evex {
 		o.broadcast(append([]Op{constant(f, 1)}, rest...)...)
 	} else {
 		o.vector(append([]Op{constant(f, v.lanes)}, rest...)...)
