@@ -8,7 +8,7 @@ import (
 
 // FuzzGraph verifies graphs of random operations.
 func FuzzGraph(f *testing.F) {
-	for seed := range uint64(150) {
+	for seed := range uint64(100) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) { verify(t, randomNet(seed)) })

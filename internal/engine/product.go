@@ -28,9 +28,19 @@ func (c *compiler) product(n *graph.Node, in value) error {
 	} else {
 		in = c.lastInner(in, len(in.shape)-1)
 	}
+	if isConv && depthwise(n) {
+		if done, err := c.bands(nil, n, in); done || err != nil {
+			return err
+		}
+	}
 	p, err := c.fuse(n, in.order)
 	if err != nil {
 		return err
+	}
+	if next := c.only(p.end); pointwise(n) && next != nil && p.residual == nil && depthwise(next) {
+		if done, err := c.bands(p, next, in); done || err != nil {
+			return err
+		}
 	}
 	out := c.newValue(p.end.Shape, in.order)
 	switch {
@@ -353,18 +363,8 @@ func (g *window) gather(dst, x []float32, first, rows, c int) {
 // wanted of the result besides its values is their mean, as before squeeze and excitation, the
 // rows' sums are kept from the registers.
 func (c *compiler) depthwise(p *product, conv graph.Conv2d, in, out value) {
-	channels := p.out
-	weight, bias := kernels.PackDepthwise(p.weight, p.bias, channels)
-	outH := out.shape[2]
-	sums := -1
-	if c.pooled(p.end) && p.act <= kernels.HardSwish && c.constant(in) == nil {
-		sums = c.newBuffer(out.shape[0] * outH * channels)
-		c.sums[p.end] = sums
-	}
-	d := kernels.Depthwise{H: in.shape[2], W: in.shape[3], C: channels, OutH: outH, OutW: out.shape[3],
-		KernelH: conv.Kernel[0], KernelW: conv.Kernel[1], StrideH: conv.Stride[0], StrideW: conv.Stride[1],
-		DilationH: conv.Dilation[0], DilationW: conv.Dilation[1], Top: conv.Pad[0], Left: conv.Pad[1],
-		Weight: weight, Bias: bias, Act: p.act}
+	d := newDepthwise(p, conv, in.shape, out.shape)
+	outH, sums := d.OutH, c.rowSums(p, in, out)
 	set := c.plan.kernels
 	write := step{
 		op: fmt.Sprintf("depthwise %dx%d", conv.Kernel[0], conv.Kernel[1]), path: p.node.Path,
@@ -388,6 +388,24 @@ func (c *compiler) depthwise(p *product, conv graph.Conv2d, in, out value) {
 		write.also = []int{sums}
 	}
 	c.emit(write)
+}
+
+func newDepthwise(p *product, conv graph.Conv2d, in, out []int) kernels.Depthwise {
+	weight, bias := kernels.PackDepthwise(p.weight, p.bias, p.out)
+	return kernels.Depthwise{H: in[2], W: in[3], C: p.out, OutH: out[2], OutW: out[3],
+		KernelH: conv.Kernel[0], KernelW: conv.Kernel[1], StrideH: conv.Stride[0], StrideW: conv.Stride[1],
+		DilationH: conv.Dilation[0], DilationW: conv.Dilation[1], Top: conv.Pad[0], Left: conv.Pad[1],
+		Weight: weight, Bias: bias, Act: p.act}
+}
+
+// rowSums returns the buffer for the sums of a depthwise convolution's rows, -1 if nobody wants them.
+func (c *compiler) rowSums(p *product, in, out value) int {
+	if !c.pooled(p.end) || p.act > kernels.HardSwish || c.constant(in) != nil {
+		return -1
+	}
+	sums := c.newBuffer(out.shape[0] * out.shape[2] * p.out)
+	c.sums[p.end] = sums
+	return sums
 }
 
 // pooled reports whether a node's mean over the whole image is among what is wanted of it.

@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,18 +20,12 @@ func TestStatesAtOnce(t *testing.T) {
 	y = b.linear(y.Flatten(2).Permute(0, 2, 1), 24, true).Attend(2, 0.5)
 	b.Output = b.layerNorm(y)
 	for _, set := range kernels.All() {
-		plan, err := engine.Compile(&b.Graph, set, b.Output)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var inputs [2][]float32
+		plan := compile(t, set, &b.Graph, b.Output)
+		var inputs [2][]tensor
 		var wants [2][]float32
 		for i := range inputs {
-			inputs[i] = b.inputs()[0].memory()
-			s := plan.NewState(1)
-			copy(s.Input(0), inputs[i])
-			s.Run()
-			wants[i] = slices.Clone(s.Output(0))
+			inputs[i] = b.inputs()
+			wants[i] = run(plan.NewState(1), plan, inputs[i])[0]
 		}
 		if sameBits(wants[0], wants[1]) {
 			t.Fatal("two inputs give one result")
@@ -42,9 +35,7 @@ func TestStatesAtOnce(t *testing.T) {
 			s := plan.NewState(i + 1)
 			group.Go(func() {
 				for range 20 {
-					copy(s.Input(0), inputs[i])
-					s.Run()
-					if !sameBits(s.Output(0), wants[i]) {
+					if !sameBits(run(s, plan, inputs[i])[0], wants[i]) {
 						t.Errorf("%s: state %d gives other numbers beside another state", set.Name, i)
 						return
 					}
@@ -74,22 +65,20 @@ func TestMemory(t *testing.T) {
 	outputs := []*graph.Node{first, b.Output, same, late, known, first.Flatten(1)}
 	inputs := b.inputs()
 	set := kernels.All()[0]
-	together := run(t, set, &b.Graph, inputs, 2, outputs...)
+	plan := compile(t, set, &b.Graph, outputs...)
+	together := run(plan.NewState(2), plan, inputs)
 	for i, out := range outputs {
-		if !sameBits(run(t, set, &b.Graph, inputs, 1, out)[0], together[i]) {
+		plan := compile(t, set, &b.Graph, out)
+		if !sameBits(run(plan.NewState(1), plan, inputs)[0], together[i]) {
 			t.Errorf("output %d is another beside others than alone", i)
 		}
 	}
 
-	plan, err := engine.Compile(&b.Graph, set, b.Output)
-	if err != nil {
-		t.Fatal(err)
-	}
+	plan = compile(t, set, &b.Graph, b.Output)
 	if most := 4 * 4 * size; plan.Bytes(1) < 3*4*size || plan.Bytes(1) > most {
 		t.Errorf("a chain of 20 layers takes %d bytes, want %d at most", plan.Bytes(1), most)
 	}
 	s := plan.NewState(1)
-	s.Output(0)[0] = 1
 	if plan.InputLen(0) != size || plan.OutputLen(0) != size || plan.Outputs() != 1 || plan.OutputsLen() != size || len(s.Input(1)) != size {
 		t.Errorf("lengths: %d, %d, %d, %d, %d", plan.InputLen(0), plan.OutputLen(0), plan.Outputs(), plan.OutputsLen(), len(s.Input(1)))
 	}
@@ -98,10 +87,7 @@ func TestMemory(t *testing.T) {
 func TestProfile(t *testing.T) {
 	b := newNet(1)
 	b.Output = b.conv1(b.conv1(b.Input(1, 8, 9, 9), 8), 8).Act(graph.ReLU).Flatten(1).Act(graph.Tanh)
-	plan, err := engine.Compile(&b.Graph, kernels.All()[0], b.Output)
-	if err != nil {
-		t.Fatal(err)
-	}
+	plan := compile(t, kernels.All()[0], &b.Graph, b.Output)
 	shares, err := plan.NewState(1).Profile(3)
 	if err != nil {
 		t.Fatal(err)
