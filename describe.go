@@ -6,7 +6,6 @@ import (
 
 	"github.com/graft-ml/graft/internal/models"
 	"github.com/graft-ml/graft/internal/summary"
-	"github.com/graft-ml/graft/internal/transform"
 	"github.com/graft-ml/graft/internal/weights"
 )
 
@@ -25,19 +24,14 @@ func Architectures() []string { return models.Names() }
 // Describe returns a model without weights, to look at: classes is the number of its outputs, 0 for
 // as many as its pretrained weights have.
 func Describe(name string, classes int) (*Model, error) {
-	entry, err := weights.Lookup(name)
+	entry, err := find(name)
 	if err != nil {
-		entry = Weights{Model: name}
-	}
-	if classes == 0 {
-		classes = 1000
-	}
-	m := &Model{classes: numbered(classes)}
-	if m.network, err = models.New(entry.Model, classes); err != nil {
 		return nil, err
 	}
-	m.transform, err = transform.New(transform.Resize{Size: transform.Size{m.network.Size, m.network.Size}}, transform.ToTensor{})
-	return m, err
+	if classes == 0 {
+		classes = publishedClasses
+	}
+	return newModel(entry, numbered(classes))
 }
 
 // SummaryOptions are the arguments of torchinfo's summary.
@@ -50,6 +44,9 @@ func (m *Model) Summary(opts SummaryOptions) (string, error) {
 		opts.InputSize = []int{1, 3, height, width}
 	}
 	text, err := summary.Summary(m.network.Module, opts)
+	if _, misfit := m.network.Trace(opts.InputSize...); misfit != nil {
+		return "", fmt.Errorf("--input-size: %w", misfit)
+	}
 	if err != nil {
 		return "", fmt.Errorf("model %s: %w", m.Name(), err)
 	}

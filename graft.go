@@ -23,6 +23,9 @@
 // Parameters have PyTorch's names: checkpoints of torchvision and timm load, and what
 // [Model.Save] writes loads back into PyTorch.
 //
+// [PretrainedWeights] lists them with their accuracy and size, [Model.Measure] finds out how fast a
+// network is on this machine, and [Compare] trains several on the same photos.
+//
 // # Training
 //
 // Parameters are frozen by the path of their module ([Model.Freeze]). What comes before the first

@@ -1,7 +1,6 @@
 package graft
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,12 +14,9 @@ import (
 	"github.com/graft-ml/graft/internal/engine"
 	"github.com/graft-ml/graft/internal/features"
 	"github.com/graft-ml/graft/internal/graph"
-	"github.com/graft-ml/graft/internal/hub"
 	"github.com/graft-ml/graft/internal/kernels"
 	"github.com/graft-ml/graft/internal/models"
-	"github.com/graft-ml/graft/internal/nn"
 	"github.com/graft-ml/graft/internal/transform"
-	"github.com/graft-ml/graft/internal/weights"
 )
 
 // A Model is a network with the transforms and class names that belong to its weights. Predicting is
@@ -48,90 +44,6 @@ type Origin struct {
 	License string `json:"license,omitempty"`
 }
 
-// LoadOptions says how to load a model; nil means the defaults.
-type LoadOptions struct {
-	// File is a local checkpoint to take instead of the published weights: .safetensors, .pth or .pt.
-	File string
-	// Progress is told of downloads.
-	Progress Progress
-}
-
-// Load returns a model with its pretrained weights, which are downloaded into the cache folder if they
-// aren't there (GRAFT_CACHE, or graft in the user's cache folder). A name is that of a model, meaning
-// its default weights, or of a set of weights: "efficientnet_b0", "efficientnet_b0.IMAGENET1K_V1".
-func Load(ctx context.Context, name string, opts *LoadOptions) (*Model, error) {
-	if opts == nil {
-		opts = &LoadOptions{}
-	}
-	entry, err := weights.Lookup(name)
-	if err != nil {
-		if slices.Contains(models.Names(), name) && opts.File == "" {
-			return nil, fmt.Errorf("model %s has no pretrained weights: train it from scratch, or name a checkpoint", name)
-		}
-		return nil, err
-	}
-	m := &Model{origin: Origin{Weights: entry.Name, License: entry.License}}
-	path, layout := opts.File, weights.Layout("")
-	if path == "" {
-		client, err := newClient()
-		if err != nil {
-			return nil, err
-		}
-		if path, layout, err = entry.Fetch(ctx, client, progressOr(opts.Progress)); err != nil {
-			return nil, err
-		}
-	} else {
-		m.origin = Origin{Weights: entry.Name, File: filepath.Base(path)}
-	}
-	if m.transform, err = publishedTransform(entry); err != nil {
-		return nil, err
-	}
-	if m.classes, err = weights.Categories(entry.Categories); entry.Categories != "" && err != nil {
-		return nil, err
-	}
-	if m.network, err = loadNetwork(entry.Model, path, layout); err != nil {
-		return nil, err
-	}
-	if n := m.outputs(); n != len(m.classes) {
-		m.classes = numbered(n)
-	}
-	return m, nil
-}
-
-// Scratch returns a model whose weights are drawn at random when training starts, from its seed.
-func Scratch(name string, classes []string) (*Model, error) {
-	network, err := models.New(name, len(classes))
-	if err != nil {
-		return nil, err
-	}
-	m := &Model{network: network, classes: slices.Clone(classes)}
-	m.transform, err = transform.New(transform.Resize{Size: transform.Size{network.Size, network.Size}}, transform.ToTensor{})
-	return m, err
-}
-
-// LoadOrScratch returns [Load]'s model or, where a network has no pretrained weights and no checkpoint
-// is named, [Scratch]'s: its Origin then names no weights.
-func LoadOrScratch(ctx context.Context, name string, classes []string, opts *LoadOptions) (*Model, error) {
-	if _, err := weights.Lookup(name); err != nil && slices.Contains(models.Names(), name) && (opts == nil || opts.File == "") {
-		return Scratch(name, classes)
-	}
-	return Load(ctx, name, opts)
-}
-
-// Pull downloads pretrained weights into the cache, if they aren't there, and returns their file.
-func Pull(ctx context.Context, name string, progress Progress) (path string, err error) {
-	entry, err := weights.Lookup(name)
-	if err != nil {
-		return "", err
-	}
-	client, err := newClient()
-	if err != nil {
-		return "", err
-	}
-	path, _, err = entry.Fetch(ctx, client, progressOr(progress))
-	return path, err
-}
-
 // Open returns the model of a run folder, or of a model file that [Model.Save] wrote.
 func Open(path string) (*Model, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
@@ -148,12 +60,9 @@ func Open(path string) (*Model, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s is a checkpoint without graft's metadata: name its architecture and give it as the weights", path)
 	}
-	var meta metadata
-	if err := json.Unmarshal([]byte(text), &meta); err != nil {
-		return nil, fmt.Errorf("%s: its metadata is damaged: %w", path, err)
-	}
-	if meta.Version != metadataVersion {
-		return nil, fmt.Errorf("%s has format %d, and this version of graft reads %d: use another version", path, meta.Version, metadataVersion)
+	meta, err := readMetadata([]byte(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	m := &Model{transform: &meta.Transform, classes: meta.Classes, origin: meta.Origin, dropout: meta.Dropout, trained: meta.Arguments}
 	if m.network, err = models.New(meta.Architecture, len(meta.Classes)); err != nil {
@@ -173,7 +82,13 @@ func Open(path string) (*Model, error) {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	return m, fillNetwork(m.network, file, "")
+	if err := fillNetwork(m.network, file, ""); err != nil {
+		return nil, err
+	}
+	for _, p := range m.network.Params() {
+		p.RequiresGrad = p.RequiresGrad && (meta.Trainable == nil || slices.Contains(meta.Trainable, p.Name))
+	}
+	return m, nil
 }
 
 // modelFile is the model's file in a run folder.
@@ -190,148 +105,48 @@ type metadata struct {
 	Transform    transform.Pipeline `json:"transform"`
 	Origin       Origin             `json:"origin"`
 	Arguments    *Arguments         `json:"arguments,omitempty"`
+	Trainable    []string           `json:"trainable,omitempty"` // the parameters that trained; without any, all do
+}
+
+// readMetadata looks at the version first: another one may have other fields.
+func readMetadata(text []byte) (meta metadata, err error) {
+	var format struct{ Version int }
+	if err = json.Unmarshal(text, &format); err == nil && format.Version != metadataVersion {
+		return meta, fmt.Errorf("it has format %d, and this version of graft reads %d: use another version", format.Version, metadataVersion)
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &meta)
+	}
+	if err != nil {
+		err = fmt.Errorf("its metadata is damaged: %w", err)
+	}
+	return meta, err
 }
 
 // Save writes the model to a .safetensors file: weights under PyTorch's names, and in the metadata
 // what [Open] needs. An existing file is replaced at once or, after an error, not at all.
 func (m *Model) Save(path string) error {
+	var entries []checkpoint.Entry
+	var trainable []string
+	for _, p := range m.network.Params() {
+		if p.Data != nil && !p.Counter {
+			entries = append(entries, checkpoint.Entry{Name: p.Name, Shape: p.Shape, Data: p.Data})
+		}
+		if p.RequiresGrad && m.trained != nil {
+			trainable = append(trainable, p.Name)
+		}
+	}
 	meta, err := json.Marshal(struct {
 		metadata
 		Transform *transform.Pipeline `json:"transform"`
 	}{metadata{
 		Version: metadataVersion, Architecture: m.network.Name, Classes: m.classes, Dropout: m.dropout,
-		Origin: m.origin, Arguments: m.trained,
+		Origin: m.origin, Arguments: m.trained, Trainable: trainable,
 	}, m.transform})
 	if err != nil {
 		return err
 	}
-	var entries []checkpoint.Entry
-	for _, p := range m.network.Params() {
-		if p.Data != nil && !p.Counter {
-			entries = append(entries, checkpoint.Entry{Name: p.Name, Shape: p.Shape, Data: p.Data})
-		}
-	}
 	return checkpoint.WriteSafetensors(path, entries, map[string]string{"graft": string(meta)})
-}
-
-func newClient() (*hub.Client, error) {
-	dir, err := hub.CacheDir()
-	if err != nil {
-		return nil, err
-	}
-	return hub.NewClient(dir), nil
-}
-
-func progressOr(p Progress) Progress {
-	if p == nil {
-		return quiet{}
-	}
-	return p
-}
-
-func publishedTransform(entry weights.Entry) (*transform.Pipeline, error) {
-	t := entry.Transforms
-	var interpolation transform.Interpolation
-	if err := interpolation.UnmarshalText([]byte(t.Interpolation)); err != nil {
-		return nil, err
-	}
-	return transform.New(transform.ImageClassification(t.CropSize, t.ResizeSize, t.Mean, t.Std, interpolation)...)
-}
-
-// loadNetwork builds an architecture with as many classes as a checkpoint's head has, and loads it.
-func loadNetwork(name, path string, layout weights.Layout) (*models.Network, error) {
-	file, err := checkpoint.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	network, err := models.New(name, 1000)
-	if err != nil {
-		return nil, err
-	}
-	renamed := names(network, file, layout)
-	head, ok := file.Tensor(renamed[network.Head+".weight"])
-	if ok && len(head.Shape) > 0 && head.Shape[0] > 0 && head.Shape[0] != 1000 && head.Shape[0] < 1<<20 {
-		if network, err = models.New(name, head.Shape[0]); err != nil {
-			return nil, err
-		}
-	}
-	return network, fillNetwork(network, file, layout)
-}
-
-// names maps the network's names to those in the file. Where a file doesn't say whose names it bears,
-// the naming is taken that knows most of its tensors.
-func names(network *models.Network, file *checkpoint.File, layout weights.Layout) map[string]string {
-	rename := map[string]func(string) string{"": func(name string) string { return name }}
-	for other, f := range network.Rename {
-		if layout == "" || string(layout) == other {
-			rename[other] = f
-		}
-	}
-	known := map[string]bool{}
-	for _, p := range network.Params() {
-		known[p.Name] = true
-	}
-	best := map[string]string{}
-	for _, f := range rename {
-		found := map[string]string{}
-		for _, t := range file.Tensors() {
-			if name := f(t.Name); known[name] {
-				found[name] = t.Name
-			}
-		}
-		if len(found) > len(best) {
-			best = found
-		}
-	}
-	return best
-}
-
-// fillNetwork loads all parameters. Counters may be missing, and index buffers have their values.
-func fillNetwork(network *models.Network, file *checkpoint.File, layout weights.Layout) error {
-	inFile := names(network, file, layout)
-	params := network.Params()
-	var want []checkpoint.Spec
-	ignored := map[string]bool{}
-	for _, p := range params {
-		name, ok := inFile[p.Name]
-		if !ok {
-			name = p.Name
-		}
-		if p.Counter || p.Index != nil {
-			ignored[name] = true
-			continue
-		}
-		want = append(want, checkpoint.Spec{Name: name, Shape: p.Shape})
-	}
-	if err := file.Match(want, func(name string) bool { return ignored[name] }); err != nil {
-		return fmt.Errorf("model %s: %w", network.Name, err)
-	}
-	// Reading is mostly waiting for memory, so that all processors are worth asking.
-	var group sync.WaitGroup
-	errs := make([]error, len(params))
-	limit := make(chan struct{}, runtime.GOMAXPROCS(0))
-	for i, p := range params {
-		if ignored[p.Name] || p.Counter || p.Index != nil {
-			continue
-		}
-		limit <- struct{}{}
-		group.Go(func() {
-			defer func() { <-limit }()
-			t, _ := file.Tensor(inFile[p.Name])
-			p.Data, errs[i] = t.Float32s()
-		})
-	}
-	group.Wait()
-	return errors.Join(errs...)
-}
-
-func numbered(n int) []string {
-	classes := make([]string, n)
-	for i := range classes {
-		classes[i] = fmt.Sprintf("class %d", i)
-	}
-	return classes
 }
 
 // Name returns the name of the architecture.
@@ -366,16 +181,52 @@ func (m *Model) outputs() int { return m.network.Child(m.network.Head).Own()[0].
 // FreezeTrunk keeps all parameters but the head's from training.
 func (m *Model) FreezeTrunk() { m.network.FreezeTrunk() }
 
-// Freeze keeps the parameters of the modules at the given paths from training, such as "features",
-// which means the trunk where a network has no module of that name.
-func (m *Model) Freeze(paths ...string) error { return m.network.Freeze(paths...) }
+// Freeze keeps the parameters that patterns match from training. A pattern is the path of a module,
+// which means all parameters in it, or of a parameter, with the wildcards of [path.Match] for an
+// element: "features.[0-5]", "blocks.*.*.bn1". Where a network has no module of the name "features",
+// that means its trunk, all but the head.
+func (m *Model) Freeze(patterns ...string) error { return m.network.Freeze(patterns...) }
+
+// Unfreeze lets the parameters that patterns match (see [Model.Freeze]) train.
+func (m *Model) Unfreeze(patterns ...string) error { return m.network.Unfreeze(patterns...) }
+
+// InputSize returns the height and width in pixels to which the transforms bring photos.
+func (m *Model) InputSize() (height, width int) { return m.transform.OutputSize() }
+
+// Resize makes the model take photos of size × size pixels: its transforms resize and crop in the same
+// proportion as before, and position embeddings are interpolated. The error says which sizes the
+// network takes, where that is known.
+func (m *Model) Resize(size int) error {
+	before, _ := m.InputSize()
+	scale := func(s transform.Size) transform.Size {
+		return transform.Size{(s[0]*size + before/2) / before, (s[1]*size + before/2) / before}
+	}
+	steps := m.transform.Steps()
+	for i, step := range steps {
+		switch step := step.(type) {
+		case transform.Resize:
+			step.Size = scale(step.Size)
+			steps[i] = step
+		case transform.CenterCrop:
+			step.Size = scale(step.Size)
+			steps[i] = step
+		}
+	}
+	resized, err := transform.New(steps...)
+	if err == nil {
+		err = m.network.Resize(size)
+	}
+	if err != nil {
+		return err
+	}
+	m.transform = resized
+	m.changed()
+	return nil
+}
 
 // ReplaceHead puts a new layer for the given classes at the end, with PyTorch's initialisation when
 // training starts, and a Dropout of probability p before it; p < 0 keeps the network's own.
 func (m *Model) ReplaceHead(classes []string, p float64) error {
-	if p >= 1 {
-		return fmt.Errorf("dropout %g: the probability must be below 1", p)
-	}
 	if err := m.network.ReplaceHead(len(classes), p); err != nil {
 		return err
 	}
@@ -400,8 +251,8 @@ func (m *Model) threads() int {
 
 // trace runs the module tree on a batch of photos of the transforms' size.
 func (m *Model) trace(batch int) (*graph.Graph, error) {
-	height, width := m.transform.OutputSize()
-	return nn.Trace(m.network.Module, batch, 3, height, width)
+	height, width := m.InputSize()
+	return m.network.Trace(batch, 3, height, width)
 }
 
 // compiled returns the plan of the whole network for one photo: logits and pooled features.
@@ -419,6 +270,11 @@ func (m *Model) compiled() (*engine.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, p := range m.network.Params() {
+		if p.Data == nil && p.Index == nil && !p.Counter {
+			return nil, fmt.Errorf("model %s: %s has no values: train the model first", m.Name(), p.Name)
+		}
+	}
 	m.plan, err = engine.Compile(g, set, g.Output, m.network.Features(g))
 	return m.plan, err
 }
@@ -429,5 +285,21 @@ func (m *Model) extractor() (*features.Extractor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &features.Extractor{Transform: m.transform, Plan: plan, Threads: m.threads()}, nil
+	batch := func() (*engine.Batch, error) {
+		return m.batch(func(g *graph.Graph) []*graph.Node { return []*graph.Node{g.Output, m.network.Features(g)} })
+	}
+	return &features.Extractor{Transform: m.transform, Plan: plan, Batch: batch, Threads: m.threads()}, nil
+}
+
+// batchSize is how many photos a thread computes together where weights are large: beyond it there is
+// little to gain.
+const batchSize = 4
+
+// batch compiles nodes of the network's graph for many photos.
+func (m *Model) batch(outputs func(*graph.Graph) []*graph.Node) (*engine.Batch, error) {
+	set, err := kernels.Best()
+	if err != nil {
+		return nil, err
+	}
+	return engine.NewBatch(m.trace, set, batchSize, outputs)
 }

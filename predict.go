@@ -172,6 +172,9 @@ func newConfusion(classes int) [][]int {
 // decoded have no row; failed is called for each. It returns how many rows there are and how many
 // files failed. Both files appear when they are complete.
 func (m *Model) Embed(ctx context.Context, files iter.Seq2[string, error], out string, failed func(Prediction)) (rows, failures int, err error) {
+	if out == EmbedList(out) {
+		return 0, 0, fmt.Errorf("%s: the list of photos would have the same name: give the features another one, such as features.npy", out)
+	}
 	predictions, err := m.PredictFiles(ctx, files)
 	if err != nil {
 		return 0, 0, err

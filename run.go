@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/graft-ml/graft/internal/atomicfile"
 	"github.com/graft-ml/graft/internal/photo"
@@ -81,9 +82,6 @@ func (r *Run) Save(dir string, force bool) error {
 }
 
 func (r *Run) write(dir string) error {
-	if err := r.Model.Save(filepath.Join(dir, modelFile)); err != nil {
-		return err
-	}
 	files := []struct {
 		name  string
 		write func(w io.Writer) error
@@ -95,12 +93,18 @@ func (r *Run) write(dir string) error {
 		{"predictions.png", r.drawPredictions},
 		{"confusion.png", func(w io.Writer) error { return plot.Confusion(w, r.Model.classes, r.confusion()) }},
 	}
-	for _, f := range files {
-		if err := atomicfile.Write(filepath.Join(dir, f.name), f.write); err != nil {
-			return fmt.Errorf("%s: %w", f.name, err)
-		}
+	errs := make([]error, len(files)+1)
+	var group sync.WaitGroup
+	for i, f := range files {
+		group.Go(func() {
+			if err := atomicfile.Write(filepath.Join(dir, f.name), f.write); err != nil {
+				errs[i] = fmt.Errorf("%s: %w", f.name, err)
+			}
+		})
 	}
-	return nil
+	errs[len(files)] = r.Model.Save(filepath.Join(dir, modelFile))
+	group.Wait()
+	return errors.Join(errs...)
 }
 
 func writeJSON(w io.Writer, v any) error {

@@ -1,6 +1,7 @@
 package graft
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -8,8 +9,10 @@ import (
 	"io"
 	"iter"
 	"path/filepath"
+	"sync"
 	"unsafe"
 
+	"github.com/graft-ml/graft/internal/autograd"
 	"github.com/graft-ml/graft/internal/engine"
 	"github.com/graft-ml/graft/internal/features"
 	"github.com/graft-ml/graft/internal/graph"
@@ -34,6 +37,22 @@ type TrainOptions struct {
 
 	Progress Progress    // is told while features are computed
 	Epoch    func(Epoch) // is called after each epoch
+}
+
+// complete fills in the defaults and checks the values.
+func (o *TrainOptions) complete() error {
+	o.Epochs = cmp.Or(o.Epochs, 5)
+	o.BatchSize = cmp.Or(o.BatchSize, 32)
+	o.LR = cmp.Or(o.LR, 0.001)
+	switch {
+	case o.Epochs < 0:
+		return fmt.Errorf("%d epochs: there must be at least one", o.Epochs)
+	case o.BatchSize < 0:
+		return fmt.Errorf("batch size %d: it must be at least 1", o.BatchSize)
+	case !(o.LR > 0):
+		return fmt.Errorf("learning rate %g: it must be above 0", o.LR)
+	}
+	return nil
 }
 
 // Arguments are what a model was trained with; they travel in its file.
@@ -67,23 +86,10 @@ type Run struct {
 // When ctx is cancelled, Train returns its error; the run isn't nil if an epoch was completed, and
 // holds the model as the last one left it.
 func (m *Model) Train(ctx context.Context, d *Dataset, opts TrainOptions) (*Run, error) {
-	if opts.Epochs == 0 {
-		opts.Epochs = 5
+	if err := opts.complete(); err != nil {
+		return nil, err
 	}
-	if opts.BatchSize == 0 {
-		opts.BatchSize = 32
-	}
-	if opts.LR == 0 {
-		opts.LR = 0.001
-	}
-	switch {
-	case opts.Epochs < 0:
-		return nil, fmt.Errorf("%d epochs: there must be at least one", opts.Epochs)
-	case opts.BatchSize < 0:
-		return nil, fmt.Errorf("batch size %d: it must be at least 1", opts.BatchSize)
-	case !(opts.LR > 0):
-		return nil, fmt.Errorf("learning rate %g: it must be above 0", opts.LR)
-	case len(d.Classes) != m.outputs():
+	if len(d.Classes) != m.outputs() {
 		return nil, fmt.Errorf("the data has %d classes and the network's head %d: replace the head", len(d.Classes), m.outputs())
 	}
 	random := torchrand.New(opts.Seed)
@@ -143,11 +149,22 @@ func (m *Model) cutValues(ctx context.Context, d *Dataset, set *kernels.Set, opt
 	if !tail[g.Output.ID] {
 		return nil, errors.New("nothing trains: every parameter is frozen; replace the head, or freeze less")
 	}
+	if _, err := autograd.New(g, set); err != nil { // before hours of features, not after
+		return nil, fmt.Errorf("model %s: %w", m.Name(), err)
+	}
 	plan, err := engine.Compile(g, set, frontier...)
 	if err != nil {
 		return nil, err
 	}
-	e := &features.Extractor{Transform: m.transform, Plan: plan, Threads: m.threads()}
+	atCut := func(g *graph.Graph) []*graph.Node {
+		nodes := make([]*graph.Node, len(frontier))
+		for i, n := range frontier {
+			nodes[i] = g.Nodes[n.ID]
+		}
+		return nodes
+	}
+	e := &features.Extractor{Transform: m.transform, Plan: plan, Threads: m.threads(),
+		Batch: sync.OnceValues(func() (*engine.Batch, error) { return m.batch(atCut) })}
 	if opts.Cache {
 		if e.Cache, err = m.openCache(g, tail, frontier, plan, set); err != nil {
 			return nil, err

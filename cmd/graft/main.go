@@ -18,11 +18,13 @@ import (
 type cli struct {
 	Demo    demoCmd    `cmd:"" help:"The whole story on sample data: train, draw curves, predict."`
 	Train   trainCmd   `cmd:"" help:"Train a classifier on a folder of photos."`
+	Compare compareCmd `cmd:"" help:"Train on several networks, and compare accuracy, speed and size."`
 	Predict predictCmd `cmd:"" help:"Classify photos."`
 	Eval    evalCmd    `cmd:"" help:"Measure a classifier on photos whose classes are known."`
 	Embed   embedCmd   `cmd:"" help:"Write the pooled features of photos to a NumPy file."`
 	Summary summaryCmd `cmd:"" help:"List a network's layers, shapes and parameters, as torchinfo does."`
 	Models  modelsCmd  `cmd:"" help:"List the pretrained weights."`
+	Bench   benchCmd   `cmd:"" help:"Measure a network's speed on this machine."`
 	Pull    pullCmd    `cmd:"" help:"Download pretrained weights into the cache."`
 
 	Threads int              `help:"Processors to use; 0 means all." default:"0"`
@@ -62,7 +64,7 @@ func main() {
 	case interrupted:
 		fmt.Fprintln(os.Stderr, "graft: interrupted")
 		os.Exit(130)
-	case err == errReported:
+	case errors.Is(err, errReported):
 		os.Exit(1)
 	default:
 		fmt.Fprintln(os.Stderr, "graft:", err)

@@ -10,40 +10,66 @@ import (
 )
 
 type trainCmd struct {
-	Data string `arg:"" help:"Folder with train/CLASS/* and test/CLASS/* (or val, valid, validation), or CLASS/* to be split." type:"existingdir"`
+	training `embed:""`
 
-	Model   string  `help:"Pretrained model or weights (see graft models)." default:"efficientnet_b0" placeholder:"NAME"`
-	Weights string  `help:"Take the weights from a local checkpoint." type:"existingfile" placeholder:"FILE"`
-	Out     string  `help:"Run folder to write; default runs/ and the data's name." type:"path" placeholder:"DIR"`
-	Force   bool    `help:"Replace an existing run folder."`
-	Epochs  int     `help:"Passes over the training photos." default:"5"`
-	Batch   int     `help:"Photos in a batch." default:"32" name:"batch-size"`
-	LR      float64 `help:"Learning rate of Adam." default:"0.001" name:"lr"`
-	Dropout float64 `help:"Probability of the Dropout before the new head; below 0 the network's own." default:"-1"`
-	Seed    uint64  `help:"Seed of everything random." default:"42"`
-	Val     float64 `help:"Share of photos to test with where the data has no test folder." default:"0.2"`
-	Cache   bool    `help:"Keep the features of photos on disk, for later runs."`
-	Strict  bool    `help:"Stop at a photo that can't be decoded instead of leaving it out."`
+	Model    string   `help:"Pretrained model or weights (see graft models)." default:"efficientnet_b0" placeholder:"NAME"`
+	Weights  string   `help:"Take the weights from a local checkpoint." type:"existingfile" placeholder:"FILE"`
+	Out      string   `help:"Run folder to write; default runs/ and the data's name." type:"path" placeholder:"DIR"`
+	Force    bool     `help:"Replace an existing run folder."`
+	Size     int      `help:"Pixels a side of the photos that the network gets; 0 means the size it was trained with." placeholder:"N"`
+	Freeze   []string `help:"Freeze modules or parameters, by path, with * and [0-9] as wildcards; features is the trunk of any network, which is frozen unless the network starts from nothing." placeholder:"PATTERN"`
+	Unfreeze []string `help:"Let them train, after --freeze." placeholder:"PATTERN"`
+	Dropout  float64  `help:"Probability of the Dropout before the new head; below 0 the network's own." default:"-1"`
+	Cache    bool     `help:"Keep the features of photos on disk, for later runs."`
+}
+
+// training is what train and compare have in common.
+type training struct {
+	Data   string  `arg:"" help:"Folder with train/CLASS/* and test/CLASS/* (or val, valid, validation), or CLASS/* to be split." type:"existingdir"`
+	Epochs int     `help:"Passes over the training photos." default:"5"`
+	Batch  int     `help:"Photos in a batch." default:"32" name:"batch-size"`
+	LR     float64 `help:"Learning rate of Adam." default:"0.001" name:"lr"`
+	Seed   uint64  `help:"Seed of everything random." default:"42"`
+	Val    float64 `help:"Share of photos to test with where the data has no test folder." default:"0.2"`
+	Strict bool    `help:"Stop at a photo that can't be decoded instead of leaving it out."`
+}
+
+// folder returns the run folder that is written by default: runs/, prefix and the data's name.
+func (t *training) folder(prefix string) (string, error) {
+	abs, err := filepath.Abs(t.Data)
+	return filepath.Join("runs", prefix+filepath.Base(abs)), err
+}
+
+// open finds the photos.
+func (t *training) open() (*graft.Dataset, error) {
+	data, err := graft.OpenDataset(t.Data, graft.DatasetOptions{Val: t.Val, Seed: t.Seed})
+	if err == nil {
+		warn(data)
+	}
+	return data, err
+}
+
+func (t *training) options() graft.TrainOptions {
+	return graft.TrainOptions{Epochs: t.Epochs, BatchSize: t.Batch, LR: t.LR, Seed: t.Seed, Strict: t.Strict, Progress: &progress{}}
 }
 
 func (c *trainCmd) Run(e *env) error {
 	if c.Out == "" {
-		abs, err := filepath.Abs(c.Data)
+		out, err := c.folder("")
 		if err != nil {
 			return err
 		}
-		c.Out = filepath.Join("runs", filepath.Base(abs))
+		c.Out = out
 	}
 	if err := graft.CheckRunFolder(c.Out); errors.Is(err, graft.ErrRunExists) && !c.Force {
 		return fmt.Errorf("%w: choose another --out, or --force to replace it", err)
 	} else if err != nil && !errors.Is(err, graft.ErrRunExists) {
 		return err
 	}
-	data, err := graft.OpenDataset(c.Data, graft.DatasetOptions{Val: c.Val, Seed: c.Seed})
+	data, err := c.open()
 	if err != nil {
 		return err
 	}
-	warn(data)
 	model, err := graft.LoadOrScratch(e, c.Model, data.Classes, &graft.LoadOptions{File: c.Weights, Progress: &progress{}})
 	if err != nil {
 		return err
@@ -54,15 +80,22 @@ func (c *trainCmd) Run(e *env) error {
 		}
 		model.FreezeTrunk()
 	}
+	if c.Size != 0 {
+		if err := model.Resize(c.Size); err != nil {
+			return fmt.Errorf("--size %d: %w", c.Size, err)
+		}
+	}
+	if err := errors.Join(model.Freeze(c.Freeze...), model.Unfreeze(c.Unfreeze...)); err != nil {
+		return err
+	}
 	model.Threads = e.threads
 	fmt.Printf("%s: %d photos of %d classes to train, %d to test\n", c.Data, len(data.Train), len(data.Classes), len(data.Test))
 	trainable, frozen := model.Parameters()
 	fmt.Printf("%s: %d parameters train, %d are frozen\n", model.Name(), trainable, frozen)
 
-	run, err := model.Train(e, data, graft.TrainOptions{
-		Epochs: c.Epochs, BatchSize: c.Batch, LR: c.LR, Seed: c.Seed, Cache: c.Cache, Strict: c.Strict,
-		Progress: &progress{}, Epoch: printEpoch,
-	})
+	opts := c.options()
+	opts.Cache, opts.Epoch = c.Cache, printEpoch
+	run, err := model.Train(e, data, opts)
 	return finish(run, err, c.Out, c.Force)
 }
 

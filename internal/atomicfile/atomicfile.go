@@ -12,7 +12,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 )
+
+// prefix begins the names of temporary files.
+const prefix = ".graft-"
 
 // Write replaces the file at path by what write produces. The writer is buffered and valid only during the call.
 // The folder must exist. A new file gets the permissions the umask leaves; an old one's are kept.
@@ -51,7 +55,7 @@ func Create(path string) (*File, error) {
 	if exists && !old.Mode().IsRegular() {
 		return nil, writing(path, errors.New("it exists and is not a regular file"))
 	}
-	name := filepath.Join(filepath.Dir(target), fmt.Sprintf(".graft-%016x.tmp", rand.Uint64()))
+	name := filepath.Join(filepath.Dir(target), fmt.Sprintf("%s%016x.tmp", prefix, rand.Uint64()))
 	temp, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return nil, writing(path, err)
@@ -102,7 +106,7 @@ func (f *File) Discard() {
 func writing(path string, err error) error {
 	var pathError *fs.PathError
 	var linkError *os.LinkError
-	if errors.As(err, &pathError) {
+	if errors.As(err, &pathError) && strings.HasPrefix(filepath.Base(pathError.Path), prefix) {
 		err = pathError.Err
 	} else if errors.As(err, &linkError) {
 		err = linkError.Err

@@ -10,7 +10,10 @@ import (
 )
 
 func newLayer(n *graph.Node, set *kernels.Set, in []*tensor, params []*parameter, out *tensor) (layer, error) {
-	b := base{in: in[0], out: out}
+	b := base{out: out}
+	if len(in) > 0 {
+		b.in = in[0]
+	}
 	switch op := n.Op.(type) {
 	case graph.Linear:
 		if len(n.Shape) != 2 {
@@ -57,15 +60,16 @@ type dropout struct {
 }
 
 func (d *dropout) forward(train bool, random *torchrand.Generator) {
-	if !train || !d.active {
-		copy(d.out.data, d.in.data)
-		return
-	}
+	drops := train && d.active && d.p > 0 // at p = 0 PyTorch draws no number
 	keep := float32(1 / (1 - d.p))
 	for i, x := range d.in.data {
-		d.scale[i] = 0
-		if random.Bernoulli(1 - d.p) {
+		switch {
+		case !drops:
+			d.scale[i] = 1
+		case random.Bernoulli(1 - d.p):
 			d.scale[i] = keep
+		default:
+			d.scale[i] = 0
 		}
 		d.out.data[i] = x * d.scale[i]
 	}

@@ -44,6 +44,8 @@ type step struct {
 	reads []int // buffers
 	write int
 	also  []int // buffers written besides
+
+	weights int // bytes that it reads besides
 }
 
 // A buffer holds a value, in the arena or, if it is constant, by itself.
@@ -55,7 +57,12 @@ type buffer struct {
 
 // Compile prepares a graph for computing the given nodes.
 func Compile(g *graph.Graph, set *kernels.Set, outputs ...*graph.Node) (*Plan, error) {
-	c := newCompiler(g, set, outputs)
+	return compile(g, set, g.Inputs, outputs)
+}
+
+// compile prepares the part of a graph between given values, the plan's inputs, and the outputs.
+func compile(g *graph.Graph, set *kernels.Set, given, outputs []*graph.Node) (*Plan, error) {
+	c := newCompiler(g, set, given, outputs)
 	if err := c.lower(); err != nil {
 		return nil, err
 	}
@@ -180,7 +187,10 @@ func (b *barrier) wait() {
 		return
 	}
 	for spins := 1; b.round.Load() == round; spins++ {
-		if spins%4096 == 0 {
+		switch {
+		case spins > 1<<16: // another process has the processor that we wait for
+			time.Sleep(20 * time.Microsecond)
+		case spins%4096 == 0:
 			runtime.Gosched()
 		}
 	}

@@ -12,6 +12,7 @@ import (
 type compiler struct {
 	plan    Plan
 	graph   *graph.Graph
+	given   []*graph.Node // the plan's inputs
 	outputs []*graph.Node
 	same    []*graph.Node // for each node, the one that has its value: itself, or what an inert Dropout passes on
 	users   [][]*graph.Node
@@ -20,10 +21,11 @@ type compiler struct {
 	sums    map[*graph.Node]int // for the result of a depthwise convolution, the buffer of its rows' sums
 }
 
-func newCompiler(g *graph.Graph, set *kernels.Set, outputs []*graph.Node) *compiler {
+func newCompiler(g *graph.Graph, set *kernels.Set, given, outputs []*graph.Node) *compiler {
 	c := &compiler{
 		plan:    Plan{kernels: set},
 		graph:   g,
+		given:   given,
 		outputs: outputs,
 		same:    make([]*graph.Node, len(g.Nodes)),
 		users:   make([][]*graph.Node, len(g.Nodes)),
@@ -47,6 +49,9 @@ func newCompiler(g *graph.Graph, set *kernels.Set, outputs []*graph.Node) *compi
 			return
 		}
 		needed[n.ID] = true
+		if slices.Contains(given, n) {
+			return
+		}
 		for _, in := range n.In {
 			in = c.same[in.ID]
 			c.users[in.ID] = append(c.users[in.ID], n)
@@ -63,7 +68,7 @@ func newCompiler(g *graph.Graph, set *kernels.Set, outputs []*graph.Node) *compi
 }
 
 func (c *compiler) lower() error {
-	for _, in := range c.graph.Inputs {
+	for _, in := range c.given {
 		v := c.newValue(in.Shape, usual(len(in.Shape)))
 		c.plan.inputs = append(c.plan.inputs, v.buffer)
 		c.values[in], c.done[in.ID] = v, true

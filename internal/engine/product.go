@@ -273,7 +273,7 @@ func (c *compiler) gemm(op string, p *product, g gemmStep) {
 	perBlock := p.groups * panels
 	set, act, columns, groupIn := c.plan.kernels, p.act, p.out, p.in/p.groups
 	c.emit(step{
-		op: op, path: p.node.Path, units: blocks * perBlock, reads: g.reads, write: g.out,
+		op: op, path: p.node.Path, units: blocks * perBlock, reads: g.reads, write: g.out, weights: 4 * len(p.weight),
 		run: func(s *State, thread, from, to int) {
 			in, out := s.buffer(g.in), s.buffer(g.out)
 			var residual []float32

@@ -50,7 +50,7 @@ func (c *compiler) winograd(p *product, conv graph.Conv2d, in, out value) {
 	if blocks > 1 {
 		sizeBefore, sizeAfter := 36*w.block*w.c, 36*w.block*w.channels
 		c.needScratch(sizeBefore + sizeAfter + patches)
-		c.emit(step{op: "conv 3x3", path: p.node.Path, units: blocks, reads: g.reads, write: g.out,
+		c.emit(step{op: "conv 3x3", path: p.node.Path, units: blocks, reads: g.reads, write: g.out, weights: 16 * len(p.weight),
 			run: func(s *State, thread, from, to int) {
 				scratch := s.scratch[thread]
 				before, after, patch := scratch[:sizeBefore], scratch[sizeBefore:sizeBefore+sizeAfter], scratch[sizeBefore+sizeAfter:]
@@ -71,7 +71,7 @@ func (c *compiler) winograd(p *product, conv graph.Conv2d, in, out value) {
 		run: func(s *State, thread, from, to int) {
 			w.before(s.buffer(g.in), s.buffer(before), s.scratch[thread], 0, total, from, to-from)
 		}})
-	c.emit(step{op: "conv 3x3", path: p.node.Path, units: 36, reads: []int{before}, write: after,
+	c.emit(step{op: "conv 3x3", path: p.node.Path, units: 36, reads: []int{before}, write: after, weights: 16 * len(p.weight),
 		run: func(s *State, _, from, to int) { w.multiply(s.buffer(before), s.buffer(after), total, from, to) }})
 	c.emit(step{op: "conv 3x3", path: p.node.Path, units: total, reads: append(g.reads[1:], after), write: g.out,
 		run: func(s *State, thread, from, to int) {

@@ -5,10 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,13 +54,11 @@ func OpenCache(root string, identity [sha256.Size]byte, size int) (*Cache, error
 	}
 	for _, path := range segments {
 		data, err := os.ReadFile(path)
-		if err != nil {
-			return nil, fmt.Errorf("feature cache: %w", err)
+		if err == nil && !c.load(data) {
+			err = os.Remove(path)
 		}
-		if !c.load(data) {
-			if err := os.Remove(path); err != nil {
-				return nil, fmt.Errorf("feature cache: %w", err)
-			}
+		if err != nil && !errors.Is(err, os.ErrNotExist) { // another process may have removed it
+			return nil, fmt.Errorf("feature cache: %w", err)
 		}
 	}
 	return c, nil
@@ -123,6 +123,7 @@ func (c *Cache) flush() error {
 	if len(c.fresh) == 0 {
 		return nil
 	}
+	slices.SortFunc(c.fresh, func(a, b Key) int { return bytes.Compare(a[:], b[:]) })
 	name := sha256.New() // of the photos in it, so that equal runs write equal files
 	for _, key := range c.fresh {
 		name.Write(key[:])

@@ -15,10 +15,11 @@ import (
 	"github.com/graft-ml/graft/internal/transform"
 )
 
-// An Extractor computes a plan's outputs for photos. Its fields must not change while it works.
+// An Extractor computes a network's outputs for photos. Its fields must not change while it works.
 type Extractor struct {
 	Transform *transform.Pipeline
-	Plan      *engine.Plan // takes one image
+	Plan      *engine.Plan                  // takes one image
+	Batch     func() (*engine.Batch, error) // computes the same outputs; called if there is more than one photo
 	Threads   int
 	Cache     *Cache // nil for none
 }
@@ -34,8 +35,8 @@ type Result struct {
 // only a little, so any number of photos takes the same memory. An error that paths yields is passed
 // on as the result of that path. When ctx is cancelled it stops early: the caller looks at ctx.Err().
 //
-// Photos are computed side by side, one on each thread; one photo alone is divided among them. The
-// results are the same either way.
+// Photos are computed side by side, a batch on each thread; one photo alone is divided among the
+// threads. The results are the same either way.
 func (e *Extractor) Each(ctx context.Context, paths iter.Seq2[string, error]) iter.Seq[Result] {
 	return func(yield func(Result) bool) {
 		next, stop := iter.Pull2(paths)
@@ -46,32 +47,27 @@ func (e *Extractor) Each(ctx context.Context, paths iter.Seq2[string, error]) it
 		}
 		second, secondErr, more := next()
 		if !more {
-			if w := e.worker(e.Threads); ctx.Err() == nil {
-				yield(w.result(path, err))
+			if ctx.Err() == nil {
+				yield(e.single(path, err))
 			}
+			return
+		}
+		batch, batchErr := e.Batch()
+		if batchErr != nil {
+			yield(Result{Path: path, Err: batchErr})
 			return
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		// Slots wait in order for their results while workers fill them.
-		type slot struct {
-			path   string
-			err    error
-			result chan Result
-		}
-		slots := make(chan *slot, 4*e.Threads)
-		work := make(chan *slot)
+		ahead := 2 * e.Threads * batch.Size()
+		slots, work := make(chan *slot, ahead), make(chan *slot, ahead)
 		var workers sync.WaitGroup
 		defer func() {
 			cancel()
 			workers.Wait()
 		}()
 		for range e.Threads {
-			workers.Go(func() {
-				w := e.worker(1)
-				for s := range work {
-					s.result <- w.result(s.path, s.err)
-				}
-			})
+			workers.Go(func() { (&worker{Extractor: e, size: batch.Size(), state: batch.NewState()}).serve(ctx, work) })
 		}
 		workers.Go(func() {
 			defer close(slots)
@@ -85,11 +81,10 @@ func (e *Extractor) Each(ctx context.Context, paths iter.Seq2[string, error]) it
 				}
 				select {
 				case work <- s:
-				case <-ctx.Done():
-					close(s.result)
+					return true
+				case <-ctx.Done(): // the workers may have left
 					return false
 				}
-				return true
 			}
 			if !give(path, err) || !give(second, secondErr) {
 				return
@@ -101,73 +96,145 @@ func (e *Extractor) Each(ctx context.Context, paths iter.Seq2[string, error]) it
 			}
 		})
 		for s := range slots {
-			r, ok := <-s.result
-			if !ok || ctx.Err() != nil || !yield(r) {
-				cancel()
-				for range slots { // until the feeder has seen it
+			select {
+			case r := <-s.result:
+				if ctx.Err() == nil && yield(r) {
+					continue
 				}
-				return
+			case <-ctx.Done():
 			}
+			cancel()
+			for range slots { // until the feeder has seen it
+			}
+			return
 		}
 	}
 }
 
-// worker has the memory to compute one photo at a time.
+// A slot is a photo that waits for its result.
+type slot struct {
+	path   string
+	err    error
+	result chan Result
+}
+
+// A worker has the memory to compute one batch at a time.
 type worker struct {
 	*Extractor
-	state   *engine.State
 	decoder photo.Decoder
+	state   *engine.BatchState
+	size    int
+	pending []computed // in the batch
 }
 
-func (e *Extractor) worker(threads int) *worker {
-	return &worker{Extractor: e, state: e.Plan.NewState(threads)}
+// computed is a photo whose outputs are being computed, and under which key they are to be cached.
+type computed struct {
+	*slot
+	key Key
 }
 
-func (w *worker) result(path string, err error) Result {
-	r := Result{Path: path, Err: err}
-	if err == nil {
-		r.Outputs, r.Err = w.compute(path)
-	}
-	return r
-}
-
-func (w *worker) compute(path string) ([][]float32, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	var key Key
-	if w.Cache != nil {
-		key = sha256.Sum256(data)
-		if row, ok := w.Cache.get(key); ok {
-			return w.split(row), nil
+// serve takes photos until there are no more: several at once while there are enough for all threads.
+func (w *worker) serve(ctx context.Context, work <-chan *slot) {
+	for s := range work {
+		share := min(w.size, 1+len(work)/w.Threads)
+		for n := 1; s != nil; n++ {
+			if ctx.Err() != nil {
+				return
+			}
+			w.add(s)
+			s = nil
+			if n < share {
+				select {
+				case s = <-work: // nil when there are no more
+				default:
+				}
+			}
 		}
+		w.finish()
 	}
-	img, err := w.decoder.Decode(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+}
+
+// add takes a photo into the batch, or gives its result right away.
+func (w *worker) add(s *slot) {
+	key, row, err := w.prepare(s.path, s.err, &w.decoder, w.state.Input())
+	if err != nil || row != nil {
+		s.result <- Result{s.path, w.split(row), err}
+		return
 	}
-	if err := w.Transform.Apply(w.state.Input(0), img); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	w.state.Add()
+	w.pending = append(w.pending, computed{s, key})
+}
+
+// finish computes the batch and gives the results.
+func (w *worker) finish() {
+	if len(w.pending) == 0 {
+		return
 	}
 	w.state.Run()
-	row := make([]float32, 0, w.Plan.OutputsLen())
-	for i := range w.Plan.Outputs() {
-		row = append(row, w.state.Output(i)...)
+	for i, c := range w.pending {
+		c.result <- w.keep(c.path, c.key, func(output int) []float32 { return w.state.Output(output, i) })
 	}
-	if w.Cache != nil {
-		if err := w.Cache.put(key, row); err != nil {
-			return nil, err
-		}
-	}
-	return w.split(row), nil
+	w.pending = w.pending[:0]
 }
 
-// split cuts a row into the plan's outputs.
-func (w *worker) split(row []float32) [][]float32 {
-	outputs := make([][]float32, w.Plan.Outputs())
+// single computes a photo on all threads.
+func (e *Extractor) single(path string, err error) Result {
+	s := e.Plan.NewState(e.Threads)
+	key, row, err := e.prepare(path, err, new(photo.Decoder), s.Input(0))
+	if err != nil || row != nil {
+		return Result{path, e.split(row), err}
+	}
+	s.Run()
+	return e.keep(path, key, s.Output)
+}
+
+// prepare reads a photo and writes its tensor to dst, unless the cache has its row.
+func (e *Extractor) prepare(path string, err error, decoder *photo.Decoder, dst []float32) (key Key, row []float32, _ error) {
+	if err != nil {
+		return key, nil, err
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return key, nil, err
+	}
+	if e.Cache != nil {
+		key = sha256.Sum256(data)
+		if row, ok := e.Cache.get(key); ok {
+			return key, row, nil
+		}
+	}
+	img, err := decoder.Decode(data)
+	if err == nil {
+		err = e.Transform.Apply(dst, img)
+	}
+	if err != nil {
+		return key, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return key, nil, nil
+}
+
+// keep copies the outputs of a photo, and puts them into the cache.
+func (e *Extractor) keep(path string, key Key, output func(i int) []float32) Result {
+	row := make([]float32, 0, e.Plan.OutputsLen())
+	for i := range e.Plan.Outputs() {
+		row = append(row, output(i)...)
+	}
+	if e.Cache != nil {
+		if err := e.Cache.put(key, row); err != nil {
+			return Result{Path: path, Err: err}
+		}
+	}
+	return Result{path, e.split(row), nil}
+}
+
+// split cuts a row into the outputs.
+func (e *Extractor) split(row []float32) [][]float32 {
+	if row == nil {
+		return nil
+	}
+	outputs := make([][]float32, e.Plan.Outputs())
 	for i := range outputs {
-		n := w.Plan.OutputLen(i)
+		n := e.Plan.OutputLen(i)
 		outputs[i], row = row[:n:n], row[n:]
 	}
 	return outputs

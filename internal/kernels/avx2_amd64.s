@@ -7,15 +7,997 @@
 // func gemmAVX2(a *byte)
 // Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·gemmAVX2(SB), NOSPLIT, $0-8
-	MOVQ    a+0(FP), AX
-	MOVQ    (AX), CX
-	MOVQ    CX, 104(AX)
-	MOVQ    24(AX), CX
-	MOVQ    CX, 112(AX)
-	MOVQ    40(AX), CX
-	MOVQ    CX, 120(AX)
+	MOVQ a+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, 104(AX)
+	MOVQ 24(AX), CX
+	MOVQ CX, 112(AX)
+	MOVQ 40(AX), CX
+	MOVQ CX, 120(AX)
+	CMPQ 72(AX), $+16
+	JNE  columns16_end
+	MOVQ 8(AX), CX
+
+columns16_rows6:
+	CMPQ    56(AX), $+6
+	JLT     columns16_rows6_end
+	MOVQ    16(AX), DX
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	VMOVUPS (DX), Y2
+	VMOVUPS 32(DX), Y3
+	VMOVUPS (DX), Y4
+	VMOVUPS 32(DX), Y5
+	VMOVUPS (DX), Y6
+	VMOVUPS 32(DX), Y7
+	VMOVUPS (DX), Y8
+	VMOVUPS 32(DX), Y9
+	VMOVUPS (DX), Y10
+	VMOVUPS 32(DX), Y11
+	ADDQ    $+128, DX
+	MOVQ    104(AX), BX
+	LEAQ    (BX)(CX*2), SI
+	ADDQ    CX, SI
+	MOVQ    88(AX), R8
+
+columns16_rows6_segment:
+	MOVQ 64(AX), DI
+	SUBQ $+4, DI
+	JLT  columns16_rows6_k1
+
+columns16_rows6_k4:
+	VMOVUPS      (DX), Y12
+	VMOVUPS      32(DX), Y13
+	VBROADCASTSS (BX), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS (BX)(CX*1), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS (BX)(CX*2), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS (SI), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS (SI)(CX*1), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS (SI)(CX*2), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	VMOVUPS      128(DX), Y12
+	VMOVUPS      160(DX), Y13
+	VBROADCASTSS 4(BX), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS 4(BX)(CX*1), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS 4(BX)(CX*2), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS 4(SI), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS 4(SI)(CX*1), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS 4(SI)(CX*2), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	VMOVUPS      256(DX), Y12
+	VMOVUPS      288(DX), Y13
+	VBROADCASTSS 8(BX), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS 8(BX)(CX*1), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS 8(BX)(CX*2), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS 8(SI), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS 8(SI)(CX*1), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS 8(SI)(CX*2), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	VMOVUPS      384(DX), Y12
+	VMOVUPS      416(DX), Y13
+	VBROADCASTSS 12(BX), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS 12(BX)(CX*1), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS 12(BX)(CX*2), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS 12(SI), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS 12(SI)(CX*1), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS 12(SI)(CX*2), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         $+512, DX
+	ADDQ         $+16, BX
+	ADDQ         $+16, SI
+	SUBQ         $+4, DI
+	JGE          columns16_rows6_k4
+
+columns16_rows6_k1:
+	ADDQ $+4, DI
+	JZ   columns16_rows6_done_k
+
+columns16_rows6_rest:
+	VMOVUPS      (DX), Y12
+	VMOVUPS      32(DX), Y13
+	VBROADCASTSS (BX), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS (BX)(CX*1), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS (BX)(CX*2), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS (SI), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS (SI)(CX*1), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS (SI)(CX*2), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         $+128, DX
+	ADDQ         $+4, BX
+	ADDQ         $+4, SI
+	DECQ         DI
+	JNZ          columns16_rows6_rest
+
+columns16_rows6_done_k:
+	ADDQ    96(AX), BX
+	ADDQ    96(AX), SI
+	DECQ    R8
+	JNZ     columns16_rows6_segment
+	MOVQ    120(AX), DX
+	MOVQ    48(AX), BX
+	CMPQ    DX, $0x00
+	JE      columns16_rows6_nores
+	VMOVUPS (DX), Y12
+	VADDPS  Y12, Y0, Y0
+	VMOVUPS 32(DX), Y12
+	VADDPS  Y12, Y1, Y1
+	ADDQ    BX, DX
+	VMOVUPS (DX), Y12
+	VADDPS  Y12, Y2, Y2
+	VMOVUPS 32(DX), Y12
+	VADDPS  Y12, Y3, Y3
+	ADDQ    BX, DX
+	VMOVUPS (DX), Y12
+	VADDPS  Y12, Y4, Y4
+	VMOVUPS 32(DX), Y12
+	VADDPS  Y12, Y5, Y5
+	ADDQ    BX, DX
+	VMOVUPS (DX), Y12
+	VADDPS  Y12, Y6, Y6
+	VMOVUPS 32(DX), Y12
+	VADDPS  Y12, Y7, Y7
+	ADDQ    BX, DX
+	VMOVUPS (DX), Y12
+	VADDPS  Y12, Y8, Y8
+	VMOVUPS 32(DX), Y12
+	VADDPS  Y12, Y9, Y9
+	ADDQ    BX, DX
+	VMOVUPS (DX), Y12
+	VADDPS  Y12, Y10, Y10
+	VMOVUPS 32(DX), Y12
+	VADDPS  Y12, Y11, Y11
+	ADDQ    BX, DX
+	MOVQ    DX, 120(AX)
+
+columns16_rows6_nores:
+	CMPQ   80(AX), $+1
+	JNE    columns16_rows6_not_relu
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y0, Y0
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y1, Y1
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y2, Y2
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y3, Y3
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y4, Y4
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y5, Y5
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y6, Y6
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y7, Y7
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y8, Y8
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y9, Y9
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y10, Y10
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y11, Y11
+	JMP    columns16_rows6_done
+
+columns16_rows6_not_relu:
+	CMPQ   80(AX), $+2
+	JNE    columns16_rows6_not_relu6
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y0, Y0
+	VMINPS f40c00000x8<>+0(SB), Y0, Y0
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y2, Y2
+	VMINPS f40c00000x8<>+0(SB), Y2, Y2
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y3, Y3
+	VMINPS f40c00000x8<>+0(SB), Y3, Y3
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y4, Y4
+	VMINPS f40c00000x8<>+0(SB), Y4, Y4
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y5, Y5
+	VMINPS f40c00000x8<>+0(SB), Y5, Y5
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y6, Y6
+	VMINPS f40c00000x8<>+0(SB), Y6, Y6
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y7, Y7
+	VMINPS f40c00000x8<>+0(SB), Y7, Y7
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y8, Y8
+	VMINPS f40c00000x8<>+0(SB), Y8, Y8
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y9, Y9
+	VMINPS f40c00000x8<>+0(SB), Y9, Y9
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y10, Y10
+	VMINPS f40c00000x8<>+0(SB), Y10, Y10
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y12, Y11, Y11
+	VMINPS f40c00000x8<>+0(SB), Y11, Y11
+	JMP    columns16_rows6_done
+
+columns16_rows6_not_relu6:
+	CMPQ         80(AX), $+3
+	JNE          columns16_rows6_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y12
+	VMAXPS       fc2fc0000x8<>+0(SB), Y12, Y12
+	VMINPS       f42fe0000x8<>+0(SB), Y12, Y12
+	VROUNDPS     $0x00, Y12, Y13
+	VSUBPS       Y13, Y12, Y12
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y14
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f317214x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f800001x8<>+0(SB), Y12, Y14
+	VCVTPS2DQ    Y13, Y13
+	VPSLLD       $0x17, Y13, Y13
+	VPADDD       Y13, Y14, Y12
+	VADDPS       f3f800000x8<>+0(SB), Y12, Y12
+	VDIVPS       Y12, Y0, Y0
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y12
+	VMAXPS       fc2fc0000x8<>+0(SB), Y12, Y12
+	VMINPS       f42fe0000x8<>+0(SB), Y12, Y12
+	VROUNDPS     $0x00, Y12, Y13
+	VSUBPS       Y13, Y12, Y12
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y14
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f317214x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f800001x8<>+0(SB), Y12, Y14
+	VCVTPS2DQ    Y13, Y13
+	VPSLLD       $0x17, Y13, Y13
+	VPADDD       Y13, Y14, Y12
+	VADDPS       f3f800000x8<>+0(SB), Y12, Y12
+	VDIVPS       Y12, Y1, Y1
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y12
+	VMAXPS       fc2fc0000x8<>+0(SB), Y12, Y12
+	VMINPS       f42fe0000x8<>+0(SB), Y12, Y12
+	VROUNDPS     $0x00, Y12, Y13
+	VSUBPS       Y13, Y12, Y12
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y14
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f317214x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f800001x8<>+0(SB), Y12, Y14
+	VCVTPS2DQ    Y13, Y13
+	VPSLLD       $0x17, Y13, Y13
+	VPADDD       Y13, Y14, Y12
+	VADDPS       f3f800000x8<>+0(SB), Y12, Y12
+	VDIVPS       Y12, Y2, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y3, Y12
+	VMAXPS       fc2fc0000x8<>+0(SB), Y12, Y12
+	VMINPS       f42fe0000x8<>+0(SB), Y12, Y12
+	VROUNDPS     $0x00, Y12, Y13
+	VSUBPS       Y13, Y12, Y12
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y14
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f317214x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f800001x8<>+0(SB), Y12, Y14
+	VCVTPS2DQ    Y13, Y13
+	VPSLLD       $0x17, Y13, Y13
+	VPADDD       Y13, Y14, Y12
+	VADDPS       f3f800000x8<>+0(SB), Y12, Y12
+	VDIVPS       Y12, Y3, Y3
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y4, Y12
+	VMAXPS       fc2fc0000x8<>+0(SB), Y12, Y12
+	VMINPS       f42fe0000x8<>+0(SB), Y12, Y12
+	VROUNDPS     $0x00, Y12, Y13
+	VSUBPS       Y13, Y12, Y12
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y14
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f317214x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f800001x8<>+0(SB), Y12, Y14
+	VCVTPS2DQ    Y13, Y13
+	VPSLLD       $0x17, Y13, Y13
+	VPADDD       Y13, Y14, Y12
+	VADDPS       f3f800000x8<>+0(SB), Y12, Y12
+	VDIVPS       Y12, Y4, Y4
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y5, Y12
+	VMAXPS       fc2fc0000x8<>+0(SB), Y12, Y12
+	VMINPS       f42fe0000x8<>+0(SB), Y12, Y12
+	VROUNDPS     $0x00, Y12, Y13
+	VSUBPS       Y13, Y12, Y12
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y14
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f317214x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f800001x8<>+0(SB), Y12, Y14
+	VCVTPS2DQ    Y13, Y13
+	VPSLLD       $0x17, Y13, Y13
+	VPADDD       Y13, Y14, Y12
+	VADDPS       f3f800000x8<>+0(SB), Y12, Y12
+	VDIVPS       Y12, Y5, Y5
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y6, Y12
+	VMAXPS       fc2fc0000x8<>+0(SB), Y12, Y12
+	VMINPS       f42fe0000x8<>+0(SB), Y12, Y12
+	VROUNDPS     $0x00, Y12, Y13
+	VSUBPS       Y13, Y12, Y12
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y14
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f317214x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f800001x8<>+0(SB), Y12, Y14
+	VCVTPS2DQ    Y13, Y13
+	VPSLLD       $0x17, Y13, Y13
+	VPADDD       Y13, Y14, Y12
+	VADDPS       f3f800000x8<>+0(SB), Y12, Y12
+	VDIVPS       Y12, Y6, Y6
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y7, Y12
+	VMAXPS       fc2fc0000x8<>+0(SB), Y12, Y12
+	VMINPS       f42fe0000x8<>+0(SB), Y12, Y12
+	VROUNDPS     $0x00, Y12, Y13
+	VSUBPS       Y13, Y12, Y12
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y14
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f317214x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f800001x8<>+0(SB), Y12, Y14
+	VCVTPS2DQ    Y13, Y13
+	VPSLLD       $0x17, Y13, Y13
+	VPADDD       Y13, Y14, Y12
+	VADDPS       f3f800000x8<>+0(SB), Y12, Y12
+	VDIVPS       Y12, Y7, Y7
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y8, Y12
+	VMAXPS       fc2fc0000x8<>+0(SB), Y12, Y12
+	VMINPS       f42fe0000x8<>+0(SB), Y12, Y12
+	VROUNDPS     $0x00, Y12, Y13
+	VSUBPS       Y13, Y12, Y12
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y14
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f317214x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f800001x8<>+0(SB), Y12, Y14
+	VCVTPS2DQ    Y13, Y13
+	VPSLLD       $0x17, Y13, Y13
+	VPADDD       Y13, Y14, Y12
+	VADDPS       f3f800000x8<>+0(SB), Y12, Y12
+	VDIVPS       Y12, Y8, Y8
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y9, Y12
+	VMAXPS       fc2fc0000x8<>+0(SB), Y12, Y12
+	VMINPS       f42fe0000x8<>+0(SB), Y12, Y12
+	VROUNDPS     $0x00, Y12, Y13
+	VSUBPS       Y13, Y12, Y12
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y14
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f317214x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f800001x8<>+0(SB), Y12, Y14
+	VCVTPS2DQ    Y13, Y13
+	VPSLLD       $0x17, Y13, Y13
+	VPADDD       Y13, Y14, Y12
+	VADDPS       f3f800000x8<>+0(SB), Y12, Y12
+	VDIVPS       Y12, Y9, Y9
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y10, Y12
+	VMAXPS       fc2fc0000x8<>+0(SB), Y12, Y12
+	VMINPS       f42fe0000x8<>+0(SB), Y12, Y12
+	VROUNDPS     $0x00, Y12, Y13
+	VSUBPS       Y13, Y12, Y12
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y14
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f317214x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f800001x8<>+0(SB), Y12, Y14
+	VCVTPS2DQ    Y13, Y13
+	VPSLLD       $0x17, Y13, Y13
+	VPADDD       Y13, Y14, Y12
+	VADDPS       f3f800000x8<>+0(SB), Y12, Y12
+	VDIVPS       Y12, Y10, Y10
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y11, Y12
+	VMAXPS       fc2fc0000x8<>+0(SB), Y12, Y12
+	VMINPS       f42fe0000x8<>+0(SB), Y12, Y12
+	VROUNDPS     $0x00, Y12, Y13
+	VSUBPS       Y13, Y12, Y12
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y14
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f317214x8<>+0(SB), Y12, Y14
+	VFMADD213PS  f3f800001x8<>+0(SB), Y12, Y14
+	VCVTPS2DQ    Y13, Y13
+	VPSLLD       $0x17, Y13, Y13
+	VPADDD       Y13, Y14, Y12
+	VADDPS       f3f800000x8<>+0(SB), Y12, Y12
+	VDIVPS       Y12, Y11, Y11
+	JMP          columns16_rows6_done
+
+columns16_rows6_not_silu:
+	CMPQ    80(AX), $+4
+	JNE     columns16_rows6_not_hardswish
+	VXORPS  Y13, Y13, Y13
+	VMOVAPS Y0, Y12
+	VADDPS  f40400000x8<>+0(SB), Y12, Y12
+	VMAXPS  Y13, Y12, Y12
+	VMINPS  f40c00000x8<>+0(SB), Y12, Y12
+	VMULPS  f3e2aaaabx8<>+0(SB), Y12, Y12
+	VMULPS  Y12, Y0, Y0
+	VXORPS  Y13, Y13, Y13
+	VMOVAPS Y1, Y12
+	VADDPS  f40400000x8<>+0(SB), Y12, Y12
+	VMAXPS  Y13, Y12, Y12
+	VMINPS  f40c00000x8<>+0(SB), Y12, Y12
+	VMULPS  f3e2aaaabx8<>+0(SB), Y12, Y12
+	VMULPS  Y12, Y1, Y1
+	VXORPS  Y13, Y13, Y13
+	VMOVAPS Y2, Y12
+	VADDPS  f40400000x8<>+0(SB), Y12, Y12
+	VMAXPS  Y13, Y12, Y12
+	VMINPS  f40c00000x8<>+0(SB), Y12, Y12
+	VMULPS  f3e2aaaabx8<>+0(SB), Y12, Y12
+	VMULPS  Y12, Y2, Y2
+	VXORPS  Y13, Y13, Y13
+	VMOVAPS Y3, Y12
+	VADDPS  f40400000x8<>+0(SB), Y12, Y12
+	VMAXPS  Y13, Y12, Y12
+	VMINPS  f40c00000x8<>+0(SB), Y12, Y12
+	VMULPS  f3e2aaaabx8<>+0(SB), Y12, Y12
+	VMULPS  Y12, Y3, Y3
+	VXORPS  Y13, Y13, Y13
+	VMOVAPS Y4, Y12
+	VADDPS  f40400000x8<>+0(SB), Y12, Y12
+	VMAXPS  Y13, Y12, Y12
+	VMINPS  f40c00000x8<>+0(SB), Y12, Y12
+	VMULPS  f3e2aaaabx8<>+0(SB), Y12, Y12
+	VMULPS  Y12, Y4, Y4
+	VXORPS  Y13, Y13, Y13
+	VMOVAPS Y5, Y12
+	VADDPS  f40400000x8<>+0(SB), Y12, Y12
+	VMAXPS  Y13, Y12, Y12
+	VMINPS  f40c00000x8<>+0(SB), Y12, Y12
+	VMULPS  f3e2aaaabx8<>+0(SB), Y12, Y12
+	VMULPS  Y12, Y5, Y5
+	VXORPS  Y13, Y13, Y13
+	VMOVAPS Y6, Y12
+	VADDPS  f40400000x8<>+0(SB), Y12, Y12
+	VMAXPS  Y13, Y12, Y12
+	VMINPS  f40c00000x8<>+0(SB), Y12, Y12
+	VMULPS  f3e2aaaabx8<>+0(SB), Y12, Y12
+	VMULPS  Y12, Y6, Y6
+	VXORPS  Y13, Y13, Y13
+	VMOVAPS Y7, Y12
+	VADDPS  f40400000x8<>+0(SB), Y12, Y12
+	VMAXPS  Y13, Y12, Y12
+	VMINPS  f40c00000x8<>+0(SB), Y12, Y12
+	VMULPS  f3e2aaaabx8<>+0(SB), Y12, Y12
+	VMULPS  Y12, Y7, Y7
+	VXORPS  Y13, Y13, Y13
+	VMOVAPS Y8, Y12
+	VADDPS  f40400000x8<>+0(SB), Y12, Y12
+	VMAXPS  Y13, Y12, Y12
+	VMINPS  f40c00000x8<>+0(SB), Y12, Y12
+	VMULPS  f3e2aaaabx8<>+0(SB), Y12, Y12
+	VMULPS  Y12, Y8, Y8
+	VXORPS  Y13, Y13, Y13
+	VMOVAPS Y9, Y12
+	VADDPS  f40400000x8<>+0(SB), Y12, Y12
+	VMAXPS  Y13, Y12, Y12
+	VMINPS  f40c00000x8<>+0(SB), Y12, Y12
+	VMULPS  f3e2aaaabx8<>+0(SB), Y12, Y12
+	VMULPS  Y12, Y9, Y9
+	VXORPS  Y13, Y13, Y13
+	VMOVAPS Y10, Y12
+	VADDPS  f40400000x8<>+0(SB), Y12, Y12
+	VMAXPS  Y13, Y12, Y12
+	VMINPS  f40c00000x8<>+0(SB), Y12, Y12
+	VMULPS  f3e2aaaabx8<>+0(SB), Y12, Y12
+	VMULPS  Y12, Y10, Y10
+	VXORPS  Y13, Y13, Y13
+	VMOVAPS Y11, Y12
+	VADDPS  f40400000x8<>+0(SB), Y12, Y12
+	VMAXPS  Y13, Y12, Y12
+	VMINPS  f40c00000x8<>+0(SB), Y12, Y12
+	VMULPS  f3e2aaaabx8<>+0(SB), Y12, Y12
+	VMULPS  Y12, Y11, Y11
+	JMP     columns16_rows6_done
+
+columns16_rows6_not_hardswish:
+columns16_rows6_done:
+	MOVQ    112(AX), DX
+	MOVQ    32(AX), BX
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, 32(DX)
+	ADDQ    BX, DX
+	VMOVUPS Y2, (DX)
+	VMOVUPS Y3, 32(DX)
+	ADDQ    BX, DX
+	VMOVUPS Y4, (DX)
+	VMOVUPS Y5, 32(DX)
+	ADDQ    BX, DX
+	VMOVUPS Y6, (DX)
+	VMOVUPS Y7, 32(DX)
+	ADDQ    BX, DX
+	VMOVUPS Y8, (DX)
+	VMOVUPS Y9, 32(DX)
+	ADDQ    BX, DX
+	VMOVUPS Y10, (DX)
+	VMOVUPS Y11, 32(DX)
+	ADDQ    BX, DX
+	MOVQ    DX, 112(AX)
+	IMUL3Q  $+6, CX, DX
+	ADDQ    DX, 104(AX)
+	SUBQ    $+6, 56(AX)
+	JMP     columns16_rows6
+
+columns16_rows6_end:
+columns16_rows2:
+	CMPQ    56(AX), $+2
+	JLT     columns16_rows2_end
+	MOVQ    16(AX), DX
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	VMOVUPS (DX), Y2
+	VMOVUPS 32(DX), Y3
+	ADDQ    $+128, DX
+	MOVQ    104(AX), BX
+	MOVQ    88(AX), DI
+
+columns16_rows2_segment:
+	MOVQ 64(AX), SI
+	SUBQ $+4, SI
+	JLT  columns16_rows2_k1
+
+columns16_rows2_k4:
+	VMOVUPS      (DX), Y4
+	VMOVUPS      32(DX), Y5
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS (BX)(CX*1), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VFMADD231PS  Y6, Y5, Y3
+	VMOVUPS      128(DX), Y4
+	VMOVUPS      160(DX), Y5
+	VBROADCASTSS 4(BX), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS 4(BX)(CX*1), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VFMADD231PS  Y6, Y5, Y3
+	VMOVUPS      256(DX), Y4
+	VMOVUPS      288(DX), Y5
+	VBROADCASTSS 8(BX), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS 8(BX)(CX*1), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VFMADD231PS  Y6, Y5, Y3
+	VMOVUPS      384(DX), Y4
+	VMOVUPS      416(DX), Y5
+	VBROADCASTSS 12(BX), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS 12(BX)(CX*1), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         $+512, DX
+	ADDQ         $+16, BX
+	SUBQ         $+4, SI
+	JGE          columns16_rows2_k4
+
+columns16_rows2_k1:
+	ADDQ $+4, SI
+	JZ   columns16_rows2_done_k
+
+columns16_rows2_rest:
+	VMOVUPS      (DX), Y4
+	VMOVUPS      32(DX), Y5
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS (BX)(CX*1), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         $+128, DX
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          columns16_rows2_rest
+
+columns16_rows2_done_k:
+	ADDQ    96(AX), BX
+	DECQ    DI
+	JNZ     columns16_rows2_segment
+	MOVQ    120(AX), DX
+	MOVQ    48(AX), BX
+	CMPQ    DX, $0x00
+	JE      columns16_rows2_nores
+	VMOVUPS (DX), Y4
+	VADDPS  Y4, Y0, Y0
+	VMOVUPS 32(DX), Y4
+	VADDPS  Y4, Y1, Y1
+	ADDQ    BX, DX
+	VMOVUPS (DX), Y4
+	VADDPS  Y4, Y2, Y2
+	VMOVUPS 32(DX), Y4
+	VADDPS  Y4, Y3, Y3
+	ADDQ    BX, DX
+	MOVQ    DX, 120(AX)
+
+columns16_rows2_nores:
+	CMPQ   80(AX), $+1
+	JNE    columns16_rows2_not_relu
+	VXORPS Y4, Y4, Y4
+	VMAXPS Y4, Y0, Y0
+	VXORPS Y4, Y4, Y4
+	VMAXPS Y4, Y1, Y1
+	VXORPS Y4, Y4, Y4
+	VMAXPS Y4, Y2, Y2
+	VXORPS Y4, Y4, Y4
+	VMAXPS Y4, Y3, Y3
+	JMP    columns16_rows2_done
+
+columns16_rows2_not_relu:
+	CMPQ   80(AX), $+2
+	JNE    columns16_rows2_not_relu6
+	VXORPS Y4, Y4, Y4
+	VMAXPS Y4, Y0, Y0
+	VMINPS f40c00000x8<>+0(SB), Y0, Y0
+	VXORPS Y4, Y4, Y4
+	VMAXPS Y4, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
+	VXORPS Y4, Y4, Y4
+	VMAXPS Y4, Y2, Y2
+	VMINPS f40c00000x8<>+0(SB), Y2, Y2
+	VXORPS Y4, Y4, Y4
+	VMAXPS Y4, Y3, Y3
+	VMINPS f40c00000x8<>+0(SB), Y3, Y3
+	JMP    columns16_rows2_done
+
+columns16_rows2_not_relu6:
+	CMPQ         80(AX), $+3
+	JNE          columns16_rows2_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y5
+	VSUBPS       Y5, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y0, Y0
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y5
+	VSUBPS       Y5, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y1, Y1
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y5
+	VSUBPS       Y5, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y2, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y3, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y5
+	VSUBPS       Y5, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y3, Y3
+	JMP          columns16_rows2_done
+
+columns16_rows2_not_silu:
+	CMPQ    80(AX), $+4
+	JNE     columns16_rows2_not_hardswish
+	VXORPS  Y5, Y5, Y5
+	VMOVAPS Y0, Y4
+	VADDPS  f40400000x8<>+0(SB), Y4, Y4
+	VMAXPS  Y5, Y4, Y4
+	VMINPS  f40c00000x8<>+0(SB), Y4, Y4
+	VMULPS  f3e2aaaabx8<>+0(SB), Y4, Y4
+	VMULPS  Y4, Y0, Y0
+	VXORPS  Y5, Y5, Y5
+	VMOVAPS Y1, Y4
+	VADDPS  f40400000x8<>+0(SB), Y4, Y4
+	VMAXPS  Y5, Y4, Y4
+	VMINPS  f40c00000x8<>+0(SB), Y4, Y4
+	VMULPS  f3e2aaaabx8<>+0(SB), Y4, Y4
+	VMULPS  Y4, Y1, Y1
+	VXORPS  Y5, Y5, Y5
+	VMOVAPS Y2, Y4
+	VADDPS  f40400000x8<>+0(SB), Y4, Y4
+	VMAXPS  Y5, Y4, Y4
+	VMINPS  f40c00000x8<>+0(SB), Y4, Y4
+	VMULPS  f3e2aaaabx8<>+0(SB), Y4, Y4
+	VMULPS  Y4, Y2, Y2
+	VXORPS  Y5, Y5, Y5
+	VMOVAPS Y3, Y4
+	VADDPS  f40400000x8<>+0(SB), Y4, Y4
+	VMAXPS  Y5, Y4, Y4
+	VMINPS  f40c00000x8<>+0(SB), Y4, Y4
+	VMULPS  f3e2aaaabx8<>+0(SB), Y4, Y4
+	VMULPS  Y4, Y3, Y3
+	JMP     columns16_rows2_done
+
+columns16_rows2_not_hardswish:
+columns16_rows2_done:
+	MOVQ    112(AX), DX
+	MOVQ    32(AX), BX
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, 32(DX)
+	ADDQ    BX, DX
+	VMOVUPS Y2, (DX)
+	VMOVUPS Y3, 32(DX)
+	ADDQ    BX, DX
+	MOVQ    DX, 112(AX)
+	IMUL3Q  $+2, CX, DX
+	ADDQ    DX, 104(AX)
+	SUBQ    $+2, 56(AX)
+	JMP     columns16_rows2
+
+columns16_rows2_end:
+columns16_rows1:
+	CMPQ    56(AX), $+1
+	JLT     columns16_rows1_end
+	MOVQ    16(AX), DX
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	ADDQ    $+128, DX
+	MOVQ    104(AX), BX
+	MOVQ    88(AX), DI
+
+columns16_rows1_segment:
+	MOVQ 64(AX), SI
+	SUBQ $+4, SI
+	JLT  columns16_rows1_k1
+
+columns16_rows1_k4:
+	VMOVUPS      (DX), Y2
+	VMOVUPS      32(DX), Y3
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VFMADD231PS  Y4, Y3, Y1
+	VMOVUPS      128(DX), Y2
+	VMOVUPS      160(DX), Y3
+	VBROADCASTSS 4(BX), Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VFMADD231PS  Y4, Y3, Y1
+	VMOVUPS      256(DX), Y2
+	VMOVUPS      288(DX), Y3
+	VBROADCASTSS 8(BX), Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VFMADD231PS  Y4, Y3, Y1
+	VMOVUPS      384(DX), Y2
+	VMOVUPS      416(DX), Y3
+	VBROADCASTSS 12(BX), Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         $+512, DX
+	ADDQ         $+16, BX
+	SUBQ         $+4, SI
+	JGE          columns16_rows1_k4
+
+columns16_rows1_k1:
+	ADDQ $+4, SI
+	JZ   columns16_rows1_done_k
+
+columns16_rows1_rest:
+	VMOVUPS      (DX), Y2
+	VMOVUPS      32(DX), Y3
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         $+128, DX
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          columns16_rows1_rest
+
+columns16_rows1_done_k:
+	ADDQ    96(AX), BX
+	DECQ    DI
+	JNZ     columns16_rows1_segment
+	MOVQ    120(AX), DX
+	MOVQ    48(AX), BX
+	CMPQ    DX, $0x00
+	JE      columns16_rows1_nores
+	VMOVUPS (DX), Y2
+	VADDPS  Y2, Y0, Y0
+	VMOVUPS 32(DX), Y2
+	VADDPS  Y2, Y1, Y1
+	ADDQ    BX, DX
+	MOVQ    DX, 120(AX)
+
+columns16_rows1_nores:
+	CMPQ   80(AX), $+1
+	JNE    columns16_rows1_not_relu
+	VXORPS Y2, Y2, Y2
+	VMAXPS Y2, Y0, Y0
+	VXORPS Y2, Y2, Y2
+	VMAXPS Y2, Y1, Y1
+	JMP    columns16_rows1_done
+
+columns16_rows1_not_relu:
+	CMPQ   80(AX), $+2
+	JNE    columns16_rows1_not_relu6
+	VXORPS Y2, Y2, Y2
+	VMAXPS Y2, Y0, Y0
+	VMINPS f40c00000x8<>+0(SB), Y0, Y0
+	VXORPS Y2, Y2, Y2
+	VMAXPS Y2, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
+	JMP    columns16_rows1_done
+
+columns16_rows1_not_relu6:
+	CMPQ         80(AX), $+3
+	JNE          columns16_rows1_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y2
+	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
+	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
+	VROUNDPS     $0x00, Y2, Y3
+	VSUBPS       Y3, Y2, Y2
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y2, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y4, Y2
+	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
+	VDIVPS       Y2, Y0, Y0
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y2
+	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
+	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
+	VROUNDPS     $0x00, Y2, Y3
+	VSUBPS       Y3, Y2, Y2
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y2, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y4, Y2
+	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
+	VDIVPS       Y2, Y1, Y1
+	JMP          columns16_rows1_done
+
+columns16_rows1_not_silu:
+	CMPQ    80(AX), $+4
+	JNE     columns16_rows1_not_hardswish
+	VXORPS  Y3, Y3, Y3
+	VMOVAPS Y0, Y2
+	VADDPS  f40400000x8<>+0(SB), Y2, Y2
+	VMAXPS  Y3, Y2, Y2
+	VMINPS  f40c00000x8<>+0(SB), Y2, Y2
+	VMULPS  f3e2aaaabx8<>+0(SB), Y2, Y2
+	VMULPS  Y2, Y0, Y0
+	VXORPS  Y3, Y3, Y3
+	VMOVAPS Y1, Y2
+	VADDPS  f40400000x8<>+0(SB), Y2, Y2
+	VMAXPS  Y3, Y2, Y2
+	VMINPS  f40c00000x8<>+0(SB), Y2, Y2
+	VMULPS  f3e2aaaabx8<>+0(SB), Y2, Y2
+	VMULPS  Y2, Y1, Y1
+	JMP     columns16_rows1_done
+
+columns16_rows1_not_hardswish:
+columns16_rows1_done:
+	MOVQ    112(AX), DX
+	MOVQ    32(AX), BX
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, 32(DX)
+	ADDQ    BX, DX
+	MOVQ    DX, 112(AX)
+	IMUL3Q  $+1, CX, DX
+	ADDQ    DX, 104(AX)
+	SUBQ    $+1, 56(AX)
+	JMP     columns16_rows1
+
+columns16_rows1_end:
+	VZEROUPPER
+	RET
+
+columns16_end:
 	CMPQ    72(AX), $+8
-	JGT     columns8_end
+	JGT     upto8_end
 	MOVQ    72(AX), CX
 	SUBQ    $+0, CX
 	XORQ    DX, DX
@@ -30,9 +1012,9 @@ TEXT ·gemmAVX2(SB), NOSPLIT, $0-8
 	VMOVUPS 32(DX), Y0
 	MOVQ    8(AX), CX
 
-columns8_rows6:
+upto8_rows6:
 	CMPQ    56(AX), $+6
-	JLT     columns8_rows6_end
+	JLT     upto8_rows6_end
 	MOVQ    16(AX), DX
 	VMOVUPS (DX), Y1
 	VMOVUPS (DX), Y2
@@ -46,12 +1028,12 @@ columns8_rows6:
 	ADDQ    CX, SI
 	MOVQ    88(AX), R8
 
-columns8_rows6_segment:
+upto8_rows6_segment:
 	MOVQ 64(AX), DI
 	SUBQ $+4, DI
-	JLT  columns8_rows6_k1
+	JLT  upto8_rows6_k1
 
-columns8_rows6_k4:
+upto8_rows6_k4:
 	VMOVUPS      (DX), Y7
 	VBROADCASTSS (BX), Y8
 	VFMADD231PS  Y8, Y7, Y1
@@ -108,13 +1090,13 @@ columns8_rows6_k4:
 	ADDQ         $+16, BX
 	ADDQ         $+16, SI
 	SUBQ         $+4, DI
-	JGE          columns8_rows6_k4
+	JGE          upto8_rows6_k4
 
-columns8_rows6_k1:
+upto8_rows6_k1:
 	ADDQ $+4, DI
-	JZ   columns8_rows6_done_k
+	JZ   upto8_rows6_done_k
 
-columns8_rows6_rest:
+upto8_rows6_rest:
 	VMOVUPS      (DX), Y7
 	VBROADCASTSS (BX), Y8
 	VFMADD231PS  Y8, Y7, Y1
@@ -132,17 +1114,17 @@ columns8_rows6_rest:
 	ADDQ         $+4, BX
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNZ          columns8_rows6_rest
+	JNZ          upto8_rows6_rest
 
-columns8_rows6_done_k:
+upto8_rows6_done_k:
 	ADDQ       96(AX), BX
 	ADDQ       96(AX), SI
 	DECQ       R8
-	JNZ        columns8_rows6_segment
+	JNZ        upto8_rows6_segment
 	MOVQ       120(AX), DX
 	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
-	JE         columns8_rows6_nores
+	JE         upto8_rows6_nores
 	VMASKMOVPS (DX), Y0, Y7
 	VADDPS     Y7, Y1, Y1
 	ADDQ       BX, DX
@@ -163,9 +1145,9 @@ columns8_rows6_done_k:
 	ADDQ       BX, DX
 	MOVQ       DX, 120(AX)
 
-columns8_rows6_nores:
+upto8_rows6_nores:
 	CMPQ   80(AX), $+1
-	JNE    columns8_rows6_not_relu
+	JNE    upto8_rows6_not_relu
 	VXORPS Y7, Y7, Y7
 	VMAXPS Y7, Y1, Y1
 	VXORPS Y7, Y7, Y7
@@ -178,11 +1160,11 @@ columns8_rows6_nores:
 	VMAXPS Y7, Y5, Y5
 	VXORPS Y7, Y7, Y7
 	VMAXPS Y7, Y6, Y6
-	JMP    columns8_rows6_done
+	JMP    upto8_rows6_done
 
-columns8_rows6_not_relu:
+upto8_rows6_not_relu:
 	CMPQ   80(AX), $+2
-	JNE    columns8_rows6_not_relu6
+	JNE    upto8_rows6_not_relu6
 	VXORPS Y7, Y7, Y7
 	VMAXPS Y7, Y1, Y1
 	VMINPS f40c00000x8<>+0(SB), Y1, Y1
@@ -201,11 +1183,11 @@ columns8_rows6_not_relu:
 	VXORPS Y7, Y7, Y7
 	VMAXPS Y7, Y6, Y6
 	VMINPS f40c00000x8<>+0(SB), Y6, Y6
-	JMP    columns8_rows6_done
+	JMP    upto8_rows6_done
 
-columns8_rows6_not_relu6:
+upto8_rows6_not_relu6:
 	CMPQ         80(AX), $+3
-	JNE          columns8_rows6_not_silu
+	JNE          upto8_rows6_not_silu
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y7
 	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
 	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
@@ -302,11 +1284,11 @@ columns8_rows6_not_relu6:
 	VPADDD       Y8, Y9, Y7
 	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
 	VDIVPS       Y7, Y6, Y6
-	JMP          columns8_rows6_done
+	JMP          upto8_rows6_done
 
-columns8_rows6_not_silu:
+upto8_rows6_not_silu:
 	CMPQ    80(AX), $+4
-	JNE     columns8_rows6_not_hardswish
+	JNE     upto8_rows6_not_hardswish
 	VXORPS  Y8, Y8, Y8
 	VMOVAPS Y1, Y7
 	VADDPS  f40400000x8<>+0(SB), Y7, Y7
@@ -349,10 +1331,10 @@ columns8_rows6_not_silu:
 	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
 	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
 	VMULPS  Y7, Y6, Y6
-	JMP     columns8_rows6_done
+	JMP     upto8_rows6_done
 
-columns8_rows6_not_hardswish:
-columns8_rows6_done:
+upto8_rows6_not_hardswish:
+upto8_rows6_done:
 	MOVQ       112(AX), DX
 	MOVQ       32(AX), BX
 	VMASKMOVPS Y1, Y0, (DX)
@@ -371,12 +1353,12 @@ columns8_rows6_done:
 	IMUL3Q     $+6, CX, DX
 	ADDQ       DX, 104(AX)
 	SUBQ       $+6, 56(AX)
-	JMP        columns8_rows6
+	JMP        upto8_rows6
 
-columns8_rows6_end:
-columns8_rows2:
+upto8_rows6_end:
+upto8_rows2:
 	CMPQ    56(AX), $+2
-	JLT     columns8_rows2_end
+	JLT     upto8_rows2_end
 	MOVQ    16(AX), DX
 	VMOVUPS (DX), Y1
 	VMOVUPS (DX), Y2
@@ -384,12 +1366,12 @@ columns8_rows2:
 	MOVQ    104(AX), BX
 	MOVQ    88(AX), DI
 
-columns8_rows2_segment:
+upto8_rows2_segment:
 	MOVQ 64(AX), SI
 	SUBQ $+4, SI
-	JLT  columns8_rows2_k1
+	JLT  upto8_rows2_k1
 
-columns8_rows2_k4:
+upto8_rows2_k4:
 	VMOVUPS      (DX), Y3
 	VBROADCASTSS (BX), Y4
 	VFMADD231PS  Y4, Y3, Y1
@@ -413,13 +1395,13 @@ columns8_rows2_k4:
 	ADDQ         $+512, DX
 	ADDQ         $+16, BX
 	SUBQ         $+4, SI
-	JGE          columns8_rows2_k4
+	JGE          upto8_rows2_k4
 
-columns8_rows2_k1:
+upto8_rows2_k1:
 	ADDQ $+4, SI
-	JZ   columns8_rows2_done_k
+	JZ   upto8_rows2_done_k
 
-columns8_rows2_rest:
+upto8_rows2_rest:
 	VMOVUPS      (DX), Y3
 	VBROADCASTSS (BX), Y4
 	VFMADD231PS  Y4, Y3, Y1
@@ -428,16 +1410,16 @@ columns8_rows2_rest:
 	ADDQ         $+128, DX
 	ADDQ         $+4, BX
 	DECQ         SI
-	JNZ          columns8_rows2_rest
+	JNZ          upto8_rows2_rest
 
-columns8_rows2_done_k:
+upto8_rows2_done_k:
 	ADDQ       96(AX), BX
 	DECQ       DI
-	JNZ        columns8_rows2_segment
+	JNZ        upto8_rows2_segment
 	MOVQ       120(AX), DX
 	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
-	JE         columns8_rows2_nores
+	JE         upto8_rows2_nores
 	VMASKMOVPS (DX), Y0, Y3
 	VADDPS     Y3, Y1, Y1
 	ADDQ       BX, DX
@@ -446,29 +1428,29 @@ columns8_rows2_done_k:
 	ADDQ       BX, DX
 	MOVQ       DX, 120(AX)
 
-columns8_rows2_nores:
+upto8_rows2_nores:
 	CMPQ   80(AX), $+1
-	JNE    columns8_rows2_not_relu
+	JNE    upto8_rows2_not_relu
 	VXORPS Y3, Y3, Y3
 	VMAXPS Y3, Y1, Y1
 	VXORPS Y3, Y3, Y3
 	VMAXPS Y3, Y2, Y2
-	JMP    columns8_rows2_done
+	JMP    upto8_rows2_done
 
-columns8_rows2_not_relu:
+upto8_rows2_not_relu:
 	CMPQ   80(AX), $+2
-	JNE    columns8_rows2_not_relu6
+	JNE    upto8_rows2_not_relu6
 	VXORPS Y3, Y3, Y3
 	VMAXPS Y3, Y1, Y1
 	VMINPS f40c00000x8<>+0(SB), Y1, Y1
 	VXORPS Y3, Y3, Y3
 	VMAXPS Y3, Y2, Y2
 	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	JMP    columns8_rows2_done
+	JMP    upto8_rows2_done
 
-columns8_rows2_not_relu6:
+upto8_rows2_not_relu6:
 	CMPQ         80(AX), $+3
-	JNE          columns8_rows2_not_silu
+	JNE          upto8_rows2_not_silu
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y3
 	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
 	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
@@ -501,11 +1483,11 @@ columns8_rows2_not_relu6:
 	VPADDD       Y4, Y5, Y3
 	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
 	VDIVPS       Y3, Y2, Y2
-	JMP          columns8_rows2_done
+	JMP          upto8_rows2_done
 
-columns8_rows2_not_silu:
+upto8_rows2_not_silu:
 	CMPQ    80(AX), $+4
-	JNE     columns8_rows2_not_hardswish
+	JNE     upto8_rows2_not_hardswish
 	VXORPS  Y4, Y4, Y4
 	VMOVAPS Y1, Y3
 	VADDPS  f40400000x8<>+0(SB), Y3, Y3
@@ -520,10 +1502,10 @@ columns8_rows2_not_silu:
 	VMINPS  f40c00000x8<>+0(SB), Y3, Y3
 	VMULPS  f3e2aaaabx8<>+0(SB), Y3, Y3
 	VMULPS  Y3, Y2, Y2
-	JMP     columns8_rows2_done
+	JMP     upto8_rows2_done
 
-columns8_rows2_not_hardswish:
-columns8_rows2_done:
+upto8_rows2_not_hardswish:
+upto8_rows2_done:
 	MOVQ       112(AX), DX
 	MOVQ       32(AX), BX
 	VMASKMOVPS Y1, Y0, (DX)
@@ -534,24 +1516,24 @@ columns8_rows2_done:
 	IMUL3Q     $+2, CX, DX
 	ADDQ       DX, 104(AX)
 	SUBQ       $+2, 56(AX)
-	JMP        columns8_rows2
+	JMP        upto8_rows2
 
-columns8_rows2_end:
-columns8_rows1:
+upto8_rows2_end:
+upto8_rows1:
 	CMPQ    56(AX), $+1
-	JLT     columns8_rows1_end
+	JLT     upto8_rows1_end
 	MOVQ    16(AX), DX
 	VMOVUPS (DX), Y1
 	ADDQ    $+128, DX
 	MOVQ    104(AX), BX
 	MOVQ    88(AX), DI
 
-columns8_rows1_segment:
+upto8_rows1_segment:
 	MOVQ 64(AX), SI
 	SUBQ $+4, SI
-	JLT  columns8_rows1_k1
+	JLT  upto8_rows1_k1
 
-columns8_rows1_k4:
+upto8_rows1_k4:
 	VMOVUPS      (DX), Y2
 	VBROADCASTSS (BX), Y3
 	VFMADD231PS  Y3, Y2, Y1
@@ -567,52 +1549,52 @@ columns8_rows1_k4:
 	ADDQ         $+512, DX
 	ADDQ         $+16, BX
 	SUBQ         $+4, SI
-	JGE          columns8_rows1_k4
+	JGE          upto8_rows1_k4
 
-columns8_rows1_k1:
+upto8_rows1_k1:
 	ADDQ $+4, SI
-	JZ   columns8_rows1_done_k
+	JZ   upto8_rows1_done_k
 
-columns8_rows1_rest:
+upto8_rows1_rest:
 	VMOVUPS      (DX), Y2
 	VBROADCASTSS (BX), Y3
 	VFMADD231PS  Y3, Y2, Y1
 	ADDQ         $+128, DX
 	ADDQ         $+4, BX
 	DECQ         SI
-	JNZ          columns8_rows1_rest
+	JNZ          upto8_rows1_rest
 
-columns8_rows1_done_k:
+upto8_rows1_done_k:
 	ADDQ       96(AX), BX
 	DECQ       DI
-	JNZ        columns8_rows1_segment
+	JNZ        upto8_rows1_segment
 	MOVQ       120(AX), DX
 	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
-	JE         columns8_rows1_nores
+	JE         upto8_rows1_nores
 	VMASKMOVPS (DX), Y0, Y2
 	VADDPS     Y2, Y1, Y1
 	ADDQ       BX, DX
 	MOVQ       DX, 120(AX)
 
-columns8_rows1_nores:
+upto8_rows1_nores:
 	CMPQ   80(AX), $+1
-	JNE    columns8_rows1_not_relu
+	JNE    upto8_rows1_not_relu
 	VXORPS Y2, Y2, Y2
 	VMAXPS Y2, Y1, Y1
-	JMP    columns8_rows1_done
+	JMP    upto8_rows1_done
 
-columns8_rows1_not_relu:
+upto8_rows1_not_relu:
 	CMPQ   80(AX), $+2
-	JNE    columns8_rows1_not_relu6
+	JNE    upto8_rows1_not_relu6
 	VXORPS Y2, Y2, Y2
 	VMAXPS Y2, Y1, Y1
 	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	JMP    columns8_rows1_done
+	JMP    upto8_rows1_done
 
-columns8_rows1_not_relu6:
+upto8_rows1_not_relu6:
 	CMPQ         80(AX), $+3
-	JNE          columns8_rows1_not_silu
+	JNE          upto8_rows1_not_silu
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y2
 	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
 	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
@@ -629,11 +1611,11 @@ columns8_rows1_not_relu6:
 	VPADDD       Y3, Y4, Y2
 	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
 	VDIVPS       Y2, Y1, Y1
-	JMP          columns8_rows1_done
+	JMP          upto8_rows1_done
 
-columns8_rows1_not_silu:
+upto8_rows1_not_silu:
 	CMPQ    80(AX), $+4
-	JNE     columns8_rows1_not_hardswish
+	JNE     upto8_rows1_not_hardswish
 	VXORPS  Y3, Y3, Y3
 	VMOVAPS Y1, Y2
 	VADDPS  f40400000x8<>+0(SB), Y2, Y2
@@ -641,10 +1623,10 @@ columns8_rows1_not_silu:
 	VMINPS  f40c00000x8<>+0(SB), Y2, Y2
 	VMULPS  f3e2aaaabx8<>+0(SB), Y2, Y2
 	VMULPS  Y2, Y1, Y1
-	JMP     columns8_rows1_done
+	JMP     upto8_rows1_done
 
-columns8_rows1_not_hardswish:
-columns8_rows1_done:
+upto8_rows1_not_hardswish:
+upto8_rows1_done:
 	MOVQ       112(AX), DX
 	MOVQ       32(AX), BX
 	VMASKMOVPS Y1, Y0, (DX)
@@ -653,13 +1635,14 @@ columns8_rows1_done:
 	IMUL3Q     $+1, CX, DX
 	ADDQ       DX, 104(AX)
 	SUBQ       $+1, 56(AX)
-	JMP        columns8_rows1
+	JMP        upto8_rows1
 
-columns8_rows1_end:
+upto8_rows1_end:
 	VZEROUPPER
 	RET
 
-columns8_end:
+upto8_end:
+	CMPQ    72(AX), $+16
 	MOVQ    72(AX), CX
 	SUBQ    $+0, CX
 	XORQ    DX, DX
@@ -686,9 +1669,9 @@ columns8_end:
 	VMOVUPS 32(DX), Y1
 	MOVQ    8(AX), CX
 
-columns16_rows6:
+upto16_rows6:
 	CMPQ    56(AX), $+6
-	JLT     columns16_rows6_end
+	JLT     upto16_rows6_end
 	MOVQ    16(AX), DX
 	VMOVUPS (DX), Y2
 	VMOVUPS 32(DX), Y3
@@ -708,12 +1691,12 @@ columns16_rows6:
 	ADDQ    CX, SI
 	MOVQ    88(AX), R8
 
-columns16_rows6_segment:
+upto16_rows6_segment:
 	MOVQ 64(AX), DI
 	SUBQ $+4, DI
-	JLT  columns16_rows6_k1
+	JLT  upto16_rows6_k1
 
-columns16_rows6_k4:
+upto16_rows6_k4:
 	VMOVUPS      (DX), Y14
 	VMOVUPS      32(DX), Y15
 	VBROADCASTSS (BX), Y16
@@ -798,13 +1781,13 @@ columns16_rows6_k4:
 	ADDQ         $+16, BX
 	ADDQ         $+16, SI
 	SUBQ         $+4, DI
-	JGE          columns16_rows6_k4
+	JGE          upto16_rows6_k4
 
-columns16_rows6_k1:
+upto16_rows6_k1:
 	ADDQ $+4, DI
-	JZ   columns16_rows6_done_k
+	JZ   upto16_rows6_done_k
 
-columns16_rows6_rest:
+upto16_rows6_rest:
 	VMOVUPS      (DX), Y14
 	VMOVUPS      32(DX), Y15
 	VBROADCASTSS (BX), Y16
@@ -829,17 +1812,17 @@ columns16_rows6_rest:
 	ADDQ         $+4, BX
 	ADDQ         $+4, SI
 	DECQ         DI
-	JNZ          columns16_rows6_rest
+	JNZ          upto16_rows6_rest
 
-columns16_rows6_done_k:
+upto16_rows6_done_k:
 	ADDQ       96(AX), BX
 	ADDQ       96(AX), SI
 	DECQ       R8
-	JNZ        columns16_rows6_segment
+	JNZ        upto16_rows6_segment
 	MOVQ       120(AX), DX
 	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
-	JE         columns16_rows6_nores
+	JE         upto16_rows6_nores
 	VMASKMOVPS (DX), Y0, Y14
 	VADDPS     Y14, Y2, Y2
 	VMASKMOVPS 32(DX), Y1, Y14
@@ -872,9 +1855,9 @@ columns16_rows6_done_k:
 	ADDQ       BX, DX
 	MOVQ       DX, 120(AX)
 
-columns16_rows6_nores:
+upto16_rows6_nores:
 	CMPQ   80(AX), $+1
-	JNE    columns16_rows6_not_relu
+	JNE    upto16_rows6_not_relu
 	VXORPS Y14, Y14, Y14
 	VMAXPS Y14, Y2, Y2
 	VXORPS Y14, Y14, Y14
@@ -899,11 +1882,11 @@ columns16_rows6_nores:
 	VMAXPS Y14, Y12, Y12
 	VXORPS Y14, Y14, Y14
 	VMAXPS Y14, Y13, Y13
-	JMP    columns16_rows6_done
+	JMP    upto16_rows6_done
 
-columns16_rows6_not_relu:
+upto16_rows6_not_relu:
 	CMPQ   80(AX), $+2
-	JNE    columns16_rows6_not_relu6
+	JNE    upto16_rows6_not_relu6
 	VXORPS Y14, Y14, Y14
 	VMAXPS Y14, Y2, Y2
 	VMINPS f40c00000x8<>+0(SB), Y2, Y2
@@ -940,11 +1923,11 @@ columns16_rows6_not_relu:
 	VXORPS Y14, Y14, Y14
 	VMAXPS Y14, Y13, Y13
 	VMINPS f40c00000x8<>+0(SB), Y13, Y13
-	JMP    columns16_rows6_done
+	JMP    upto16_rows6_done
 
-columns16_rows6_not_relu6:
+upto16_rows6_not_relu6:
 	CMPQ         80(AX), $+3
-	JNE          columns16_rows6_not_silu
+	JNE          upto16_rows6_not_silu
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y14
 	VMAXPS       fc2fc0000x8<>+0(SB), Y14, Y14
 	VMINPS       f42fe0000x8<>+0(SB), Y14, Y14
@@ -1137,11 +2120,11 @@ columns16_rows6_not_relu6:
 	VPADDD       Y15, Y16, Y14
 	VADDPS       f3f800000x8<>+0(SB), Y14, Y14
 	VDIVPS       Y14, Y13, Y13
-	JMP          columns16_rows6_done
+	JMP          upto16_rows6_done
 
-columns16_rows6_not_silu:
+upto16_rows6_not_silu:
 	CMPQ    80(AX), $+4
-	JNE     columns16_rows6_not_hardswish
+	JNE     upto16_rows6_not_hardswish
 	VXORPS  Y15, Y15, Y15
 	VMOVAPS Y2, Y14
 	VADDPS  f40400000x8<>+0(SB), Y14, Y14
@@ -1226,10 +2209,10 @@ columns16_rows6_not_silu:
 	VMINPS  f40c00000x8<>+0(SB), Y14, Y14
 	VMULPS  f3e2aaaabx8<>+0(SB), Y14, Y14
 	VMULPS  Y14, Y13, Y13
-	JMP     columns16_rows6_done
+	JMP     upto16_rows6_done
 
-columns16_rows6_not_hardswish:
-columns16_rows6_done:
+upto16_rows6_not_hardswish:
+upto16_rows6_done:
 	MOVQ       112(AX), DX
 	MOVQ       32(AX), BX
 	VMASKMOVPS Y2, Y0, (DX)
@@ -1254,12 +2237,12 @@ columns16_rows6_done:
 	IMUL3Q     $+6, CX, DX
 	ADDQ       DX, 104(AX)
 	SUBQ       $+6, 56(AX)
-	JMP        columns16_rows6
+	JMP        upto16_rows6
 
-columns16_rows6_end:
-columns16_rows2:
+upto16_rows6_end:
+upto16_rows2:
 	CMPQ    56(AX), $+2
-	JLT     columns16_rows2_end
+	JLT     upto16_rows2_end
 	MOVQ    16(AX), DX
 	VMOVUPS (DX), Y2
 	VMOVUPS 32(DX), Y3
@@ -1269,12 +2252,12 @@ columns16_rows2:
 	MOVQ    104(AX), BX
 	MOVQ    88(AX), DI
 
-columns16_rows2_segment:
+upto16_rows2_segment:
 	MOVQ 64(AX), SI
 	SUBQ $+4, SI
-	JLT  columns16_rows2_k1
+	JLT  upto16_rows2_k1
 
-columns16_rows2_k4:
+upto16_rows2_k4:
 	VMOVUPS      (DX), Y6
 	VMOVUPS      32(DX), Y7
 	VBROADCASTSS (BX), Y8
@@ -1310,13 +2293,13 @@ columns16_rows2_k4:
 	ADDQ         $+512, DX
 	ADDQ         $+16, BX
 	SUBQ         $+4, SI
-	JGE          columns16_rows2_k4
+	JGE          upto16_rows2_k4
 
-columns16_rows2_k1:
+upto16_rows2_k1:
 	ADDQ $+4, SI
-	JZ   columns16_rows2_done_k
+	JZ   upto16_rows2_done_k
 
-columns16_rows2_rest:
+upto16_rows2_rest:
 	VMOVUPS      (DX), Y6
 	VMOVUPS      32(DX), Y7
 	VBROADCASTSS (BX), Y8
@@ -1328,16 +2311,16 @@ columns16_rows2_rest:
 	ADDQ         $+128, DX
 	ADDQ         $+4, BX
 	DECQ         SI
-	JNZ          columns16_rows2_rest
+	JNZ          upto16_rows2_rest
 
-columns16_rows2_done_k:
+upto16_rows2_done_k:
 	ADDQ       96(AX), BX
 	DECQ       DI
-	JNZ        columns16_rows2_segment
+	JNZ        upto16_rows2_segment
 	MOVQ       120(AX), DX
 	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
-	JE         columns16_rows2_nores
+	JE         upto16_rows2_nores
 	VMASKMOVPS (DX), Y0, Y6
 	VADDPS     Y6, Y2, Y2
 	VMASKMOVPS 32(DX), Y1, Y6
@@ -1350,9 +2333,9 @@ columns16_rows2_done_k:
 	ADDQ       BX, DX
 	MOVQ       DX, 120(AX)
 
-columns16_rows2_nores:
+upto16_rows2_nores:
 	CMPQ   80(AX), $+1
-	JNE    columns16_rows2_not_relu
+	JNE    upto16_rows2_not_relu
 	VXORPS Y6, Y6, Y6
 	VMAXPS Y6, Y2, Y2
 	VXORPS Y6, Y6, Y6
@@ -1361,11 +2344,11 @@ columns16_rows2_nores:
 	VMAXPS Y6, Y4, Y4
 	VXORPS Y6, Y6, Y6
 	VMAXPS Y6, Y5, Y5
-	JMP    columns16_rows2_done
+	JMP    upto16_rows2_done
 
-columns16_rows2_not_relu:
+upto16_rows2_not_relu:
 	CMPQ   80(AX), $+2
-	JNE    columns16_rows2_not_relu6
+	JNE    upto16_rows2_not_relu6
 	VXORPS Y6, Y6, Y6
 	VMAXPS Y6, Y2, Y2
 	VMINPS f40c00000x8<>+0(SB), Y2, Y2
@@ -1378,11 +2361,11 @@ columns16_rows2_not_relu:
 	VXORPS Y6, Y6, Y6
 	VMAXPS Y6, Y5, Y5
 	VMINPS f40c00000x8<>+0(SB), Y5, Y5
-	JMP    columns16_rows2_done
+	JMP    upto16_rows2_done
 
-columns16_rows2_not_relu6:
+upto16_rows2_not_relu6:
 	CMPQ         80(AX), $+3
-	JNE          columns16_rows2_not_silu
+	JNE          upto16_rows2_not_silu
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y6
 	VMAXPS       fc2fc0000x8<>+0(SB), Y6, Y6
 	VMINPS       f42fe0000x8<>+0(SB), Y6, Y6
@@ -1447,11 +2430,11 @@ columns16_rows2_not_relu6:
 	VPADDD       Y7, Y8, Y6
 	VADDPS       f3f800000x8<>+0(SB), Y6, Y6
 	VDIVPS       Y6, Y5, Y5
-	JMP          columns16_rows2_done
+	JMP          upto16_rows2_done
 
-columns16_rows2_not_silu:
+upto16_rows2_not_silu:
 	CMPQ    80(AX), $+4
-	JNE     columns16_rows2_not_hardswish
+	JNE     upto16_rows2_not_hardswish
 	VXORPS  Y7, Y7, Y7
 	VMOVAPS Y2, Y6
 	VADDPS  f40400000x8<>+0(SB), Y6, Y6
@@ -1480,10 +2463,10 @@ columns16_rows2_not_silu:
 	VMINPS  f40c00000x8<>+0(SB), Y6, Y6
 	VMULPS  f3e2aaaabx8<>+0(SB), Y6, Y6
 	VMULPS  Y6, Y5, Y5
-	JMP     columns16_rows2_done
+	JMP     upto16_rows2_done
 
-columns16_rows2_not_hardswish:
-columns16_rows2_done:
+upto16_rows2_not_hardswish:
+upto16_rows2_done:
 	MOVQ       112(AX), DX
 	MOVQ       32(AX), BX
 	VMASKMOVPS Y2, Y0, (DX)
@@ -1496,12 +2479,12 @@ columns16_rows2_done:
 	IMUL3Q     $+2, CX, DX
 	ADDQ       DX, 104(AX)
 	SUBQ       $+2, 56(AX)
-	JMP        columns16_rows2
+	JMP        upto16_rows2
 
-columns16_rows2_end:
-columns16_rows1:
+upto16_rows2_end:
+upto16_rows1:
 	CMPQ    56(AX), $+1
-	JLT     columns16_rows1_end
+	JLT     upto16_rows1_end
 	MOVQ    16(AX), DX
 	VMOVUPS (DX), Y2
 	VMOVUPS 32(DX), Y3
@@ -1509,12 +2492,12 @@ columns16_rows1:
 	MOVQ    104(AX), BX
 	MOVQ    88(AX), DI
 
-columns16_rows1_segment:
+upto16_rows1_segment:
 	MOVQ 64(AX), SI
 	SUBQ $+4, SI
-	JLT  columns16_rows1_k1
+	JLT  upto16_rows1_k1
 
-columns16_rows1_k4:
+upto16_rows1_k4:
 	VMOVUPS      (DX), Y4
 	VMOVUPS      32(DX), Y5
 	VBROADCASTSS (BX), Y6
@@ -1538,13 +2521,13 @@ columns16_rows1_k4:
 	ADDQ         $+512, DX
 	ADDQ         $+16, BX
 	SUBQ         $+4, SI
-	JGE          columns16_rows1_k4
+	JGE          upto16_rows1_k4
 
-columns16_rows1_k1:
+upto16_rows1_k1:
 	ADDQ $+4, SI
-	JZ   columns16_rows1_done_k
+	JZ   upto16_rows1_done_k
 
-columns16_rows1_rest:
+upto16_rows1_rest:
 	VMOVUPS      (DX), Y4
 	VMOVUPS      32(DX), Y5
 	VBROADCASTSS (BX), Y6
@@ -1553,16 +2536,16 @@ columns16_rows1_rest:
 	ADDQ         $+128, DX
 	ADDQ         $+4, BX
 	DECQ         SI
-	JNZ          columns16_rows1_rest
+	JNZ          upto16_rows1_rest
 
-columns16_rows1_done_k:
+upto16_rows1_done_k:
 	ADDQ       96(AX), BX
 	DECQ       DI
-	JNZ        columns16_rows1_segment
+	JNZ        upto16_rows1_segment
 	MOVQ       120(AX), DX
 	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
-	JE         columns16_rows1_nores
+	JE         upto16_rows1_nores
 	VMASKMOVPS (DX), Y0, Y4
 	VADDPS     Y4, Y2, Y2
 	VMASKMOVPS 32(DX), Y1, Y4
@@ -1570,29 +2553,29 @@ columns16_rows1_done_k:
 	ADDQ       BX, DX
 	MOVQ       DX, 120(AX)
 
-columns16_rows1_nores:
+upto16_rows1_nores:
 	CMPQ   80(AX), $+1
-	JNE    columns16_rows1_not_relu
+	JNE    upto16_rows1_not_relu
 	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y2, Y2
 	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y3, Y3
-	JMP    columns16_rows1_done
+	JMP    upto16_rows1_done
 
-columns16_rows1_not_relu:
+upto16_rows1_not_relu:
 	CMPQ   80(AX), $+2
-	JNE    columns16_rows1_not_relu6
+	JNE    upto16_rows1_not_relu6
 	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y2, Y2
 	VMINPS f40c00000x8<>+0(SB), Y2, Y2
 	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y3, Y3
 	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	JMP    columns16_rows1_done
+	JMP    upto16_rows1_done
 
-columns16_rows1_not_relu6:
+upto16_rows1_not_relu6:
 	CMPQ         80(AX), $+3
-	JNE          columns16_rows1_not_silu
+	JNE          upto16_rows1_not_silu
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y4
 	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
 	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
@@ -1625,11 +2608,11 @@ columns16_rows1_not_relu6:
 	VPADDD       Y5, Y6, Y4
 	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
 	VDIVPS       Y4, Y3, Y3
-	JMP          columns16_rows1_done
+	JMP          upto16_rows1_done
 
-columns16_rows1_not_silu:
+upto16_rows1_not_silu:
 	CMPQ    80(AX), $+4
-	JNE     columns16_rows1_not_hardswish
+	JNE     upto16_rows1_not_hardswish
 	VXORPS  Y5, Y5, Y5
 	VMOVAPS Y2, Y4
 	VADDPS  f40400000x8<>+0(SB), Y4, Y4
@@ -1644,10 +2627,10 @@ columns16_rows1_not_silu:
 	VMINPS  f40c00000x8<>+0(SB), Y4, Y4
 	VMULPS  f3e2aaaabx8<>+0(SB), Y4, Y4
 	VMULPS  Y4, Y3, Y3
-	JMP     columns16_rows1_done
+	JMP     upto16_rows1_done
 
-columns16_rows1_not_hardswish:
-columns16_rows1_done:
+upto16_rows1_not_hardswish:
+upto16_rows1_done:
 	MOVQ       112(AX), DX
 	MOVQ       32(AX), BX
 	VMASKMOVPS Y2, Y0, (DX)
@@ -1657,29 +2640,11 @@ columns16_rows1_done:
 	IMUL3Q     $+1, CX, DX
 	ADDQ       DX, 104(AX)
 	SUBQ       $+1, 56(AX)
-	JMP        columns16_rows1
+	JMP        upto16_rows1
 
-columns16_rows1_end:
+upto16_rows1_end:
 	VZEROUPPER
 	RET
-
-DATA maskWords<>+0(SB)/4, $0xffffffff
-DATA maskWords<>+4(SB)/4, $0xffffffff
-DATA maskWords<>+8(SB)/4, $0xffffffff
-DATA maskWords<>+12(SB)/4, $0xffffffff
-DATA maskWords<>+16(SB)/4, $0xffffffff
-DATA maskWords<>+20(SB)/4, $0xffffffff
-DATA maskWords<>+24(SB)/4, $0xffffffff
-DATA maskWords<>+28(SB)/4, $0xffffffff
-DATA maskWords<>+32(SB)/4, $0x00000000
-DATA maskWords<>+36(SB)/4, $0x00000000
-DATA maskWords<>+40(SB)/4, $0x00000000
-DATA maskWords<>+44(SB)/4, $0x00000000
-DATA maskWords<>+48(SB)/4, $0x00000000
-DATA maskWords<>+52(SB)/4, $0x00000000
-DATA maskWords<>+56(SB)/4, $0x00000000
-DATA maskWords<>+60(SB)/4, $0x00000000
-GLOBL maskWords<>(SB), RODATA|NOPTR, $64
 
 DATA f40c00000x8<>+0(SB)/4, $0x40c00000
 DATA f40c00000x8<>+4(SB)/4, $0x40c00000
@@ -1803,6 +2768,24 @@ DATA f3e2aaaabx8<>+20(SB)/4, $0x3e2aaaab
 DATA f3e2aaaabx8<>+24(SB)/4, $0x3e2aaaab
 DATA f3e2aaaabx8<>+28(SB)/4, $0x3e2aaaab
 GLOBL f3e2aaaabx8<>(SB), RODATA|NOPTR, $32
+
+DATA maskWords<>+0(SB)/4, $0xffffffff
+DATA maskWords<>+4(SB)/4, $0xffffffff
+DATA maskWords<>+8(SB)/4, $0xffffffff
+DATA maskWords<>+12(SB)/4, $0xffffffff
+DATA maskWords<>+16(SB)/4, $0xffffffff
+DATA maskWords<>+20(SB)/4, $0xffffffff
+DATA maskWords<>+24(SB)/4, $0xffffffff
+DATA maskWords<>+28(SB)/4, $0xffffffff
+DATA maskWords<>+32(SB)/4, $0x00000000
+DATA maskWords<>+36(SB)/4, $0x00000000
+DATA maskWords<>+40(SB)/4, $0x00000000
+DATA maskWords<>+44(SB)/4, $0x00000000
+DATA maskWords<>+48(SB)/4, $0x00000000
+DATA maskWords<>+52(SB)/4, $0x00000000
+DATA maskWords<>+56(SB)/4, $0x00000000
+DATA maskWords<>+60(SB)/4, $0x00000000
+GLOBL maskWords<>(SB), RODATA|NOPTR, $64
 
 // func depthwiseAVX2(a *byte)
 // Requires: AVX, AVX2, CMOV, FMA3
@@ -4625,72 +5608,46 @@ gelu2:
 	JLT          gelu2_end
 	VMOVUPS      (AX), Y0
 	VMOVUPS      32(AX), Y1
-	VXORPS       Y2, Y2, Y2
-	VSUBPS       Y0, Y2, Y2
-	VMAXPS       Y0, Y2, Y2
-	VMULPS       f3e6d3388x8<>+0(SB), Y2, Y3
-	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
-	VBROADCASTSS f3f800000x1<>+0(SB), Y4
-	VDIVPS       Y3, Y4, Y3
-	VMULPS       Y2, Y2, Y4
-	VMULPS       fbf38aa3bx8<>+0(SB), Y4, Y4
-	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
-	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
-	VROUNDPS     $0x00, Y4, Y5
-	VSUBPS       Y5, Y4, Y4
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
-	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
-	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
-	VCVTPS2DQ    Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       Y5, Y6, Y4
-	VBROADCASTSS f3f87dc22x1<>+0(SB), Y5
-	VFMADD213PS  fbfba00e3x8<>+0(SB), Y3, Y5
-	VFMADD213PS  f3fb5f0e3x8<>+0(SB), Y3, Y5
-	VFMADD213PS  fbe91a98ex8<>+0(SB), Y3, Y5
-	VFMADD213PS  f3e827906x8<>+0(SB), Y3, Y5
-	VMULPS       Y3, Y5, Y5
-	VMULPS       Y4, Y5, Y5
-	VMULPS       f3f000000x8<>+0(SB), Y5, Y5
-	VXORPS       Y4, Y4, Y4
-	VMAXPS       Y4, Y0, Y0
-	VFNMADD231PS Y2, Y5, Y0
-	VXORPS       Y2, Y2, Y2
-	VSUBPS       Y1, Y2, Y2
-	VMAXPS       Y1, Y2, Y2
-	VMULPS       f3e6d3388x8<>+0(SB), Y2, Y3
-	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
-	VBROADCASTSS f3f800000x1<>+0(SB), Y4
-	VDIVPS       Y3, Y4, Y3
-	VMULPS       Y2, Y2, Y4
-	VMULPS       fbf38aa3bx8<>+0(SB), Y4, Y4
-	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
-	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
-	VROUNDPS     $0x00, Y4, Y5
-	VSUBPS       Y5, Y4, Y4
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
-	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
-	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
-	VCVTPS2DQ    Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       Y5, Y6, Y4
-	VBROADCASTSS f3f87dc22x1<>+0(SB), Y5
-	VFMADD213PS  fbfba00e3x8<>+0(SB), Y3, Y5
-	VFMADD213PS  f3fb5f0e3x8<>+0(SB), Y3, Y5
-	VFMADD213PS  fbe91a98ex8<>+0(SB), Y3, Y5
-	VFMADD213PS  f3e827906x8<>+0(SB), Y3, Y5
-	VMULPS       Y3, Y5, Y5
-	VMULPS       Y4, Y5, Y5
-	VMULPS       f3f000000x8<>+0(SB), Y5, Y5
-	VXORPS       Y4, Y4, Y4
-	VMAXPS       Y4, Y1, Y1
-	VFNMADD231PS Y2, Y5, Y1
+	VMULPS       f3f3504f3x8<>+0(SB), Y0, Y2
+	VMINPS       f40800000x8<>+0(SB), Y2, Y2
+	VMAXPS       fc0800000x8<>+0(SB), Y2, Y2
+	VMULPS       Y2, Y2, Y3
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y4
+	VFMADD213PS  f32edffeex8<>+0(SB), Y3, Y4
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y3, Y4
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y3, Y4
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y3, Y4
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y3, Y4
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y3, Y4
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y5
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y3, Y5
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y3, Y5
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y3, Y5
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y3, Y5
+	VMULPS       Y2, Y4, Y4
+	VDIVPS       Y5, Y4, Y4
+	VMULPS       f3f000000x8<>+0(SB), Y0, Y0
+	VFMADD231PS  Y4, Y0, Y0
+	VMULPS       f3f3504f3x8<>+0(SB), Y1, Y2
+	VMINPS       f40800000x8<>+0(SB), Y2, Y2
+	VMAXPS       fc0800000x8<>+0(SB), Y2, Y2
+	VMULPS       Y2, Y2, Y3
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y4
+	VFMADD213PS  f32edffeex8<>+0(SB), Y3, Y4
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y3, Y4
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y3, Y4
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y3, Y4
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y3, Y4
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y3, Y4
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y5
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y3, Y5
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y3, Y5
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y3, Y5
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y3, Y5
+	VMULPS       Y2, Y4, Y4
+	VDIVPS       Y5, Y4, Y4
+	VMULPS       f3f000000x8<>+0(SB), Y1, Y1
+	VFMADD231PS  Y4, Y1, Y1
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	ADDQ         $+64, AX
@@ -4703,39 +5660,26 @@ gelu1:
 	SUBQ         $+8, CX
 	JLT          gelu1_end
 	VMOVUPS      (AX), Y0
-	VXORPS       Y1, Y1, Y1
-	VSUBPS       Y0, Y1, Y1
-	VMAXPS       Y0, Y1, Y1
-	VMULPS       f3e6d3388x8<>+0(SB), Y1, Y2
-	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
-	VBROADCASTSS f3f800000x1<>+0(SB), Y3
-	VDIVPS       Y2, Y3, Y2
-	VMULPS       Y1, Y1, Y3
-	VMULPS       fbf38aa3bx8<>+0(SB), Y3, Y3
-	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
-	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
-	VROUNDPS     $0x00, Y3, Y4
-	VSUBPS       Y4, Y3, Y3
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
-	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
-	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
-	VCVTPS2DQ    Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       Y4, Y5, Y3
-	VBROADCASTSS f3f87dc22x1<>+0(SB), Y4
-	VFMADD213PS  fbfba00e3x8<>+0(SB), Y2, Y4
-	VFMADD213PS  f3fb5f0e3x8<>+0(SB), Y2, Y4
-	VFMADD213PS  fbe91a98ex8<>+0(SB), Y2, Y4
-	VFMADD213PS  f3e827906x8<>+0(SB), Y2, Y4
-	VMULPS       Y2, Y4, Y4
-	VMULPS       Y3, Y4, Y4
-	VMULPS       f3f000000x8<>+0(SB), Y4, Y4
-	VXORPS       Y3, Y3, Y3
-	VMAXPS       Y3, Y0, Y0
-	VFNMADD231PS Y1, Y4, Y0
+	VMULPS       f3f3504f3x8<>+0(SB), Y0, Y1
+	VMINPS       f40800000x8<>+0(SB), Y1, Y1
+	VMAXPS       fc0800000x8<>+0(SB), Y1, Y1
+	VMULPS       Y1, Y1, Y2
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y3
+	VFMADD213PS  f32edffeex8<>+0(SB), Y2, Y3
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y2, Y3
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y2, Y3
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y2, Y3
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y2, Y3
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y2, Y3
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y4
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y2, Y4
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y2, Y4
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y2, Y4
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y2, Y4
+	VMULPS       Y1, Y3, Y3
+	VDIVPS       Y4, Y3, Y3
+	VMULPS       f3f000000x8<>+0(SB), Y0, Y0
+	VFMADD231PS  Y3, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	ADDQ         $+32, AX
 	JMP          gelu1
@@ -4755,39 +5699,26 @@ gelu1_end:
 	SUBQ         CX, DX
 	VMOVUPS      32(DX), Y0
 	VMASKMOVPS   (AX), Y0, Y1
-	VXORPS       Y2, Y2, Y2
-	VSUBPS       Y1, Y2, Y2
-	VMAXPS       Y1, Y2, Y2
-	VMULPS       f3e6d3388x8<>+0(SB), Y2, Y3
-	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
-	VBROADCASTSS f3f800000x1<>+0(SB), Y4
-	VDIVPS       Y3, Y4, Y3
-	VMULPS       Y2, Y2, Y4
-	VMULPS       fbf38aa3bx8<>+0(SB), Y4, Y4
-	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
-	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
-	VROUNDPS     $0x00, Y4, Y5
-	VSUBPS       Y5, Y4, Y4
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
-	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
-	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
-	VCVTPS2DQ    Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       Y5, Y6, Y4
-	VBROADCASTSS f3f87dc22x1<>+0(SB), Y5
-	VFMADD213PS  fbfba00e3x8<>+0(SB), Y3, Y5
-	VFMADD213PS  f3fb5f0e3x8<>+0(SB), Y3, Y5
-	VFMADD213PS  fbe91a98ex8<>+0(SB), Y3, Y5
-	VFMADD213PS  f3e827906x8<>+0(SB), Y3, Y5
-	VMULPS       Y3, Y5, Y5
-	VMULPS       Y4, Y5, Y5
-	VMULPS       f3f000000x8<>+0(SB), Y5, Y5
-	VXORPS       Y4, Y4, Y4
-	VMAXPS       Y4, Y1, Y1
-	VFNMADD231PS Y2, Y5, Y1
+	VMULPS       f3f3504f3x8<>+0(SB), Y1, Y2
+	VMINPS       f40800000x8<>+0(SB), Y2, Y2
+	VMAXPS       fc0800000x8<>+0(SB), Y2, Y2
+	VMULPS       Y2, Y2, Y3
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y4
+	VFMADD213PS  f32edffeex8<>+0(SB), Y3, Y4
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y3, Y4
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y3, Y4
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y3, Y4
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y3, Y4
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y3, Y4
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y5
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y3, Y5
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y3, Y5
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y3, Y5
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y3, Y5
+	VMULPS       Y2, Y4, Y4
+	VDIVPS       Y5, Y4, Y4
+	VMULPS       f3f000000x8<>+0(SB), Y1, Y1
+	VFMADD231PS  Y4, Y1, Y1
 	VMASKMOVPS   Y1, Y0, (AX)
 
 gelu_done:
@@ -5044,68 +5975,141 @@ tanh_next:
 DATA f3f800000x1<>+0(SB)/4, $0x3f800000
 GLOBL f3f800000x1<>(SB), RODATA|NOPTR, $4
 
-DATA f3e6d3388x8<>+0(SB)/4, $0x3e6d3388
-DATA f3e6d3388x8<>+4(SB)/4, $0x3e6d3388
-DATA f3e6d3388x8<>+8(SB)/4, $0x3e6d3388
-DATA f3e6d3388x8<>+12(SB)/4, $0x3e6d3388
-DATA f3e6d3388x8<>+16(SB)/4, $0x3e6d3388
-DATA f3e6d3388x8<>+20(SB)/4, $0x3e6d3388
-DATA f3e6d3388x8<>+24(SB)/4, $0x3e6d3388
-DATA f3e6d3388x8<>+28(SB)/4, $0x3e6d3388
-GLOBL f3e6d3388x8<>(SB), RODATA|NOPTR, $32
+DATA f3f3504f3x8<>+0(SB)/4, $0x3f3504f3
+DATA f3f3504f3x8<>+4(SB)/4, $0x3f3504f3
+DATA f3f3504f3x8<>+8(SB)/4, $0x3f3504f3
+DATA f3f3504f3x8<>+12(SB)/4, $0x3f3504f3
+DATA f3f3504f3x8<>+16(SB)/4, $0x3f3504f3
+DATA f3f3504f3x8<>+20(SB)/4, $0x3f3504f3
+DATA f3f3504f3x8<>+24(SB)/4, $0x3f3504f3
+DATA f3f3504f3x8<>+28(SB)/4, $0x3f3504f3
+GLOBL f3f3504f3x8<>(SB), RODATA|NOPTR, $32
 
-DATA fbf38aa3bx8<>+0(SB)/4, $0xbf38aa3b
-DATA fbf38aa3bx8<>+4(SB)/4, $0xbf38aa3b
-DATA fbf38aa3bx8<>+8(SB)/4, $0xbf38aa3b
-DATA fbf38aa3bx8<>+12(SB)/4, $0xbf38aa3b
-DATA fbf38aa3bx8<>+16(SB)/4, $0xbf38aa3b
-DATA fbf38aa3bx8<>+20(SB)/4, $0xbf38aa3b
-DATA fbf38aa3bx8<>+24(SB)/4, $0xbf38aa3b
-DATA fbf38aa3bx8<>+28(SB)/4, $0xbf38aa3b
-GLOBL fbf38aa3bx8<>(SB), RODATA|NOPTR, $32
+DATA f40800000x8<>+0(SB)/4, $0x40800000
+DATA f40800000x8<>+4(SB)/4, $0x40800000
+DATA f40800000x8<>+8(SB)/4, $0x40800000
+DATA f40800000x8<>+12(SB)/4, $0x40800000
+DATA f40800000x8<>+16(SB)/4, $0x40800000
+DATA f40800000x8<>+20(SB)/4, $0x40800000
+DATA f40800000x8<>+24(SB)/4, $0x40800000
+DATA f40800000x8<>+28(SB)/4, $0x40800000
+GLOBL f40800000x8<>(SB), RODATA|NOPTR, $32
 
-DATA f3f87dc22x1<>+0(SB)/4, $0x3f87dc22
-GLOBL f3f87dc22x1<>(SB), RODATA|NOPTR, $4
+DATA fc0800000x8<>+0(SB)/4, $0xc0800000
+DATA fc0800000x8<>+4(SB)/4, $0xc0800000
+DATA fc0800000x8<>+8(SB)/4, $0xc0800000
+DATA fc0800000x8<>+12(SB)/4, $0xc0800000
+DATA fc0800000x8<>+16(SB)/4, $0xc0800000
+DATA fc0800000x8<>+20(SB)/4, $0xc0800000
+DATA fc0800000x8<>+24(SB)/4, $0xc0800000
+DATA fc0800000x8<>+28(SB)/4, $0xc0800000
+GLOBL fc0800000x8<>(SB), RODATA|NOPTR, $32
 
-DATA fbfba00e3x8<>+0(SB)/4, $0xbfba00e3
-DATA fbfba00e3x8<>+4(SB)/4, $0xbfba00e3
-DATA fbfba00e3x8<>+8(SB)/4, $0xbfba00e3
-DATA fbfba00e3x8<>+12(SB)/4, $0xbfba00e3
-DATA fbfba00e3x8<>+16(SB)/4, $0xbfba00e3
-DATA fbfba00e3x8<>+20(SB)/4, $0xbfba00e3
-DATA fbfba00e3x8<>+24(SB)/4, $0xbfba00e3
-DATA fbfba00e3x8<>+28(SB)/4, $0xbfba00e3
-GLOBL fbfba00e3x8<>(SB), RODATA|NOPTR, $32
+DATA faf95df0bx1<>+0(SB)/4, $0xaf95df0b
+GLOBL faf95df0bx1<>(SB), RODATA|NOPTR, $4
 
-DATA f3fb5f0e3x8<>+0(SB)/4, $0x3fb5f0e3
-DATA f3fb5f0e3x8<>+4(SB)/4, $0x3fb5f0e3
-DATA f3fb5f0e3x8<>+8(SB)/4, $0x3fb5f0e3
-DATA f3fb5f0e3x8<>+12(SB)/4, $0x3fb5f0e3
-DATA f3fb5f0e3x8<>+16(SB)/4, $0x3fb5f0e3
-DATA f3fb5f0e3x8<>+20(SB)/4, $0x3fb5f0e3
-DATA f3fb5f0e3x8<>+24(SB)/4, $0x3fb5f0e3
-DATA f3fb5f0e3x8<>+28(SB)/4, $0x3fb5f0e3
-GLOBL f3fb5f0e3x8<>(SB), RODATA|NOPTR, $32
+DATA f32edffeex8<>+0(SB)/4, $0x32edffee
+DATA f32edffeex8<>+4(SB)/4, $0x32edffee
+DATA f32edffeex8<>+8(SB)/4, $0x32edffee
+DATA f32edffeex8<>+12(SB)/4, $0x32edffee
+DATA f32edffeex8<>+16(SB)/4, $0x32edffee
+DATA f32edffeex8<>+20(SB)/4, $0x32edffee
+DATA f32edffeex8<>+24(SB)/4, $0x32edffee
+DATA f32edffeex8<>+28(SB)/4, $0x32edffee
+GLOBL f32edffeex8<>(SB), RODATA|NOPTR, $32
 
-DATA fbe91a98ex8<>+0(SB)/4, $0xbe91a98e
-DATA fbe91a98ex8<>+4(SB)/4, $0xbe91a98e
-DATA fbe91a98ex8<>+8(SB)/4, $0xbe91a98e
-DATA fbe91a98ex8<>+12(SB)/4, $0xbe91a98e
-DATA fbe91a98ex8<>+16(SB)/4, $0xbe91a98e
-DATA fbe91a98ex8<>+20(SB)/4, $0xbe91a98e
-DATA fbe91a98ex8<>+24(SB)/4, $0xbe91a98e
-DATA fbe91a98ex8<>+28(SB)/4, $0xbe91a98e
-GLOBL fbe91a98ex8<>(SB), RODATA|NOPTR, $32
+DATA fb60cff51x8<>+0(SB)/4, $0xb60cff51
+DATA fb60cff51x8<>+4(SB)/4, $0xb60cff51
+DATA fb60cff51x8<>+8(SB)/4, $0xb60cff51
+DATA fb60cff51x8<>+12(SB)/4, $0xb60cff51
+DATA fb60cff51x8<>+16(SB)/4, $0xb60cff51
+DATA fb60cff51x8<>+20(SB)/4, $0xb60cff51
+DATA fb60cff51x8<>+24(SB)/4, $0xb60cff51
+DATA fb60cff51x8<>+28(SB)/4, $0xb60cff51
+GLOBL fb60cff51x8<>(SB), RODATA|NOPTR, $32
 
-DATA f3e827906x8<>+0(SB)/4, $0x3e827906
-DATA f3e827906x8<>+4(SB)/4, $0x3e827906
-DATA f3e827906x8<>+8(SB)/4, $0x3e827906
-DATA f3e827906x8<>+12(SB)/4, $0x3e827906
-DATA f3e827906x8<>+16(SB)/4, $0x3e827906
-DATA f3e827906x8<>+20(SB)/4, $0x3e827906
-DATA f3e827906x8<>+24(SB)/4, $0x3e827906
-DATA f3e827906x8<>+28(SB)/4, $0x3e827906
-GLOBL f3e827906x8<>(SB), RODATA|NOPTR, $32
+DATA fb86ec2d2x8<>+0(SB)/4, $0xb86ec2d2
+DATA fb86ec2d2x8<>+4(SB)/4, $0xb86ec2d2
+DATA fb86ec2d2x8<>+8(SB)/4, $0xb86ec2d2
+DATA fb86ec2d2x8<>+12(SB)/4, $0xb86ec2d2
+DATA fb86ec2d2x8<>+16(SB)/4, $0xb86ec2d2
+DATA fb86ec2d2x8<>+20(SB)/4, $0xb86ec2d2
+DATA fb86ec2d2x8<>+24(SB)/4, $0xb86ec2d2
+DATA fb86ec2d2x8<>+28(SB)/4, $0xb86ec2d2
+GLOBL fb86ec2d2x8<>(SB), RODATA|NOPTR, $32
+
+DATA fba40ac63x8<>+0(SB)/4, $0xba40ac63
+DATA fba40ac63x8<>+4(SB)/4, $0xba40ac63
+DATA fba40ac63x8<>+8(SB)/4, $0xba40ac63
+DATA fba40ac63x8<>+12(SB)/4, $0xba40ac63
+DATA fba40ac63x8<>+16(SB)/4, $0xba40ac63
+DATA fba40ac63x8<>+20(SB)/4, $0xba40ac63
+DATA fba40ac63x8<>+24(SB)/4, $0xba40ac63
+DATA fba40ac63x8<>+28(SB)/4, $0xba40ac63
+GLOBL fba40ac63x8<>(SB), RODATA|NOPTR, $32
+
+DATA fbb41a1f6x8<>+0(SB)/4, $0xbb41a1f6
+DATA fbb41a1f6x8<>+4(SB)/4, $0xbb41a1f6
+DATA fbb41a1f6x8<>+8(SB)/4, $0xbb41a1f6
+DATA fbb41a1f6x8<>+12(SB)/4, $0xbb41a1f6
+DATA fbb41a1f6x8<>+16(SB)/4, $0xbb41a1f6
+DATA fbb41a1f6x8<>+20(SB)/4, $0xbb41a1f6
+DATA fbb41a1f6x8<>+24(SB)/4, $0xbb41a1f6
+DATA fbb41a1f6x8<>+28(SB)/4, $0xbb41a1f6
+GLOBL fbb41a1f6x8<>(SB), RODATA|NOPTR, $32
+
+DATA fbc83dbd4x8<>+0(SB)/4, $0xbc83dbd4
+DATA fbc83dbd4x8<>+4(SB)/4, $0xbc83dbd4
+DATA fbc83dbd4x8<>+8(SB)/4, $0xbc83dbd4
+DATA fbc83dbd4x8<>+12(SB)/4, $0xbc83dbd4
+DATA fbc83dbd4x8<>+16(SB)/4, $0xbc83dbd4
+DATA fbc83dbd4x8<>+20(SB)/4, $0xbc83dbd4
+DATA fbc83dbd4x8<>+24(SB)/4, $0xbc83dbd4
+DATA fbc83dbd4x8<>+28(SB)/4, $0xbc83dbd4
+GLOBL fbc83dbd4x8<>(SB), RODATA|NOPTR, $32
+
+DATA fb77460cdx1<>+0(SB)/4, $0xb77460cd
+GLOBL fb77460cdx1<>(SB), RODATA|NOPTR, $4
+
+DATA fb95fbd29x8<>+0(SB)/4, $0xb95fbd29
+DATA fb95fbd29x8<>+4(SB)/4, $0xb95fbd29
+DATA fb95fbd29x8<>+8(SB)/4, $0xb95fbd29
+DATA fb95fbd29x8<>+12(SB)/4, $0xb95fbd29
+DATA fb95fbd29x8<>+16(SB)/4, $0xb95fbd29
+DATA fb95fbd29x8<>+20(SB)/4, $0xb95fbd29
+DATA fb95fbd29x8<>+24(SB)/4, $0xb95fbd29
+DATA fb95fbd29x8<>+28(SB)/4, $0xb95fbd29
+GLOBL fb95fbd29x8<>(SB), RODATA|NOPTR, $32
+
+DATA fbadc924ex8<>+0(SB)/4, $0xbadc924e
+DATA fbadc924ex8<>+4(SB)/4, $0xbadc924e
+DATA fbadc924ex8<>+8(SB)/4, $0xbadc924e
+DATA fbadc924ex8<>+12(SB)/4, $0xbadc924e
+DATA fbadc924ex8<>+16(SB)/4, $0xbadc924e
+DATA fbadc924ex8<>+20(SB)/4, $0xbadc924e
+DATA fbadc924ex8<>+24(SB)/4, $0xbadc924e
+DATA fbadc924ex8<>+28(SB)/4, $0xbadc924e
+GLOBL fbadc924ex8<>(SB), RODATA|NOPTR, $32
+
+DATA fbbf19bf8x8<>+0(SB)/4, $0xbbf19bf8
+DATA fbbf19bf8x8<>+4(SB)/4, $0xbbf19bf8
+DATA fbbf19bf8x8<>+8(SB)/4, $0xbbf19bf8
+DATA fbbf19bf8x8<>+12(SB)/4, $0xbbf19bf8
+DATA fbbf19bf8x8<>+16(SB)/4, $0xbbf19bf8
+DATA fbbf19bf8x8<>+20(SB)/4, $0xbbf19bf8
+DATA fbbf19bf8x8<>+24(SB)/4, $0xbbf19bf8
+DATA fbbf19bf8x8<>+28(SB)/4, $0xbbf19bf8
+GLOBL fbbf19bf8x8<>(SB), RODATA|NOPTR, $32
+
+DATA fbc69b6a7x8<>+0(SB)/4, $0xbc69b6a7
+DATA fbc69b6a7x8<>+4(SB)/4, $0xbc69b6a7
+DATA fbc69b6a7x8<>+8(SB)/4, $0xbc69b6a7
+DATA fbc69b6a7x8<>+12(SB)/4, $0xbc69b6a7
+DATA fbc69b6a7x8<>+16(SB)/4, $0xbc69b6a7
+DATA fbc69b6a7x8<>+20(SB)/4, $0xbc69b6a7
+DATA fbc69b6a7x8<>+24(SB)/4, $0xbc69b6a7
+DATA fbc69b6a7x8<>+28(SB)/4, $0xbc69b6a7
+GLOBL fbc69b6a7x8<>(SB), RODATA|NOPTR, $32
 
 DATA f3f000000x8<>+0(SB)/4, $0x3f000000
 DATA f3f000000x8<>+4(SB)/4, $0x3f000000
@@ -6381,16 +7385,6 @@ DATA f40a00000x8<>+20(SB)/4, $0x40a00000
 DATA f40a00000x8<>+24(SB)/4, $0x40a00000
 DATA f40a00000x8<>+28(SB)/4, $0x40a00000
 GLOBL f40a00000x8<>(SB), RODATA|NOPTR, $32
-
-DATA f40800000x8<>+0(SB)/4, $0x40800000
-DATA f40800000x8<>+4(SB)/4, $0x40800000
-DATA f40800000x8<>+8(SB)/4, $0x40800000
-DATA f40800000x8<>+12(SB)/4, $0x40800000
-DATA f40800000x8<>+16(SB)/4, $0x40800000
-DATA f40800000x8<>+20(SB)/4, $0x40800000
-DATA f40800000x8<>+24(SB)/4, $0x40800000
-DATA f40800000x8<>+28(SB)/4, $0x40800000
-GLOBL f40800000x8<>(SB), RODATA|NOPTR, $32
 
 DATA f40000000x8<>+0(SB)/4, $0x40000000
 DATA f40000000x8<>+4(SB)/4, $0x40000000

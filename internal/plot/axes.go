@@ -7,8 +7,36 @@ import (
 	"strconv"
 )
 
-// A scale is the range of an axis, with ticks at the multiples of step.
-type scale struct{ lo, hi, step float64 }
+// A scale is the range of an axis, with ticks at the multiples of step. A logarithmic one has no step:
+// its ticks are 1, 2 and 5 times the powers of ten, or the powers alone where that is too many.
+type scale struct {
+	lo, hi, step float64
+	log          bool
+}
+
+// logScale covers lo to hi, both above 0, with some air at both ends, and ends on ticks.
+func logScale(lo, hi float64) scale {
+	const air, reach = 1.1, 20
+	s := scale{lo: lo / reach, hi: hi * reach, log: true}
+	for _, tick := range s.ticks() {
+		if tick <= lo/air {
+			s.lo = tick
+		}
+		if tick >= hi*air {
+			s.hi = tick
+			break
+		}
+	}
+	return s
+}
+
+// share returns where v lies on the axis, from 0 at its low end to 1 at its high end.
+func (s scale) share(v float64) float64 {
+	if s.log {
+		return math.Log(v/s.lo) / math.Log(s.hi/s.lo)
+	}
+	return (v - s.lo) / (s.hi - s.lo)
+}
 
 // niceScale covers lo to hi with about the given number of steps, each 1, 2, 2.5 or 5 times a
 // power of ten, and ends on ticks.
@@ -18,7 +46,7 @@ func niceScale(lo, hi float64, steps int) scale {
 		lo, hi = lo-pad, hi+pad
 	}
 	step := niceStep((hi - lo) / float64(steps))
-	return scale{math.Floor(lo/step+1e-9) * step, math.Ceil(hi/step-1e-9) * step, step}
+	return scale{lo: math.Floor(lo/step+1e-9) * step, hi: math.Ceil(hi/step-1e-9) * step, step: step}
 }
 
 // niceStep returns the least step of niceScale that is not less than atLeast.
@@ -39,10 +67,13 @@ func epochScale(n int) scale {
 	if step == 2.5 {
 		step = 5
 	}
-	return scale{1 - air, float64(n) + air, step}
+	return scale{lo: 1 - air, hi: float64(n) + air, step: step}
 }
 
 func (s scale) ticks() []float64 {
+	if s.log {
+		return s.logTicks()
+	}
 	var ticks []float64
 	last := int(math.Floor(s.hi/s.step + 1e-9))
 	for i := int(math.Ceil(s.lo/s.step - 1e-9)); i <= last; i++ {
@@ -51,10 +82,31 @@ func (s scale) ticks() []float64 {
 	return ticks
 }
 
+func (s scale) logTicks() []float64 {
+	factors := []float64{1, 2, 5}
+	if s.hi/s.lo > 1e4 {
+		factors = factors[:1]
+	}
+	var ticks []float64
+	for unit := math.Pow(10, math.Floor(math.Log10(s.lo))); unit <= s.hi; unit *= 10 {
+		for _, f := range factors {
+			tick, _ := strconv.ParseFloat(strconv.FormatFloat(f*unit, 'g', 3, 64), 64) // without the error of unit
+			if s.lo <= tick && tick <= s.hi {
+				ticks = append(ticks, tick)
+			}
+		}
+	}
+	return ticks
+}
+
 // label writes a tick with as many decimals as the step needs.
 func (s scale) label(tick float64) string {
-	if size := max(math.Abs(s.lo), math.Abs(s.hi)); size >= 1e6 || s.step < 1e-4 {
+	size := max(math.Abs(s.lo), math.Abs(s.hi))
+	switch {
+	case size >= 1e6 || s.step < 1e-4 && !s.log || s.lo < 1e-4 && s.log:
 		return strconv.FormatFloat(tick, 'g', 3, 64)
+	case s.log:
+		return strconv.FormatFloat(tick, 'f', -1, 64)
 	}
 	decimals := 0
 	for unit := s.step; decimals < 6 && math.Abs(unit-math.Round(unit)) > 1e-6; decimals++ {
@@ -93,8 +145,8 @@ func (p panel) frame(title, xName string) {
 
 func (p panel) at(x, y float64) point {
 	return point{
-		float64(p.area.Min.X) + (x-p.x.lo)/(p.x.hi-p.x.lo)*float64(p.area.Dx()),
-		float64(p.area.Max.Y) - (y-p.y.lo)/(p.y.hi-p.y.lo)*float64(p.area.Dy()),
+		float64(p.area.Min.X) + p.x.share(x)*float64(p.area.Dx()),
+		float64(p.area.Max.Y) - p.y.share(y)*float64(p.area.Dy()),
 	}
 }
 

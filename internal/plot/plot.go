@@ -52,7 +52,9 @@ func newCanvas(width, height int) canvas {
 func (c canvas) image() draw.Image { return c.Image().(draw.Image) }
 
 func (c canvas) encode(w io.Writer) error {
-	if err := png.Encode(w, c.Image()); err != nil {
+	// Photos hardly get smaller by more effort.
+	encoder := png.Encoder{CompressionLevel: png.BestSpeed}
+	if err := encoder.Encode(w, c.Image()); err != nil {
 		return fmt.Errorf("plot: %w", err)
 	}
 	return nil

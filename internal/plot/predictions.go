@@ -5,6 +5,7 @@ import (
 	"image"
 	"io"
 	"math"
+	"sync"
 
 	"golang.org/x/image/draw"
 )
@@ -47,12 +48,21 @@ func Predictions(w io.Writer, predictions []Prediction) error {
 	rows := (n + columns - 1) / columns
 	height := titles + thumb + gutter
 	c := newCanvas(columns*(thumb+gutter)+gutter, rows*height+gutter)
+	var photos sync.WaitGroup
 	for i, p := range predictions {
 		x, y := gutter+i%columns*(thumb+gutter), gutter+i/columns*height
 		c.titles(p, float64(x), float64(y))
 		y += titles
-		c.photo(p, image.Rect(x, y, x+thumb, y+thumb))
+		at := image.Rect(x, y, x+thumb, y+thumb)
+		if p.Truth != "" && p.Truth != p.Pred {
+			c.SetColor(red)
+			c.SetLineWidth(8)
+			c.DrawRectangle(float64(x-2), float64(y-2), thumb+4, thumb+4)
+			c.Stroke()
+		}
+		photos.Go(func() { c.photo(p.Image, at) })
 	}
+	photos.Wait()
 	return c.encode(w)
 }
 
@@ -88,25 +98,20 @@ func (c canvas) titles(p Prediction, x, y float64) {
 	}
 }
 
-// photo draws the photo into the middle of the square at, as large as fits.
-func (c canvas) photo(p Prediction, at image.Rectangle) {
+// photo draws a photo into the middle of the square at, as large as fits. Photos may be drawn side by
+// side.
+func (c canvas) photo(img image.Image, at image.Rectangle) {
 	c.fill(at, faint)
-	size := p.Image.Bounds().Size()
+	size := img.Bounds().Size()
 	shrink := thumb / float64(max(size.X, size.Y))
 	size.X = max(1, int(math.Round(float64(size.X)*shrink)))
 	size.Y = max(1, int(math.Round(float64(size.Y)*shrink)))
 	corner := at.Min.Add(image.Pt((thumb-size.X)/2, (thumb-size.Y)/2))
-	photo := thinned(p.Image, size.Mul(4))
-	draw.CatmullRom.Scale(c.image(), image.Rectangle{corner, corner.Add(size)}, photo, photo.Bounds(), draw.Over, nil)
-	if p.Truth != "" && p.Truth != p.Pred {
-		c.SetColor(red)
-		c.SetLineWidth(8)
-		c.DrawRectangle(float64(at.Min.X-2), float64(at.Min.Y-2), thumb+4, thumb+4)
-		c.Stroke()
-	}
+	photo := thinned(img, size.Mul(4))
+	draw.BiLinear.Scale(c.image(), image.Rectangle{corner, corner.Add(size)}, photo, photo.Bounds(), draw.Over, nil)
 }
 
-// thinned leaves out rows and columns of a photo that has more than size, because Catmull-Rom
+// thinned leaves out rows and columns of a photo that has more than size, because scaling
 // takes time and memory for each of them and few are enough for a thumbnail.
 func thinned(photo image.Image, size image.Point) image.Image {
 	b := photo.Bounds()

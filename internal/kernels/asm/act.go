@@ -96,33 +96,31 @@ func (v isa) act(a int, xs []reg.VecVirtual) {
 
 const log2e = 1.4426950408889634
 
-// gelu is x·Φ(x), with erf by formula 7.1.26 of Abramowitz and Stegun's Handbook of Mathematical
-// Functions (absolute error below 1.5e-7): for z = |x|/√2 and t = 1/(1 + p·z),
-// 1 - erf(z) = (a₁t + … + a₅t⁵)·exp(-z²).
+// gelu is x·Φ(x) = x/2·(1 + erf(x/√2)), with erf on [-4, 4] as an odd polynomial over an even one, by
+// the coefficients of Eigen's float erf (https://gitlab.com/libeigen/eigen, absolute error 5e-7).
 func (v isa) gelu(x reg.VecVirtual) {
-	a := []float64{0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429}
-	size, t, u, p := v.vec(), v.vec(), v.vec(), v.vec() // size is |x|
-	v.zero(size)
-	VSUBPS(x, size, size)
-	VMAXPS(x, size, size)
 	const rsqrt2 = 0.7071067811865476
-	v.with(mul, 0.3275911*rsqrt2, size, t)
-	v.with(add, 1, t, t)
-	VDIVPS(t, v.splat(1), t)
-	VMULPS(size, size, u)
-	v.with(mul, -log2e/2, u, u)
-	v.exp2(u)
-	VBROADCASTSS(constant(a[4], 1), p)
-	for i := 3; i >= 0; i-- {
-		v.with(fma213, a[i], t, p)
+	z, square, p, q := v.vec(), v.vec(), v.vec(), v.vec()
+	v.with(mul, rsqrt2, x, z)
+	v.with(lower, 4, z, z)
+	v.with(higher, -4, z, z)
+	VMULPS(z, z, square)
+	v.horner(p, square, -2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05,
+		-7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02)
+	v.horner(q, square, -1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03, -7.37332916720468e-03,
+		-1.42647390514189e-02)
+	VMULPS(z, p, p)
+	VDIVPS(q, p, p)
+	v.with(mul, 0.5, x, x)
+	VFMADD231PS(p, x, x)
+}
+
+// horner sets p to the polynomial of t with the given coefficients, the highest first.
+func (v isa) horner(p, t reg.VecVirtual, coefficients ...float64) {
+	VBROADCASTSS(constant(coefficients[0], 1), p)
+	for _, c := range coefficients[1:] {
+		v.with(fma213, c, t, p)
 	}
-	VMULPS(t, p, p)
-	VMULPS(u, p, p)
-	v.with(mul, 0.5, p, p) // 1 - Φ(|x|)
-	// x·Φ(x) = max(x, 0) - |x|·(1 - Φ(|x|))
-	v.zero(u)
-	VMAXPS(u, x, x)
-	VFNMADD231PS(size, p, x)
 }
 
 // exp2 replaces t by 2^t: t = n + f with n whole, 2^t = 2^n · 2^f, and 2^f by the minimax polynomial
@@ -138,11 +136,8 @@ func (v isa) exp2(t reg.VecVirtual) {
 		VROUNDPS(Imm(0), t, n)
 	}
 	VSUBPS(n, t, t)
-	VBROADCASTSS(constant(0.0013276472454890609, 1), p)
-	for _, c := range []float64{0.009675540961325169, 0.05550713092088699, 0.24022120237350464,
-		0.6931469440460205, 1.0000001192092896} {
-		v.with(fma213, c, t, p)
-	}
+	v.horner(p, t, 0.0013276472454890609, 0.009675540961325169, 0.05550713092088699, 0.24022120237350464,
+		0.6931469440460205, 1.0000001192092896)
 	if v.evex {
 		VSCALEFPS(n, p, t)
 	} else {

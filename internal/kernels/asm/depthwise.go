@@ -139,11 +139,7 @@ func (d *depthwiseKernel) vector(label string, n int, x, done reg.GPVirtual, m *
 	y, pixelY := d.arg.load("colY"), d.arg.load("pixelY")
 	ADDQ(done, y)
 	for _, r := range acc {
-		if m == nil {
-			VMOVUPS(r, Mem{Base: y})
-		} else {
-			d.storeMasked(r, *m, Mem{Base: y})
-		}
+		d.store(r, m, Mem{Base: y})
 		ADDQ(pixelY, y)
 	}
 	sums := d.arg.load("atSums")
@@ -151,19 +147,11 @@ func (d *depthwiseKernel) vector(label string, n int, x, done reg.GPVirtual, m *
 	JE(LabelRef(label + "_nosums"))
 	// From left to right, so that the order is the same however the pixels are grouped.
 	total, at := d.vec(), Mem{Base: sums, Index: done, Scale: 1}
-	if m == nil {
-		VMOVUPS(at, total)
-	} else {
-		d.loadMasked(at, *m, total)
-	}
+	d.load(at, m, total)
 	for _, r := range acc {
 		VADDPS(r, total, total)
 	}
-	if m == nil {
-		VMOVUPS(total, at)
-	} else {
-		d.storeMasked(total, *m, at)
-	}
+	d.store(total, m, at)
 	Label(label + "_nosums")
 
 	ADDQ(num(d.bytes()), x)

@@ -55,21 +55,11 @@ func (v isa) each(label string, group int, in []reg.GPVirtual, body func(label s
 		for i, p := range in {
 			regs[i] = v.vecs(vecs)
 			for j, r := range regs[i] {
-				at := Mem{Base: p, Disp: j * v.bytes()}
-				if m != nil {
-					v.loadMasked(at, *m, r)
-				} else {
-					VMOVUPS(at, r)
-				}
+				v.load(Mem{Base: p, Disp: j * v.bytes()}, m, r)
 			}
 		}
 		for j, r := range body(label, regs) {
-			at := Mem{Base: dst, Disp: j * v.bytes()}
-			if m != nil {
-				v.storeMasked(r, *m, at)
-			} else {
-				VMOVUPS(r, at)
-			}
+			v.store(r, m, Mem{Base: dst, Disp: j * v.bytes()})
 		}
 	}
 	sizes := []int{group, 1}

@@ -17,13 +17,15 @@ const width = 32
 // pointer for every three of them: base, base+lda, base+2·lda.
 //
 // With AVX-512 a tile has 12 rows × 32 columns, in 24 registers; with AVX2 6 × 16 in 12, and a
-// panel takes two passes. Where fewer columns are left, vectors are left out or, with AVX-512, halved.
+// panel takes two passes. Where fewer columns are left, vectors are left out or, with AVX-512, halved:
+// two halves are faster than one whole, since broadcasting to half a vector takes half the time.
 func (v isa) gemm() {
 	rows := []int{12, 4, 2, 1}
-	shapes := [][]isa{{v.half()}, {v}, {v, v.half()}, {v, v}}
+	half := v.half()
+	shapes := [][]isa{{v, v}, {half}, {half, half}, {v, half}, {v, v}} // the first without masks
 	if !v.evex {
 		rows = []int{6, 2, 1}
-		shapes = [][]isa{{v}, {v, v}}
+		shapes = [][]isa{{v, v}, {v}, {v, v}}
 	}
 	kernel("gemm"+v.name, "func(a *byte)")
 	g := gemmKernel{isa: v, arg: argument("panel")}
@@ -33,17 +35,26 @@ func (v isa) gemm() {
 		for _, s := range shape {
 			columns += s.lanes
 		}
-		label := fmt.Sprintf("columns%d", columns)
-		if i+1 < len(shapes) {
-			CMPQ(g.arg.field("n"), num(columns))
+		label := fmt.Sprintf("upto%d", columns)
+		CMPQ(g.arg.field("n"), num(columns))
+		switch {
+		case i == 0:
+			label = fmt.Sprintf("columns%d", columns)
+			JNE(LabelRef(label + "_end"))
+		case i+1 < len(shapes):
 			JGT(LabelRef(label + "_end"))
 		}
 		g.columns = nil
 		at := 0
 		for _, s := range shape {
-			n := g.arg.load("n")
-			SUBQ(num(at), n)
-			g.columns = append(g.columns, column{s, s.mask(n), 4 * at})
+			c := column{isa: s, disp: 4 * at}
+			if i > 0 {
+				n := g.arg.load("n")
+				SUBQ(num(at), n)
+				m := s.mask(n)
+				c.mask = &m
+			}
+			g.columns = append(g.columns, c)
 			at += s.lanes
 		}
 		g.loops(label, rows)
@@ -61,8 +72,8 @@ type gemmKernel struct {
 // A column is a vector of a tile's row.
 type column struct {
 	isa
-	mask
-	disp int // in bytes
+	mask *mask // nil where all lanes count
+	disp int   // in bytes
 }
 
 // loops covers the M rows with tiles of the given heights, tallest first, and returns from the kernel.
@@ -164,7 +175,7 @@ func (g *gemmKernel) tile(label string, rows int) {
 	for i := range rows {
 		for j, c := range g.columns {
 			t, r := c.vec(), acc[i][j]
-			c.loadMasked(Mem{Base: res, Disp: c.disp}, c.mask, t)
+			c.load(Mem{Base: res, Disp: c.disp}, c.mask, t)
 			VADDPS(t, r, r)
 		}
 		ADDQ(ldr, res)
@@ -175,7 +186,7 @@ func (g *gemmKernel) tile(label string, rows int) {
 	c, ldc := g.arg.load("atC"), g.arg.load("ldc")
 	for i := range rows {
 		for j, v := range g.columns {
-			v.storeMasked(acc[i][j], v.mask, Mem{Base: c, Disp: v.disp})
+			v.store(acc[i][j], v.mask, Mem{Base: c, Disp: v.disp})
 		}
 		ADDQ(ldc, c)
 	}

@@ -103,6 +103,23 @@ func (v isa) loadMasked(from Mem, m mask, to reg.VecVirtual) {
 	}
 }
 
+// load and store move the mask's lanes, or with a nil mask all.
+func (v isa) load(from Mem, m *mask, to reg.VecVirtual) {
+	if m == nil {
+		VMOVUPS(from, to)
+	} else {
+		v.loadMasked(from, *m, to)
+	}
+}
+
+func (v isa) store(from reg.VecVirtual, m *mask, to Mem) {
+	if m == nil {
+		VMOVUPS(from, to)
+	} else {
+		v.storeMasked(from, *m, to)
+	}
+}
+
 // storeMasked stores the mask's lanes.
 func (v isa) storeMasked(from reg.VecVirtual, m mask, to Mem) {
 	if v.evex {

@@ -1,0 +1,158 @@
+package graft
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/graft-ml/graft/internal/engine"
+	"github.com/graft-ml/graft/internal/graph"
+	"github.com/graft-ml/graft/internal/kernels"
+)
+
+// A Bench is the throughput of a network on this machine, from normalised input to logits.
+type Bench struct {
+	Arch            string  `json:"arch"`
+	Precision       string  `json:"precision"`
+	Kernels         string  `json:"kernels"`
+	Batch           int     `json:"batch"`
+	Threads         int     `json:"threads"`
+	ImagesPerSecond float64 `json:"img_s"`        // the best of several runs of the batch
+	GFLOPs          float64 `json:"gflop_s"`      // 10⁹ operations a second that they amount to, as the layers define them
+	PeakGFLOPs      float64 `json:"peak_gflop_s"` // what the same threads reach in a matrix product that suits them
+}
+
+// Bench measures the time of a batch of photos, which the threads of m take one by one. Parameters
+// without values count as if they had some.
+func (m *Model) Bench(ctx context.Context, batch int) (Bench, error) {
+	defer fill(m.network.Params())()
+	set, err := kernels.Best()
+	if err != nil {
+		return Bench{}, err
+	}
+	run, err := m.round(batch)
+	if err != nil {
+		return Bench{}, err
+	}
+	b := Bench{Arch: m.Name(), Precision: "fp32", Kernels: set.Name, Batch: batch, Threads: m.threads()}
+	run()
+	seconds := least(ctx, run).Seconds()
+	b.ImagesPerSecond = float64(batch) / seconds
+	operations, err := m.operations()
+	if err != nil {
+		return Bench{}, err
+	}
+	b.GFLOPs = operations * b.ImagesPerSecond / 1e9
+	b.PeakGFLOPs = peak(ctx, set, b.Threads)
+	return b, ctx.Err()
+}
+
+// round returns a function that computes so many photos: a single one divided among the threads, more
+// of them as [Model.PredictFiles] does.
+func (m *Model) round(photos int) (func(), error) {
+	if photos == 1 {
+		plan, _, err := m.benchPlan()
+		if err != nil {
+			return nil, err
+		}
+		return newState(plan, m.threads()).Run, nil
+	}
+	batch, err := m.batch(func(g *graph.Graph) []*graph.Node { return []*graph.Node{g.Output} })
+	if err != nil {
+		return nil, err
+	}
+	states := make([]*engine.BatchState, m.threads())
+	for i := range states {
+		states[i] = batch.NewState()
+		noise(states[i].Input())
+	}
+	return func() {
+		var group sync.WaitGroup
+		var taken atomic.Int64
+		for _, s := range states {
+			group.Go(func() {
+				for {
+					first := int(taken.Add(int64(batch.Size()))) - batch.Size()
+					if first >= photos {
+						return
+					}
+					for range min(batch.Size(), photos-first) {
+						s.Add()
+					}
+					s.Run()
+				}
+			})
+		}
+		group.Wait()
+	}, nil
+}
+
+// Profile returns how the time of one photo on one thread divides by kind of work, longest first.
+func (m *Model) Profile() ([]engine.Share, error) {
+	plan, _, err := m.benchPlan()
+	if err != nil {
+		return nil, err
+	}
+	s := newState(plan, 1)
+	s.Run()
+	return s.Profile(30)
+}
+
+func (m *Model) benchPlan() (*engine.Plan, *kernels.Set, error) {
+	defer fill(m.network.Params())()
+	set, err := kernels.Best()
+	if err != nil {
+		return nil, nil, err
+	}
+	g, err := m.trace(1)
+	if err != nil {
+		return nil, nil, err
+	}
+	plan, err := engine.Compile(g, set, g.Output)
+	return plan, set, err
+}
+
+// operations counts the multiplications and additions of convolutions, linear layers and attention
+// for one photo, as their definitions have them: an algorithm that needs fewer looks faster.
+func (m *Model) operations() (float64, error) {
+	g, err := m.trace(1)
+	if err != nil {
+		return 0, err
+	}
+	total := 0
+	for _, n := range g.Nodes {
+		switch n.Op.(type) {
+		case graph.Conv2d, graph.Linear:
+			w := n.Params[0]
+			total += graph.Numel(n.Shape) * w.Numel() / w.Shape[0]
+		case graph.Attention:
+			q, k := n.In[0].Shape, n.In[1].Shape
+			total += q[0] * q[1] * k[1] * (q[2] + n.Shape[2])
+		}
+	}
+	return 2 * float64(total), nil
+}
+
+// peak is the rate of a matrix product whose operands stay in the cores' caches, in 10⁹ operations a
+// second.
+func peak(ctx context.Context, set *kernels.Set, threads int) float64 {
+	const m, n, k, times = 240, 64, 256, 50
+	weights := make([]float32, n*k)
+	products := make([]kernels.Gemm, threads)
+	for i := range products {
+		products[i] = kernels.Gemm{M: m, A: make([]float32, m*k), LDA: k, B: kernels.Pack(weights, nil, n, k), C: make([]float32, m*n), LDC: n}
+	}
+	fastest := least(ctx, func() {
+		var group sync.WaitGroup
+		for i := range products {
+			group.Go(func() {
+				for range times {
+					set.Gemm(&products[i])
+				}
+			})
+		}
+		group.Wait()
+	})
+	return 2 * m * n * k * times * float64(threads) / float64(fastest) * float64(time.Second) / 1e9
+}

@@ -1,0 +1,89 @@
+package graft_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+
+	"github.com/graft-ml/graft"
+	"github.com/graft-ml/graft/internal/draw"
+)
+
+// The main job: a pretrained network gets a new head, which learns the classes of a folder of photos.
+func Example() {
+	ctx := context.Background()
+	model, err := graft.Load(ctx, "efficientnet_b0", nil) // downloaded once
+	if err != nil {
+		log.Fatal(err)
+	}
+	data, err := graft.OpenDataset("pizza_steak_sushi", graft.DatasetOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := model.ReplaceHead(data.Classes, 0.2); err != nil {
+		log.Fatal(err)
+	}
+	if err := model.Freeze("features"); err != nil {
+		log.Fatal(err)
+	}
+	run, err := model.Train(ctx, data, graft.TrainOptions{Epochs: 5, Seed: 42})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := run.Save("runs/pizza_steak_sushi", false); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// A model that was saved predicts anywhere.
+func ExampleModel_Predict() {
+	model, err := graft.Open("runs/pizza_steak_sushi")
+	if err != nil {
+		log.Fatal(err)
+	}
+	photo, err := os.ReadFile("dinner.jpg")
+	if err != nil {
+		log.Fatal(err)
+	}
+	prediction, err := model.Predict(photo)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s, with probability %.3f\n", prediction.Best().Name, prediction.Best().Probability)
+}
+
+// The same without a network: on pictures that are drawn, with weights from a local checkpoint.
+func ExampleLoad() {
+	dir, err := os.MkdirTemp("", "graft")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	photos, weights := filepath.Join(dir, "photos"), formulaWeights(dir, "resnet18")
+	if err := draw.Dataset(photos, 1, 4, 2); err != nil {
+		log.Fatal(err)
+	}
+
+	ctx := context.Background()
+	data, err := graft.OpenDataset(photos, graft.DatasetOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	model, err := graft.Load(ctx, "resnet18", &graft.LoadOptions{File: weights})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := model.ReplaceHead(data.Classes, 0); err != nil {
+		log.Fatal(err)
+	}
+	model.FreezeTrunk()
+	run, err := model.Train(ctx, data, graft.TrainOptions{Epochs: 100, LR: 0.01})
+	if err != nil {
+		log.Fatal(err)
+	}
+	last := run.History[len(run.History)-1]
+	fmt.Println(model.Classes(), "learnt better than by chance:", last.TrainAcc > 0.5)
+	// Output: [pizza steak sushi] learnt better than by chance: true
+}
