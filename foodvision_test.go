@@ -26,11 +26,11 @@ func TestFoodVisionMini(t *testing.T) {
 		t.Fatal(err)
 	}
 	least, most, mean, loss := 1.0, 0.0, 0.0, 0.0
+	m, err := graft.Load(t.Context(), "efficientnet_lite0", &graft.LoadOptions{File: weights})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for seed := range uint64(10) {
-		m, err := graft.Load(t.Context(), "efficientnet_lite0", &graft.LoadOptions{File: weights})
-		if err != nil {
-			t.Fatal(err)
-		}
 		if err := m.ReplaceHead(data.Classes, 0.2); err != nil {
 			t.Fatal(err)
 		}

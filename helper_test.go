@@ -63,9 +63,11 @@ func writePhoto(t testing.TB, path string, hue color.RGBA, seed uint64) {
 }
 
 // formulaWeights writes a checkpoint of ten classes, in PyTorch's names, and returns its path.
-func formulaWeights(dir, architecture string) string {
+func formulaWeights(dir, architecture string) string { return scaledWeights(dir, architecture, 1) }
+
+func scaledWeights(dir, architecture string, gain float64) string {
 	network := must(models.New(architecture, 10))
-	testutil.FormulaWeights(network.Params(), 1)
+	testutil.FormulaWeights(network.Params(), gain)
 	network.Initialise(torchrand.New(0))
 	var entries []checkpoint.Entry
 	for _, p := range network.Params() {
@@ -83,7 +85,12 @@ func formulaWeights(dir, architecture string) string {
 // pretrained loads a network with the formula's weights, a new head and a frozen trunk.
 func pretrained(t testing.TB, architecture string, dropout float64) *graft.Model {
 	t.Helper()
-	m, err := graft.Load(t.Context(), architecture, &graft.LoadOptions{File: formulaWeights(t.TempDir(), architecture)})
+	return fromFile(t, architecture, formulaWeights(t.TempDir(), architecture), dropout)
+}
+
+func fromFile(t testing.TB, architecture, path string, dropout float64) *graft.Model {
+	t.Helper()
+	m, err := graft.Load(t.Context(), architecture, &graft.LoadOptions{File: path})
 	if err != nil {
 		t.Fatal(err)
 	}

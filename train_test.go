@@ -119,6 +119,8 @@ func TestTrainPartly(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := tensors(t, trained(t, m, d).Model)
+	photo := must(os.ReadFile(d.Test[0].Path))
+	before := must(m.Predict(photo))
 	if err := m.Freeze("conv_block_1", "conv_block_2.0"); err != nil {
 		t.Fatal(err)
 	}
@@ -132,15 +134,20 @@ func TestTrainPartly(t *testing.T) {
 			t.Errorf("%s: frozen %v, and the opposite happened", name, frozen)
 		}
 	}
+	if slices.Equal(before.Logits, must(m.Predict(photo)).Logits) {
+		t.Error("it predicts as before it was trained again")
+	}
 }
 
 // TestRepeatable gives the same bits with any number of threads, with features kept and with those found,
-// and other bits with another seed.
+// and other bits with another seed. Features of other weights aren't found.
 func TestRepeatable(t *testing.T) {
 	t.Setenv("GRAFT_CACHE", t.TempDir())
 	d := dataset(t)
-	train := func(threads int, opts graft.TrainOptions) map[string][]float32 {
-		m := pretrained(t, "shufflenet_v2_x0_5", 0.3)
+	const architecture = "shufflenet_v2_x0_5"
+	weights, others := scaledWeights(t.TempDir(), architecture, 1), scaledWeights(t.TempDir(), architecture, 1.1)
+	train := func(weights string, threads int, opts graft.TrainOptions) map[string][]float32 {
+		m := fromFile(t, architecture, weights, 0.3)
 		m.Threads = threads
 		opts.Epochs = 2
 		run, err := m.Train(t.Context(), d, opts)
@@ -149,20 +156,22 @@ func TestRepeatable(t *testing.T) {
 		}
 		return tensors(t, run.Model)
 	}
-	want := train(1, graft.TrainOptions{Seed: 1})
+	want := train(weights, 1, graft.TrainOptions{Seed: 1})
 	for what, got := range map[string]map[string][]float32{
-		"three threads":    train(3, graft.TrainOptions{Seed: 1}),
-		"a cold cache":     train(2, graft.TrainOptions{Seed: 1, Cache: true}),
-		"a warm cache":     train(1, graft.TrainOptions{Seed: 1, Cache: true}),
-		"the same seed":    train(1, graft.TrainOptions{Seed: 1}),
-		"default settings": train(1, graft.TrainOptions{Seed: 1, BatchSize: 32, LR: 0.001}),
+		"three threads":    train(weights, 3, graft.TrainOptions{Seed: 1}),
+		"a cold cache":     train(weights, 2, graft.TrainOptions{Seed: 1, Cache: true}),
+		"a warm cache":     train(weights, 1, graft.TrainOptions{Seed: 1, Cache: true}),
+		"default settings": train(weights, 1, graft.TrainOptions{Seed: 1, BatchSize: 32, LR: 0.001}),
 	} {
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: other bits", what)
 		}
 	}
-	if reflect.DeepEqual(train(1, graft.TrainOptions{Seed: 2}), want) {
+	if reflect.DeepEqual(train(weights, 1, graft.TrainOptions{Seed: 2, Cache: true}), want) {
 		t.Error("another seed gives the same bits")
+	}
+	if !reflect.DeepEqual(train(others, 1, graft.TrainOptions{Seed: 1, Cache: true}), train(others, 1, graft.TrainOptions{Seed: 1})) {
+		t.Error("features of other weights are taken")
 	}
 }
 
@@ -260,6 +269,14 @@ func TestUndecodable(t *testing.T) {
 		if !strings.HasPrefix(run.Failed[i].Error(), path+": ") || progress.calls[1+i] != "note left out: "+run.Failed[i].Error() {
 			t.Errorf("failed: %v; progress: %q", run.Failed[i], progress.calls[1+i])
 		}
+	}
+	readable := func(photos []graft.Photo) []graft.Photo {
+		return slices.DeleteFunc(slices.Clone(photos), func(p graft.Photo) bool { return slices.Contains(bad, p.Path) })
+	}
+	without := &graft.Dataset{Root: d.Root, Classes: d.Classes, Train: readable(d.Train), Test: readable(d.Test)}
+	same := trained(t, pretrained(t, "squeezenet1_1", 0), without)
+	if !reflect.DeepEqual(tensors(t, run.Model), tensors(t, same.Model)) || run.History[0].TestLoss != same.History[0].TestLoss {
+		t.Error("leaving photos out isn't as if they weren't there")
 	}
 	run, err = pretrained(t, "squeezenet1_1", 0).Train(t.Context(), d, graft.TrainOptions{Epochs: 1, Strict: true})
 	if err == nil || !strings.HasPrefix(err.Error(), bad[0]+": ") || run != nil {

@@ -134,7 +134,7 @@ func TestPyTorch(t *testing.T) {
 			net, params := n.net(t, set)
 			out := forward(net)
 			near(t, name+": output", out, want.Output, 2e-6)
-			net.Backward(make([]float32, len(out))) // leaves nothing behind
+			net.Backward(slices.Repeat([]float32{1}, len(out))) // leaves nothing behind
 			net.Backward(testutil.FormulaInput(len(out)))
 			var trained []string
 			for _, p := range net.Params() {

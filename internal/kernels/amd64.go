@@ -1,3 +1,5 @@
+//go:build amd64
+
 package kernels
 
 import (
@@ -69,9 +71,6 @@ type panel struct {
 
 	atA, atC, atRes uintptr
 }
-
-// fused reports whether the kernels apply the activation to their registers.
-func fused(act Act) bool { return act <= HardSwish }
 
 func (s *simd) Gemm(g *Gemm) {
 	if g.M == 0 {

@@ -58,6 +58,9 @@ const (
 	Tanh
 )
 
+// fused reports whether kernels apply the activation to their registers; others take a pass of their own.
+func fused(act Act) bool { return act <= HardSwish }
+
 // Width is the number of columns in a panel of packed weights.
 const Width = 32
 
