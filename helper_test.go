@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/graft-ml/graft"
@@ -42,6 +43,17 @@ func dataset(t testing.TB) *graft.Dataset {
 		}
 	}
 	return must(graft.OpenDataset(dir, graft.DatasetOptions{}))
+}
+
+// few is a dataset with a photo of each class to train on and one to test with.
+func few(t testing.TB) *graft.Dataset {
+	t.Helper()
+	d := dataset(t)
+	first := func(photos []graft.Photo) []graft.Photo {
+		return slices.CompactFunc(photos, func(a, b graft.Photo) bool { return a.Class == b.Class })
+	}
+	d.Train, d.Test = first(d.Train), first(d.Test)
+	return d
 }
 
 // writePhoto writes a photo of 80 × 60 pixels around a hue.

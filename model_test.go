@@ -31,7 +31,7 @@ func agree(t *testing.T, a, b *graft.Model, d *graft.Dataset) bool {
 
 // TestSaveAndOpen gives back the model: with every kind of head, replaced or not, and as often as wanted.
 func TestSaveAndOpen(t *testing.T) {
-	d := dataset(t)
+	d := few(t)
 	scratch, err := graft.Scratch("tinyvgg", d.Classes)
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +77,7 @@ func TestSaveAndOpen(t *testing.T) {
 
 // TestHeadReplacedTwice saves and opens what the last replacement left.
 func TestHeadReplacedTwice(t *testing.T) {
-	d := dataset(t)
+	d := few(t)
 	for _, architecture := range []string{"shufflenet_v2_x0_5", "squeezenet1_1"} {
 		weights := formulaWeights(t.TempDir(), architecture)
 		for _, dropouts := range [][2]float64{{0.5, 0.2}, {0.5, 0}, {0.5, -1}, {0, 0.5}, {-1, 0.5}} {
@@ -146,7 +146,7 @@ func TestPredict(t *testing.T) {
 
 // TestUntrained models say so, where their head or all of them has no values yet.
 func TestUntrained(t *testing.T) {
-	d := dataset(t)
+	d := few(t)
 	photo := must(os.ReadFile(d.Train[0].Path))
 	scratch, err := graft.Scratch("tinyvgg", d.Classes)
 	if err != nil {
@@ -201,7 +201,7 @@ func damaged(t *testing.T, path string, change func(meta map[string]any, tensors
 
 // TestDamagedModels are refused, with an error that says what is wrong with which file.
 func TestDamagedModels(t *testing.T) {
-	d := dataset(t)
+	d := few(t)
 	path := filepath.Join(t.TempDir(), "model.safetensors")
 	if err := trained(t, pretrained(t, "shufflenet_v2_x0_5", 0.5), d).Model.Save(path); err != nil {
 		t.Fatal(err)
@@ -283,7 +283,7 @@ func TestOpenErrors(t *testing.T) {
 
 // TestNotANumber has weights that make no sense: predicting doesn't panic.
 func TestNotANumber(t *testing.T) {
-	d := dataset(t)
+	d := few(t)
 	path := filepath.Join(t.TempDir(), "model.safetensors")
 	if err := trained(t, pretrained(t, "squeezenet1_1", 0), d).Model.Save(path); err != nil {
 		t.Fatal(err)

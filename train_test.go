@@ -176,7 +176,7 @@ func TestRepeatable(t *testing.T) {
 }
 
 func TestTrainErrors(t *testing.T) {
-	d := dataset(t)
+	d := few(t)
 	two := &graft.Dataset{Classes: d.Classes[:2], Train: d.Train, Test: d.Test}
 	frozen := pretrained(t, "squeezenet1_1", 0)
 	if err := frozen.Freeze("features", "classifier"); err != nil {
@@ -216,7 +216,7 @@ func TestTrainErrors(t *testing.T) {
 // TestTrainCancelled returns what there is: nothing before the first epoch, and then the model as the
 // last whole one left it.
 func TestTrainCancelled(t *testing.T) {
-	d := dataset(t)
+	d := few(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if run, err := pretrained(t, "squeezenet1_1", 0).Train(ctx, d, graft.TrainOptions{}); !errors.Is(err, context.Canceled) || run != nil {
