@@ -169,7 +169,7 @@ func verify(t *testing.T, b *net) {
 		s := plan.NewState(1)
 		fused := run(s, plan, inputs)[0]
 		want := unfused[g.Output]
-		compare(t, set.Name+": fused "+describe(g.Output.ID, g.Output), fromMemory(g.Output.Shape, fused), want, max(1, want.most()), 1e-3)
+		compare(t, set.Name+": fused "+describe(g.Output.ID, g.Output), fromMemory(g.Output.Shape, fused), want, max(1, want.most()), 1e-4)
 		if !sameBits(run(s, plan, inputs)[0], fused) {
 			t.Errorf("%s: a second run gives other bits", set.Name)
 		}

@@ -59,6 +59,71 @@ func TestConvolutions(t *testing.T) {
 	verifyAll(t, cases)
 }
 
+// TestWinograd has what is computed by tiles: whole and cut ones, few and so many that they are divided
+// into blocks.
+func TestWinograd(t *testing.T) {
+	conv := func(b *net, x *graph.Node, out int, pad [4]int) *graph.Node {
+		return b.conv(x, out, graph.Conv2d{Kernel: [2]int{3, 3}, Pad: pad}, true)
+	}
+	same := [4]int{1, 1, 1, 1}
+	verifyAll(t, map[string]builder{
+		"whole tiles":  func(b *net) *graph.Node { return conv(b, b.Input(1, 16, 8, 8), 16, same) },
+		"cut tiles":    func(b *net) *graph.Node { return conv(b, b.Input(2, 16, 9, 6), 32, same) },
+		"no padding":   func(b *net) *graph.Node { return conv(b, b.Input(1, 32, 11, 7), 16, [4]int{}) },
+		"padded apart": func(b *net) *graph.Node { return conv(b, b.Input(1, 16, 7, 10), 16, [4]int{0, 2, 3, 1}) },
+		"blocks":       func(b *net) *graph.Node { return conv(b, b.Input(2, 16, 21, 23), 16, same) },
+		"residual": func(b *net) *graph.Node {
+			x := b.Input(2, 16, 9, 9)
+			return b.batchNorm(conv(b, x, 16, same)).Add(x).Act(graph.ReLU)
+		},
+		"residual and blocks": func(b *net) *graph.Node {
+			x := b.Input(3, 16, 18, 19)
+			return b.batchNorm(conv(b, x.Act(graph.SiLU), 16, same)).Add(x).Act(graph.SiLU)
+		},
+	})
+}
+
+// TestBands has blocks of mobile networks whose expanded image is large enough to be computed by bands.
+func TestBands(t *testing.T) {
+	expand := func(b *net, x *graph.Node, out int) *graph.Node { return b.conv1(x, out).Act(graph.ReLU6) }
+	depthwise := func(b *net, x *graph.Node, kernel, stride int) *graph.Node {
+		p := kernel / 2
+		op := graph.Conv2d{Kernel: [2]int{kernel, kernel}, Stride: [2]int{stride, stride}, Pad: [4]int{p, p, p, p}, Groups: x.Shape[1]}
+		return b.batchNorm(b.conv(x, x.Shape[1], op, false)).Act(graph.SiLU)
+	}
+	cases := map[string]builder{
+		"expanded and projected": func(b *net) *graph.Node {
+			return b.conv1(depthwise(b, expand(b, b.Input(1, 3, 41, 40), 92), 3, 1), 5)
+		},
+		"with a residual": func(b *net) *graph.Node {
+			x := b.Input(1, 4, 40, 43)
+			return b.conv1(depthwise(b, expand(b, x, 90), 3, 1), 4).Add(x)
+		},
+		"at a stride": func(b *net) *graph.Node {
+			return b.conv1(depthwise(b, expand(b, b.Input(1, 3, 41, 45), 82), 5, 2), 6).Act(graph.ReLU)
+		},
+		"depthwise alone":      func(b *net) *graph.Node { return depthwise(b, b.Input(1, 81, 43, 44), 3, 2) },
+		"depthwise, projected": func(b *net) *graph.Node { return b.conv1(depthwise(b, b.Input(1, 81, 43, 44), 3, 1), 3) },
+		"another use in between": func(b *net) *graph.Node {
+			x := expand(b, b.Input(1, 3, 40, 40), 93)
+			return b.conv1(depthwise(b, x, 3, 2), 4).Flatten(2).Mean(2).Add(b.conv1(x, 4).Mean(2, 3))
+		},
+		"squeeze and excitation": func(b *net) *graph.Node {
+			x := depthwise(b, expand(b, b.Input(1, 3, 44, 39), 88), 3, 2)
+			s := b.conv1(b.op(graph.AdaptiveAvgPool{Size: [2]int{1, 1}}, x), 88).Act(graph.Sigmoid)
+			return b.conv1(x.Mul(s), 5)
+		},
+		"two images": func(b *net) *graph.Node {
+			return b.conv1(depthwise(b, expand(b, b.Input(2, 2, 27, 83), 67), 3, 1), 2)
+		},
+		"a sum before the projection": func(b *net) *graph.Node {
+			x := b.Input(1, 93, 40, 40)
+			return b.conv1(depthwise(b, x, 3, 1).Add(x), 3)
+		},
+	}
+	verifyAll(t, cases)
+}
+
 func TestLinear(t *testing.T) {
 	verifyAll(t, map[string]builder{
 		"two dimensions": func(b *net) *graph.Node { return b.linear(b.Input(5, 33), 35, true) },
