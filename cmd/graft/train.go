@@ -40,8 +40,16 @@ func (t *training) folder(prefix string) (string, error) {
 	return filepath.Join("runs", prefix+filepath.Base(abs)), err
 }
 
-// open finds the photos.
+// open checks the flags and finds the photos.
 func (t *training) open() (*graft.Dataset, error) {
+	switch {
+	case t.Epochs < 1:
+		return nil, fmt.Errorf("--epochs %d: there must be at least one", t.Epochs)
+	case t.Batch < 1:
+		return nil, fmt.Errorf("--batch-size %d: it must be at least 1", t.Batch)
+	case !(t.LR > 0):
+		return nil, fmt.Errorf("--lr %g: it must be above 0", t.LR)
+	}
 	data, err := graft.OpenDataset(t.Data, graft.DatasetOptions{Val: t.Val, Seed: t.Seed})
 	if err == nil {
 		warn(data)

@@ -53,8 +53,10 @@ func (e *Extractor) Each(ctx context.Context, paths iter.Seq2[string, error]) it
 			return
 		}
 		batch, batchErr := e.Batch()
-		if batchErr != nil {
-			yield(Result{Path: path, Err: batchErr})
+		if batchErr != nil { // no photo can be computed
+			for ok := yield(Result{Path: path, Err: batchErr}); ok && more; second, _, more = next() {
+				ok = yield(Result{Path: second, Err: batchErr})
+			}
 			return
 		}
 		ctx, cancel := context.WithCancel(ctx)
