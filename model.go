@@ -291,6 +291,26 @@ func (m *Model) extractor() (*features.Extractor, error) {
 	return &features.Extractor{Transform: m.transform, Plan: plan, Batch: batch, Threads: m.threads()}, nil
 }
 
+// embedder computes features alone, which a network whose head has no values has too.
+func (m *Model) embedder() (*features.Extractor, error) {
+	set, err := kernels.Best()
+	if err != nil {
+		return nil, err
+	}
+	g, err := m.trace(1)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := engine.Compile(g, set, m.network.Features(g))
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w", m.Name(), err)
+	}
+	batch := func() (*engine.Batch, error) {
+		return m.batch(func(g *graph.Graph) []*graph.Node { return []*graph.Node{m.network.Features(g)} })
+	}
+	return &features.Extractor{Transform: m.transform, Plan: plan, Batch: batch, Threads: m.threads()}, nil
+}
+
 // batchSize is how many photos a thread computes together where weights are large: beyond it there is
 // little to gain.
 const batchSize = 4

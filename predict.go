@@ -175,30 +175,26 @@ func (m *Model) Embed(ctx context.Context, files iter.Seq2[string, error], out s
 	if out == EmbedList(out) {
 		return 0, 0, fmt.Errorf("%s: the list of photos would have the same name: give the features another one, such as features.npy", out)
 	}
-	predictions, err := m.PredictFiles(ctx, files)
+	e, err := m.embedder()
 	if err != nil {
 		return 0, 0, err
 	}
-	n, err := m.FeatureLen()
-	if err != nil {
-		return 0, 0, err
-	}
-	w, err := npy.Create(out, n)
+	w, err := npy.Create(out, e.Plan.OutputLen(0))
 	if err != nil {
 		return 0, 0, err
 	}
 	defer w.Discard()
 	err = atomicfile.Write(EmbedList(out), func(list io.Writer) error {
-		for p := range predictions {
-			if p.Err != nil {
+		for r := range e.Each(ctx, files) {
+			if r.Err != nil {
 				failures++
-				failed(p)
+				failed(Prediction{File: r.Path, Err: r.Err})
 				continue
 			}
-			if err := w.Append(p.Features); err != nil {
+			if err := w.Append(r.Outputs[0]); err != nil {
 				return err
 			}
-			if _, err := fmt.Fprintln(list, p.File); err != nil {
+			if _, err := fmt.Fprintln(list, r.Path); err != nil {
 				return err
 			}
 			rows++

@@ -42,13 +42,13 @@ func (t *training) folder(prefix string) (string, error) {
 
 // open checks the flags and finds the photos.
 func (t *training) open() (*graft.Dataset, error) {
-	switch {
-	case t.Epochs < 1:
-		return nil, fmt.Errorf("--epochs %d: there must be at least one", t.Epochs)
-	case t.Batch < 1:
-		return nil, fmt.Errorf("--batch-size %d: it must be at least 1", t.Batch)
-	case !(t.LR > 0):
-		return nil, fmt.Errorf("--lr %g: it must be above 0", t.LR)
+	switch { // in the options, zero would mean the default
+	case t.Epochs == 0:
+		return nil, errors.New("0 epochs: there must be at least one")
+	case t.Batch == 0:
+		return nil, errors.New("batch size 0: it must be at least 1")
+	case t.LR == 0:
+		return nil, errors.New("learning rate 0: it must be above 0")
 	}
 	data, err := graft.OpenDataset(t.Data, graft.DatasetOptions{Val: t.Val, Seed: t.Seed})
 	if err == nil {
