@@ -129,7 +129,7 @@ type Attention struct {
 	Scale float64
 }
 
-// Softmax normalises exponentials over a dimension; LogSoftmax its logarithm.
+// Softmax normalises exponentials over a dimension.
 type Softmax struct{ Dim int }
 
 // Exp is exp(min(x, Max)).
