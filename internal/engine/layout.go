@@ -12,6 +12,17 @@ type value struct {
 	shape  []int
 	order  []int
 	buffer int
+	// Rows of the innermost dimension may lie apart: the first one at first, each ld floats from the one
+	// before it. Only products and attention read such values; see [compiler.rowsOf].
+	first, ld int // ld is 0 where rows lie together
+}
+
+// pitch returns how far apart the rows of the innermost dimension lie.
+func (v value) pitch() int {
+	if v.ld != 0 {
+		return v.ld
+	}
+	return v.shape[v.order[len(v.order)-1]]
 }
 
 // natural is the order of a row-major tensor.
@@ -50,6 +61,9 @@ func (v value) strides() []int {
 	for i := len(v.order) - 1; i >= 0; i-- {
 		s[v.order[i]] = n
 		n *= v.shape[v.order[i]]
+		if i == len(v.order)-1 {
+			n = v.pitch()
+		}
 	}
 	return s
 }
@@ -72,7 +86,7 @@ func (v value) permuted(order []int) value {
 	for i, d := range v.order {
 		memory[i] = place[d]
 	}
-	return value{shape, memory, v.buffer}
+	return value{shape: shape, order: memory, buffer: v.buffer}
 }
 
 // reshaped is the view of v with another shape, if the elements of every merged or divided
@@ -131,7 +145,7 @@ func (v value) reshaped(shape []int) (value, bool) {
 			ones = append(ones, d)
 		}
 	}
-	return value{slices.Clone(shape), append(ones, order...), v.buffer}, true
+	return value{shape: slices.Clone(shape), order: append(ones, order...), buffer: v.buffer}, true
 }
 
 // copyStrided fills dst, which has the given sizes in memory order, from src, whose elements lie

@@ -93,14 +93,30 @@ func (c *compiler) lower() error {
 	return nil
 }
 
-// value returns what has been computed for a node.
+// value returns what has been computed for a node, with its rows together.
 func (c *compiler) value(n *graph.Node) value {
+	v := c.rowsOf(n)
+	if v.ld != 0 {
+		v = c.copied(v, v.order)
+		c.values[c.same[n.ID]] = v
+	}
+	return v
+}
+
+// rowsOf returns what has been computed for a node, whose rows may lie apart.
+func (c *compiler) rowsOf(n *graph.Node) value {
 	n = c.same[n.ID]
 	v, ok := c.values[n]
 	if !ok {
 		panic(fmt.Sprintf("engine: %T at %q is used before it is computed", n.Op, n.Path))
 	}
 	return v
+}
+
+// takesRows reports whether an operation reads a value whose rows lie apart as its i-th input.
+func takesRows(n *graph.Node, i int) bool {
+	_, attention := n.Op.(graph.Attention)
+	return attention && i < 3 || isProduct(n)
 }
 
 // set notes the value of a node.
@@ -114,13 +130,13 @@ func (c *compiler) newBuffer(size int) int {
 }
 
 func (c *compiler) newValue(shape, order []int) value {
-	return value{slices.Clone(shape), slices.Clone(order), c.newBuffer(graph.Numel(shape))}
+	return value{shape: slices.Clone(shape), order: slices.Clone(order), buffer: c.newBuffer(graph.Numel(shape))}
 }
 
 // newConstant is a value in natural order that is known now. The data is not copied.
 func (c *compiler) newConstant(data []float32, shape []int) value {
 	c.plan.buffers = append(c.plan.buffers, buffer{size: len(data), constant: data})
-	return value{slices.Clone(shape), natural(len(shape)), len(c.plan.buffers) - 1}
+	return value{shape: slices.Clone(shape), order: natural(len(shape)), buffer: len(c.plan.buffers) - 1}
 }
 
 // constant returns the data of a value that is known now, nil if it isn't.
@@ -166,7 +182,7 @@ func (c *compiler) gather(v, out value, sizes, strides []int) {
 	}
 	c.emit(step{op: "copy", units: units, reads: []int{v.buffer}, write: out.buffer,
 		run: func(s *State, _, from, to int) {
-			copyStrided(s.buffer(out.buffer), s.buffer(v.buffer), sizes, strides, from, to)
+			copyStrided(s.buffer(out.buffer), s.buffer(v.buffer)[v.first:], sizes, strides, from, to)
 		}})
 }
 
@@ -229,7 +245,11 @@ func (c *compiler) followingAct(n *graph.Node) (kernels.Act, *graph.Node) {
 func (c *compiler) node(n *graph.Node) error {
 	in := make([]value, len(n.In))
 	for i, m := range n.In {
-		in[i] = c.value(m)
+		if takesRows(n, i) {
+			in[i] = c.rowsOf(m)
+		} else {
+			in[i] = c.value(m)
+		}
 	}
 	switch op := n.Op.(type) {
 	case graph.Parameter:

@@ -13,6 +13,7 @@ import (
 // folded into its weights, a residual added to its result, an activation.
 type product struct {
 	node, end       *graph.Node // the layer, and the node whose value it yields
+	order           []int       // in which that lies
 	weight          []float32   // [out, kernel height, kernel width, in / groups]
 	bias            []float32
 	out, in, groups int
@@ -37,16 +38,21 @@ func (c *compiler) product(n *graph.Node, in value) error {
 	if err != nil {
 		return err
 	}
-	if next := c.only(p.end); pointwise(n) && next != nil && p.residual == nil && depthwise(next) {
+	next := c.only(p.end)
+	if pointwise(n) && next != nil && in.ld == 0 && p.residual == nil && depthwise(next) {
 		if done, err := c.bands(p, next, in); done || err != nil {
 			return err
 		}
 	}
-	out := c.newValue(p.end.Shape, in.order)
+	out := c.newValue(p.end.Shape, p.order)
+	if isProduct(n) && p.out%aliasing == 0 && next != nil && isProduct(next) {
+		out.ld = p.out + 16
+		c.plan.buffers[out.buffer].size = graph.Numel(out.shape) / p.out * out.ld
+	}
 	switch {
 	case !isConv:
 		g := c.rows(p, in, out)
-		g.ld = p.in
+		g.lying(in.pitch())
 		c.gemm("linear", p, g)
 	case p.groups > 1 && p.groups == p.in && p.groups == p.out && p.residual == nil:
 		c.depthwise(p, conv, in, out)
@@ -59,12 +65,20 @@ func (c *compiler) product(n *graph.Node, in value) error {
 	return nil
 }
 
+// isProduct reports whether a layer is a matrix product on rows as they lie.
+func isProduct(n *graph.Node) bool {
+	_, linear := n.Op.(graph.Linear)
+	return linear || pointwise(n)
+}
+
 // fuse finds what follows a layer and can be computed with it; order is how its result will lie.
 func (c *compiler) fuse(n *graph.Node, order []int) (*product, error) {
 	p, err := newProduct(n)
 	if err != nil {
 		return nil, err
 	}
+	_, conv := n.Op.(graph.Conv2d)
+	p.order = order
 	for {
 		next := c.only(p.end)
 		if next == nil {
@@ -72,7 +86,7 @@ func (c *compiler) fuse(n *graph.Node, order []int) (*product, error) {
 		}
 		switch op := next.Op.(type) {
 		case graph.BatchNorm:
-			_, conv := n.Op.(graph.Conv2d) // a linear layer's outputs needn't be the norm's channels
+			// A linear layer's outputs needn't be the norm's channels.
 			if p.residual != nil || p.act != kernels.None || !conv {
 				return p, nil
 			}
@@ -81,15 +95,23 @@ func (c *compiler) fuse(n *graph.Node, order []int) (*product, error) {
 				return nil, err
 			}
 			p.scale(scale, shift)
-		case graph.Add:
-			other := c.same[next.In[0].ID]
-			if other == p.end {
-				other = c.same[next.In[1].ID]
+		case graph.Permute:
+			if conv {
+				return p, nil
 			}
+			p.order = value{shape: p.end.Shape, order: p.order}.permuted(op.Order).order
+		case graph.Mul:
+			scale := p.channels(c.other(next, p.end))
+			if p.residual != nil || p.act != kernels.None || scale == nil {
+				return p, nil
+			}
+			p.scale(scale, make([]float32, p.out))
+		case graph.Add:
+			other := c.other(next, p.end)
 			// The other addend must lie in memory, and alike, by the time the layer runs.
 			v, known := c.values[other]
-			if p.residual != nil || p.act != kernels.None || !known || !slices.Equal(v.shape, p.end.Shape) ||
-				!sameOrder(v.shape, v.order, order) {
+			if p.residual != nil || p.act != kernels.None || !known || v.ld != 0 || !slices.Equal(v.shape, p.end.Shape) ||
+				!sameOrder(v.shape, v.order, p.order) {
 				return p, nil
 			}
 			p.residual = other
@@ -137,6 +159,27 @@ func newProduct(n *graph.Node) (*product, error) {
 	return p, nil
 }
 
+// other returns the operand of a binary operation that isn't n.
+func (c *compiler) other(binary, n *graph.Node) *graph.Node {
+	if a := c.same[binary.In[0].ID]; a != n {
+		return a
+	}
+	return c.same[binary.In[1].ID]
+}
+
+// channels returns the values of a parameter that has one for each output, such as ConvNeXt's
+// layer scale; nil if n isn't one.
+func (p *product) channels(n *graph.Node) []float32 {
+	if _, ok := n.Op.(graph.Parameter); !ok || n.Params[0].Numel() != p.out {
+		return nil
+	}
+	channel := p.order[len(p.order)-1]
+	if i := channel - len(p.order) + len(n.Shape); i < 0 || n.Shape[i] != p.out {
+		return nil
+	}
+	return n.Params[0].Data
+}
+
 // scale multiplies each output by scale and adds shift.
 func (p *product) scale(scale, shift []float32) {
 	size := len(p.weight) / p.out
@@ -170,7 +213,7 @@ func foldNorm(op graph.BatchNorm, params []*graph.Param) (scale, shift []float32
 func (c *compiler) convolution(p *product, conv graph.Conv2d, in, out value) {
 	g := c.rows(p, in, out)
 	if conv.Kernel == [2]int{1, 1} && conv.Stride == [2]int{1, 1} && conv.Pad == [4]int{} && p.groups == 1 {
-		g.ld = p.in
+		g.lying(in.pitch())
 		c.gemm("conv 1x1", p, g)
 		return
 	}
@@ -178,8 +221,11 @@ func (c *compiler) convolution(p *product, conv graph.Conv2d, in, out value) {
 		c.stem(p, conv, in, out)
 		return
 	}
-	g.window = newWindow(conv, in.shape, out.shape, p.in/p.groups)
-	g.ld = g.k
+	g.gather = newWindow(conv, in.shape, out.shape, p.in/p.groups).gather
+	g.piece = g.k
+	if g.k > 2*longestRow {
+		g.piece = max(longestRow*conv.Kernel[0]/g.k, 1) * g.k / conv.Kernel[0] // whole lines of the kernel
+	}
 	c.gemm(fmt.Sprintf("conv %dx%d", conv.Kernel[0], conv.Kernel[1]), p, g)
 }
 
@@ -187,8 +233,13 @@ func (c *compiler) convolution(p *product, conv graph.Conv2d, in, out value) {
 type gemmStep struct {
 	rows, k, ld       int
 	in, out, residual int // buffers; residual is -1 for none
+	first             int // where the first row lies in in
+	ldOut             int
 	reads             []int
-	window            *window // gathers the rows, nil if they lie ready
+	piece             int // how much of a row is multiplied at once
+	// gather, if not nil, copies a piece, [from, to) of each row, of the rows [first, first+rows) of a
+	// group from the input x to dst, where they lie ld apart. If it is nil the rows lie ready.
+	gather func(dst []float32, ld int, x []float32, first, rows, group, from, to int)
 }
 
 // stem emits a convolution of few channels, such as a network's first, whose gathered rows would be
@@ -247,7 +298,7 @@ func (c *compiler) padded(in value, pad [4]int) value {
 // rows describes the product that yields out, a row for each pixel or token.
 func (c *compiler) rows(p *product, in, out value) gemmStep {
 	g := gemmStep{rows: graph.Numel(out.shape) / p.out, k: len(p.weight) / p.out,
-		in: in.buffer, out: out.buffer, residual: -1, reads: []int{in.buffer}}
+		in: in.buffer, first: in.first, out: out.buffer, ldOut: out.pitch(), residual: -1, reads: []int{in.buffer}}
 	if p.residual != nil {
 		g.residual = c.value(p.residual).buffer
 		g.reads = append(g.reads, g.residual)
@@ -255,56 +306,98 @@ func (c *compiler) rows(p *product, in, out value) gemmStep {
 	return g
 }
 
-// gemm emits the step of a product. Its units are blocks of rows, small enough for a block's input
-// to stay in a core's cache, times panels of columns: a unit's panel is read once for the block.
+// longestRow is where rows are cut into pieces: longer ones would leave room for few of them in a
+// core's cache, and each pass over the weights would serve only those.
+const longestRow = 768
+
+// aliasing is the number of floats, 4 KiB, of which multiples may not lie between rows: they would push
+// each other out of the first-level cache.
+const aliasing = 1024
+
+// lying describes rows that lie ld floats apart in memory.
+func (g *gemmStep) lying(ld int) {
+	g.ld = ld
+	pieces := (g.k + longestRow - 1) / longestRow
+	g.piece = (g.k/pieces + 15) / 16 * 16
+	if ld%aliasing == 0 {
+		g.gather = func(dst []float32, ld int, x []float32, first, rows, _, from, to int) {
+			for r := range rows {
+				copy(dst[r*ld:], x[(first+r)*g.ld+from:][:to-from])
+			}
+		}
+	}
+}
+
+// gemm emits the step of a product. Its units are blocks of rows, small enough for a block's input to
+// stay in a core's cache, times groups of panels of columns: a panel is read once for the block. The
+// products of the pieces of long rows are added up in the result.
 func (c *compiler) gemm(op string, p *product, g gemmStep) {
 	const cached = 256 << 10 // bytes of a block's input
-	block := cached / 4 / g.k / 12 * 12
-	block = max(12, min(block, 240))
+	block := max(12, min(cached/4/g.piece/12*12, 240))
+	blocks := (g.rows + block - 1) / block
+	block = ((g.rows+blocks-1)/blocks + 11) / 12 * 12
 	outs := p.out / p.groups
-	packed := make([]kernels.Packed, p.groups)
+	packed := make([][]kernels.Packed, p.groups) // by piece
 	for i := range packed {
-		packed[i] = kernels.Pack(p.weight[i*outs*g.k:], p.bias[i*outs:], outs, g.k)
+		for from := 0; from < g.k; from += g.piece {
+			k := min(g.piece, g.k-from)
+			b := kernels.PackRows(make([]float32, kernels.PackedLen(outs, k)), p.weight[i*outs*g.k+from:], outs, k, g.k)
+			if from == 0 {
+				b.SetBias(p.bias[i*outs : (i+1)*outs])
+			}
+			packed[i] = append(packed[i], b)
+		}
 	}
-	blocks, panels := (g.rows+block-1)/block, (outs+kernels.Width-1)/kernels.Width
-	if g.window != nil {
-		c.needScratch(block * g.k)
+	panels, together := (outs+kernels.Width-1)/kernels.Width, 1
+	if g.gather != nil || g.piece < g.k {
+		together = min(12, panels) // which a piece, once in the cache, serves
 	}
-	perBlock := p.groups * panels
-	set, act, columns, groupIn := c.plan.kernels, p.act, p.out, p.in/p.groups
+	ld := g.ld
+	if g.gather != nil {
+		ld = g.piece + 16
+		c.needScratch(block * ld)
+	}
+	perGroup := (panels + together - 1) / together
+	perBlock := p.groups * perGroup
+	set, act, columns := c.plan.kernels, p.act, p.out
 	c.emit(step{
 		op: op, path: p.node.Path, units: blocks * perBlock, reads: g.reads, write: g.out, weights: 4 * len(p.weight),
 		run: func(s *State, thread, from, to int) {
-			in, out := s.buffer(g.in), s.buffer(g.out)
+			in, out, scratch := s.buffer(g.in)[g.first:], s.buffer(g.out), s.scratch[thread]
 			var residual []float32
 			if g.residual >= 0 {
 				residual = s.buffer(g.residual)
 			}
-			gathered := -1
+			gathered := [3]int{-1} // the first row, group and piece that scratch holds
 			for unit := from; unit < to; unit++ {
 				first := unit / perBlock * block
-				rows := min(block, g.rows-first)
-				group, panel := unit%perBlock/panels, unit%panels
-				k := kernels.Gemm{M: rows, LDA: g.ld, LDC: columns, LDR: columns, Act: act}
-				if g.window == nil {
-					k.A = in[first*g.ld:]
-				} else {
-					k.A = s.scratch[thread]
-					if id := unit / panels; id != gathered {
-						g.window.gather(k.A, in, first, rows, group*groupIn)
-						gathered = id
+				group, panel := unit%perBlock/perGroup, unit%perGroup*together
+				k := kernels.Gemm{M: min(block, g.rows-first), LDA: ld, LDC: g.ldOut}
+				for i, b := range packed[group] {
+					if g.gather == nil {
+						k.A = in[first*ld+i*g.piece:]
+					} else if id := [3]int{first, group, i}; gathered != id {
+						g.gather(scratch, ld, in, first, k.M, group, i*g.piece, i*g.piece+b.K)
+						k.A, gathered = scratch, id
+					} else {
+						k.A = scratch
+					}
+					if i == len(packed[group])-1 {
+						k.Act = act
+					}
+					for j := panel; j < min(panel+together, panels); j++ {
+						k.B = b.Panel(j)
+						column := group*outs + j*kernels.Width
+						k.C = out[first*g.ldOut+column:]
+						switch {
+						case i > 0:
+							k.Res, k.LDR = k.C, g.ldOut
+						case residual != nil:
+							k.Res, k.LDR = residual[first*columns+column:], columns
+						}
+						set.Gemm(&k)
 					}
 				}
-				b := packed[group]
-				column := panel * kernels.Width
-				size := (g.k + 1) * kernels.Width
-				k.B = kernels.Packed{N: min(kernels.Width, outs-column), K: g.k, Data: b.Data[panel*size : (panel+1)*size]}
-				at := first*columns + group*outs + column
-				k.C = out[at:]
-				if residual != nil {
-					k.Res = residual[at:]
-				}
-				set.Gemm(&k)
 			}
 		},
 	})
@@ -322,21 +415,24 @@ func newWindow(conv graph.Conv2d, in, out []int, channels int) *window {
 	return &window{conv: conv, h: in[2], w: in[3], c: in[1], outH: out[2], outW: out[3], channels: channels}
 }
 
-// gather writes what the pixels [first, first+rows) of the result see of the channels from c on: a
-// row of kernel height × kernel width × channels numbers for each, zeros outside the image.
-func (g *window) gather(dst, x []float32, first, rows, c int) {
-	kh, kw := g.conv.Kernel[0], g.conv.Kernel[1]
+// gather writes what the pixels [first, first+rows) of the result see of a group's channels: a row of
+// kernel height × kernel width × channels numbers for each, zeros outside the image, and of that the
+// whole lines of the kernel in [from, to).
+func (g *window) gather(dst []float32, ld int, x []float32, first, rows, group, from, to int) {
+	kw, c := g.conv.Kernel[1], group*g.channels
 	sh, sw := g.conv.Stride[0], g.conv.Stride[1]
 	dh, dw := g.conv.Dilation[0], g.conv.Dilation[1]
 	line := kw * g.channels
 	together := dw == 1 && g.channels == g.c // neighbouring taps lie together
-	for r := first; r < first+rows; r++ {
+	for i := range rows {
+		r := first + i
 		n, oy, ox := r/(g.outH*g.outW), r/g.outW%g.outH, r%g.outW
 		image := x[n*g.h*g.w*g.c:]
 		ix := ox*sw - g.conv.Pad[1]
-		for ky := range kh {
-			row := dst[:line:line]
-			dst = dst[line:]
+		lines := dst[i*ld:]
+		for ky := from / line; ky < to/line; ky++ {
+			row := lines[:line:line]
+			lines = lines[line:]
 			iy := oy*sh - g.conv.Pad[0] + ky*dh
 			if iy < 0 || iy >= g.h {
 				clear(row)
