@@ -10763,121 +10763,109 @@ hardsigmoid_next:
 	MOVQ n+8(FP), CX
 
 gelu2:
-	SUBQ             $+32, CX
-	JLT              gelu2_end
-	VMOVUPS          (AX), Z0
-	VMOVUPS          64(AX), Z1
-	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z0, Z2
-	VMINPS.BCST      f40800000x1<>+0(SB), Z2, Z2
-	VMAXPS.BCST      fc0800000x1<>+0(SB), Z2, Z2
-	VMULPS           Z2, Z2, Z3
-	VBROADCASTSS     faf95df0bx1<>+0(SB), Z4
-	VFMADD213PS.BCST f32edffeex1<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST fb60cff51x1<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST fb86ec2d2x1<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST fba40ac63x1<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST fbb41a1f6x1<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST fbc83dbd4x1<>+0(SB), Z3, Z4
-	VBROADCASTSS     fb77460cdx1<>+0(SB), Z5
-	VFMADD213PS.BCST fb95fbd29x1<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST fbadc924ex1<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST fbbf19bf8x1<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST fbc69b6a7x1<>+0(SB), Z3, Z5
-	VMULPS           Z2, Z4, Z4
-	VDIVPS           Z5, Z4, Z4
-	VMULPS.BCST      f3f000000x1<>+0(SB), Z0, Z0
-	VFMADD231PS      Z4, Z0, Z0
-	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z1, Z2
-	VMINPS.BCST      f40800000x1<>+0(SB), Z2, Z2
-	VMAXPS.BCST      fc0800000x1<>+0(SB), Z2, Z2
-	VMULPS           Z2, Z2, Z3
-	VBROADCASTSS     faf95df0bx1<>+0(SB), Z4
-	VFMADD213PS.BCST f32edffeex1<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST fb60cff51x1<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST fb86ec2d2x1<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST fba40ac63x1<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST fbb41a1f6x1<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST fbc83dbd4x1<>+0(SB), Z3, Z4
-	VBROADCASTSS     fb77460cdx1<>+0(SB), Z5
-	VFMADD213PS.BCST fb95fbd29x1<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST fbadc924ex1<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST fbbf19bf8x1<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST fbc69b6a7x1<>+0(SB), Z3, Z5
-	VMULPS           Z2, Z4, Z4
-	VDIVPS           Z5, Z4, Z4
-	VMULPS.BCST      f3f000000x1<>+0(SB), Z1, Z1
-	VFMADD231PS      Z4, Z1, Z1
-	VMOVUPS          Z0, (AX)
-	VMOVUPS          Z1, 64(AX)
-	ADDQ             $+128, AX
-	JMP              gelu2
+	SUBQ        $+32, CX
+	JLT         gelu2_end
+	VMOVUPS     (AX), Z0
+	VMOVUPS     64(AX), Z1
+	VANDPS.BCST f7fffffffx1<>+0(SB), Z0, Z2
+	VMULPS.BCST f40300000x1<>+0(SB), Z2, Z3
+	VMINPS.BCST f41700000x1<>+0(SB), Z3, Z3
+	VADDPS.BCST f4b000000x1<>+0(SB), Z3, Z4
+	VADDPS.BCST fcb000000x1<>+0(SB), Z4, Z5
+	VSUBPS      Z5, Z3, Z3
+	VPERMPS     gelu0<>+0(SB), Z4, Z5
+	VPERMPS     gelu1<>+0(SB), Z4, Z6
+	VFMADD213PS Z6, Z3, Z5
+	VPERMPS     gelu2<>+0(SB), Z4, Z6
+	VFMADD213PS Z6, Z3, Z5
+	VPERMPS     gelu3<>+0(SB), Z4, Z6
+	VFMADD213PS Z6, Z3, Z5
+	VPERMPS     gelu4<>+0(SB), Z4, Z4
+	VFMADD213PS Z4, Z3, Z5
+	VMULPS.BCST f3f000000x1<>+0(SB), Z0, Z0
+	VFMADD231PS Z2, Z5, Z0
+	VANDPS.BCST f7fffffffx1<>+0(SB), Z1, Z2
+	VMULPS.BCST f40300000x1<>+0(SB), Z2, Z3
+	VMINPS.BCST f41700000x1<>+0(SB), Z3, Z3
+	VADDPS.BCST f4b000000x1<>+0(SB), Z3, Z4
+	VADDPS.BCST fcb000000x1<>+0(SB), Z4, Z5
+	VSUBPS      Z5, Z3, Z3
+	VPERMPS     gelu0<>+0(SB), Z4, Z5
+	VPERMPS     gelu1<>+0(SB), Z4, Z6
+	VFMADD213PS Z6, Z3, Z5
+	VPERMPS     gelu2<>+0(SB), Z4, Z6
+	VFMADD213PS Z6, Z3, Z5
+	VPERMPS     gelu3<>+0(SB), Z4, Z6
+	VFMADD213PS Z6, Z3, Z5
+	VPERMPS     gelu4<>+0(SB), Z4, Z4
+	VFMADD213PS Z4, Z3, Z5
+	VMULPS.BCST f3f000000x1<>+0(SB), Z1, Z1
+	VFMADD231PS Z2, Z5, Z1
+	VMOVUPS     Z0, (AX)
+	VMOVUPS     Z1, 64(AX)
+	ADDQ        $+128, AX
+	JMP         gelu2
 
 gelu2_end:
 	ADDQ $+32, CX
 
 gelu1:
-	SUBQ             $+16, CX
-	JLT              gelu1_end
-	VMOVUPS          (AX), Z0
-	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z0, Z1
-	VMINPS.BCST      f40800000x1<>+0(SB), Z1, Z1
-	VMAXPS.BCST      fc0800000x1<>+0(SB), Z1, Z1
-	VMULPS           Z1, Z1, Z2
-	VBROADCASTSS     faf95df0bx1<>+0(SB), Z3
-	VFMADD213PS.BCST f32edffeex1<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST fb60cff51x1<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST fb86ec2d2x1<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST fba40ac63x1<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST fbb41a1f6x1<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST fbc83dbd4x1<>+0(SB), Z2, Z3
-	VBROADCASTSS     fb77460cdx1<>+0(SB), Z4
-	VFMADD213PS.BCST fb95fbd29x1<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST fbadc924ex1<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST fbbf19bf8x1<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST fbc69b6a7x1<>+0(SB), Z2, Z4
-	VMULPS           Z1, Z3, Z3
-	VDIVPS           Z4, Z3, Z3
-	VMULPS.BCST      f3f000000x1<>+0(SB), Z0, Z0
-	VFMADD231PS      Z3, Z0, Z0
-	VMOVUPS          Z0, (AX)
-	ADDQ             $+64, AX
-	JMP              gelu1
+	SUBQ        $+16, CX
+	JLT         gelu1_end
+	VMOVUPS     (AX), Z0
+	VANDPS.BCST f7fffffffx1<>+0(SB), Z0, Z1
+	VMULPS.BCST f40300000x1<>+0(SB), Z1, Z2
+	VMINPS.BCST f41700000x1<>+0(SB), Z2, Z2
+	VADDPS.BCST f4b000000x1<>+0(SB), Z2, Z3
+	VADDPS.BCST fcb000000x1<>+0(SB), Z3, Z4
+	VSUBPS      Z4, Z2, Z2
+	VPERMPS     gelu0<>+0(SB), Z3, Z4
+	VPERMPS     gelu1<>+0(SB), Z3, Z5
+	VFMADD213PS Z5, Z2, Z4
+	VPERMPS     gelu2<>+0(SB), Z3, Z5
+	VFMADD213PS Z5, Z2, Z4
+	VPERMPS     gelu3<>+0(SB), Z3, Z5
+	VFMADD213PS Z5, Z2, Z4
+	VPERMPS     gelu4<>+0(SB), Z3, Z3
+	VFMADD213PS Z3, Z2, Z4
+	VMULPS.BCST f3f000000x1<>+0(SB), Z0, Z0
+	VFMADD231PS Z1, Z4, Z0
+	VMOVUPS     Z0, (AX)
+	ADDQ        $+64, AX
+	JMP         gelu1
 
 gelu1_end:
-	ADDQ             $+16, CX
-	CMPQ             CX, $0x00
-	JE               gelu_done
-	XORQ             DX, DX
-	CMPQ             CX, DX
-	CMOVQLT          DX, CX
-	MOVQ             $0x00000010, DX
-	CMPQ             CX, DX
-	CMOVQGT          DX, CX
-	MOVQ             $0x0000ffff, DX
-	BZHIQ            CX, DX, DX
-	KMOVW            DX, K1
-	VMOVUPS.Z        (AX), K1, Z0
-	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z0, Z1
-	VMINPS.BCST      f40800000x1<>+0(SB), Z1, Z1
-	VMAXPS.BCST      fc0800000x1<>+0(SB), Z1, Z1
-	VMULPS           Z1, Z1, Z2
-	VBROADCASTSS     faf95df0bx1<>+0(SB), Z3
-	VFMADD213PS.BCST f32edffeex1<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST fb60cff51x1<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST fb86ec2d2x1<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST fba40ac63x1<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST fbb41a1f6x1<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST fbc83dbd4x1<>+0(SB), Z2, Z3
-	VBROADCASTSS     fb77460cdx1<>+0(SB), Z4
-	VFMADD213PS.BCST fb95fbd29x1<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST fbadc924ex1<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST fbbf19bf8x1<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST fbc69b6a7x1<>+0(SB), Z2, Z4
-	VMULPS           Z1, Z3, Z3
-	VDIVPS           Z4, Z3, Z3
-	VMULPS.BCST      f3f000000x1<>+0(SB), Z0, Z0
-	VFMADD231PS      Z3, Z0, Z0
-	VMOVUPS          Z0, K1, (AX)
+	ADDQ        $+16, CX
+	CMPQ        CX, $0x00
+	JE          gelu_done
+	XORQ        DX, DX
+	CMPQ        CX, DX
+	CMOVQLT     DX, CX
+	MOVQ        $0x00000010, DX
+	CMPQ        CX, DX
+	CMOVQGT     DX, CX
+	MOVQ        $0x0000ffff, DX
+	BZHIQ       CX, DX, DX
+	KMOVW       DX, K1
+	VMOVUPS.Z   (AX), K1, Z0
+	VANDPS.BCST f7fffffffx1<>+0(SB), Z0, Z1
+	VMULPS.BCST f40300000x1<>+0(SB), Z1, Z2
+	VMINPS.BCST f41700000x1<>+0(SB), Z2, Z2
+	VADDPS.BCST f4b000000x1<>+0(SB), Z2, Z3
+	VADDPS.BCST fcb000000x1<>+0(SB), Z3, Z4
+	VSUBPS      Z4, Z2, Z2
+	VPERMPS     gelu0<>+0(SB), Z3, Z4
+	VPERMPS     gelu1<>+0(SB), Z3, Z5
+	VFMADD213PS Z5, Z2, Z4
+	VPERMPS     gelu2<>+0(SB), Z3, Z5
+	VFMADD213PS Z5, Z2, Z4
+	VPERMPS     gelu3<>+0(SB), Z3, Z5
+	VFMADD213PS Z5, Z2, Z4
+	VPERMPS     gelu4<>+0(SB), Z3, Z3
+	VFMADD213PS Z3, Z2, Z4
+	VMULPS.BCST f3f000000x1<>+0(SB), Z0, Z0
+	VFMADD231PS Z1, Z4, Z0
+	VMOVUPS     Z0, K1, (AX)
 
 gelu_done:
 	RET
@@ -11093,50 +11081,110 @@ tanh_done:
 tanh_next:
 	RET
 
-DATA f3f3504f3x1<>+0(SB)/4, $0x3f3504f3
-GLOBL f3f3504f3x1<>(SB), RODATA|NOPTR, $4
+DATA f7fffffffx1<>+0(SB)/4, $0x7fffffff
+GLOBL f7fffffffx1<>(SB), RODATA|NOPTR, $4
 
-DATA f40800000x1<>+0(SB)/4, $0x40800000
-GLOBL f40800000x1<>(SB), RODATA|NOPTR, $4
+DATA f40300000x1<>+0(SB)/4, $0x40300000
+GLOBL f40300000x1<>(SB), RODATA|NOPTR, $4
 
-DATA fc0800000x1<>+0(SB)/4, $0xc0800000
-GLOBL fc0800000x1<>(SB), RODATA|NOPTR, $4
+DATA f41700000x1<>+0(SB)/4, $0x41700000
+GLOBL f41700000x1<>(SB), RODATA|NOPTR, $4
 
-DATA faf95df0bx1<>+0(SB)/4, $0xaf95df0b
-GLOBL faf95df0bx1<>(SB), RODATA|NOPTR, $4
+DATA f4b000000x1<>+0(SB)/4, $0x4b000000
+GLOBL f4b000000x1<>(SB), RODATA|NOPTR, $4
 
-DATA f32edffeex1<>+0(SB)/4, $0x32edffee
-GLOBL f32edffeex1<>(SB), RODATA|NOPTR, $4
+DATA fcb000000x1<>+0(SB)/4, $0xcb000000
+GLOBL fcb000000x1<>(SB), RODATA|NOPTR, $4
 
-DATA fb60cff51x1<>+0(SB)/4, $0xb60cff51
-GLOBL fb60cff51x1<>(SB), RODATA|NOPTR, $4
+DATA gelu0<>+0(SB)/4, $0x2536f455
+DATA gelu0<>+4(SB)/4, $0x3993c4a5
+DATA gelu0<>+8(SB)/4, $0x39d10ca7
+DATA gelu0<>+12(SB)/4, $0x39a55fe3
+DATA gelu0<>+16(SB)/4, $0x3908751d
+DATA gelu0<>+20(SB)/4, $0xb7fb46ab
+DATA gelu0<>+24(SB)/4, $0xb8d6f276
+DATA gelu0<>+28(SB)/4, $0xb8d2d589
+DATA gelu0<>+32(SB)/4, $0xb88cd563
+DATA gelu0<>+36(SB)/4, $0xb811defb
+DATA gelu0<>+40(SB)/4, $0xb775a7e3
+DATA gelu0<>+44(SB)/4, $0xb6ac20bd
+DATA gelu0<>+48(SB)/4, $0xb5cb71bf
+DATA gelu0<>+52(SB)/4, $0xb4cc8dbf
+DATA gelu0<>+56(SB)/4, $0xb3affcfa
+DATA gelu0<>+60(SB)/4, $0x00000000
+GLOBL gelu0<>(SB), RODATA|NOPTR, $64
 
-DATA fb86ec2d2x1<>+0(SB)/4, $0xb86ec2d2
-GLOBL fb86ec2d2x1<>(SB), RODATA|NOPTR, $4
+DATA gelu1<>+0(SB)/4, $0xbb503bd3
+DATA gelu1<>+4(SB)/4, $0xbb294a5f
+DATA gelu1<>+8(SB)/4, $0xba977595
+DATA gelu1<>+12(SB)/4, $0x39aa8e79
+DATA gelu1<>+16(SB)/4, $0x3aa0c468
+DATA gelu1<>+20(SB)/4, $0x3ab80dc0
+DATA gelu1<>+24(SB)/4, $0x3a9194c4
+DATA gelu1<>+28(SB)/4, $0x3a345235
+DATA gelu1<>+32(SB)/4, $0x39b6fb04
+DATA gelu1<>+36(SB)/4, $0x391b7e89
+DATA gelu1<>+40(SB)/4, $0x3860170a
+DATA gelu1<>+44(SB)/4, $0x3789ff83
+DATA gelu1<>+48(SB)/4, $0x369205bf
+DATA gelu1<>+52(SB)/4, $0x35853f4b
+DATA gelu1<>+56(SB)/4, $0x34524a24
+DATA gelu1<>+60(SB)/4, $0x00000000
+GLOBL gelu1<>(SB), RODATA|NOPTR, $64
 
-DATA fba40ac63x1<>+0(SB)/4, $0xba40ac63
-GLOBL fba40ac63x1<>(SB), RODATA|NOPTR, $4
+DATA gelu2<>+0(SB)/4, $0xa3740000
+DATA gelu2<>+4(SB)/4, $0xbc1316ff
+DATA gelu2<>+8(SB)/4, $0xbc7140d2
+DATA gelu2<>+12(SB)/4, $0xbc8201e7
+DATA gelu2<>+16(SB)/4, $0xbc5a3ea3
+DATA gelu2<>+20(SB)/4, $0xbc1676cc
+DATA gelu2<>+24(SB)/4, $0xbbae7fea
+DATA gelu2<>+28(SB)/4, $0xbb2c61dd
+DATA gelu2<>+32(SB)/4, $0xba9226f5
+DATA gelu2<>+36(SB)/4, $0xb9d5bc4a
+DATA gelu2<>+40(SB)/4, $0xb9073c35
+DATA gelu2<>+44(SB)/4, $0xb8146f10
+DATA gelu2<>+48(SB)/4, $0xb70d8ee7
+DATA gelu2<>+52(SB)/4, $0xb5eae8fe
+DATA gelu2<>+56(SB)/4, $0xb4a9c0fe
+DATA gelu2<>+60(SB)/4, $0x00000000
+GLOBL gelu2<>(SB), RODATA|NOPTR, $64
 
-DATA fbb41a1f6x1<>+0(SB)/4, $0xbb41a1f6
-GLOBL fbb41a1f6x1<>(SB), RODATA|NOPTR, $4
+DATA gelu3<>+0(SB)/4, $0x3e148ce3
+DATA gelu3<>+4(SB)/4, $0x3e0b0bf9
+DATA gelu3<>+8(SB)/4, $0x3de40fcf
+DATA gelu3<>+12(SB)/4, $0x3da3dd91
+DATA gelu3<>+16(SB)/4, $0x3d4e4fe8
+DATA gelu3<>+20(SB)/4, $0x3ce39444
+DATA gelu3<>+24(SB)/4, $0x3c5bf12b
+DATA gelu3<>+28(SB)/4, $0x3bba3ad8
+DATA gelu3<>+32(SB)/4, $0x3b0a2680
+DATA gelu3<>+36(SB)/4, $0x3a3392e0
+DATA gelu3<>+40(SB)/4, $0x394c7f34
+DATA gelu3<>+44(SB)/4, $0x384c05d8
+DATA gelu3<>+48(SB)/4, $0x3732534b
+DATA gelu3<>+52(SB)/4, $0x36088c22
+DATA gelu3<>+56(SB)/4, $0x34b731cc
+DATA gelu3<>+60(SB)/4, $0x00000000
+GLOBL gelu3<>(SB), RODATA|NOPTR, $64
 
-DATA fbc83dbd4x1<>+0(SB)/4, $0xbc83dbd4
-GLOBL fbc83dbd4x1<>(SB), RODATA|NOPTR, $4
-
-DATA fb77460cdx1<>+0(SB)/4, $0xb77460cd
-GLOBL fb77460cdx1<>(SB), RODATA|NOPTR, $4
-
-DATA fb95fbd29x1<>+0(SB)/4, $0xb95fbd29
-GLOBL fb95fbd29x1<>(SB), RODATA|NOPTR, $4
-
-DATA fbadc924ex1<>+0(SB)/4, $0xbadc924e
-GLOBL fbadc924ex1<>(SB), RODATA|NOPTR, $4
-
-DATA fbbf19bf8x1<>+0(SB)/4, $0xbbf19bf8
-GLOBL fbbf19bf8x1<>(SB), RODATA|NOPTR, $4
-
-DATA fbc69b6a7x1<>+0(SB)/4, $0xbc69b6a7
-GLOBL fbc69b6a7x1<>(SB), RODATA|NOPTR, $4
+DATA gelu4<>+0(SB)/4, $0x00000000
+DATA gelu4<>+4(SB)/4, $0x3e115777
+DATA gelu4<>+8(SB)/4, $0x3e886ed4
+DATA gelu4<>+12(SB)/4, $0x3eb98518
+DATA gelu4<>+16(SB)/4, $0x3edaad2b
+DATA gelu4<>+20(SB)/4, $0x3eee53a2
+DATA gelu4<>+24(SB)/4, $0x3ef88b66
+DATA gelu4<>+28(SB)/4, $0x3efd34c5
+DATA gelu4<>+32(SB)/4, $0x3eff1272
+DATA gelu4<>+36(SB)/4, $0x3effba32
+DATA gelu4<>+40(SB)/4, $0x3effede1
+DATA gelu4<>+44(SB)/4, $0x3efffbd9
+DATA gelu4<>+48(SB)/4, $0x3effff29
+DATA gelu4<>+52(SB)/4, $0x3effffda
+DATA gelu4<>+56(SB)/4, $0x3efffffa
+DATA gelu4<>+60(SB)/4, $0x3f000000
+GLOBL gelu4<>(SB), RODATA|NOPTR, $64
 
 DATA f3f000000x1<>+0(SB)/4, $0x3f000000
 GLOBL f3f000000x1<>(SB), RODATA|NOPTR, $4
@@ -12334,6 +12382,9 @@ channels:
 
 DATA f40a00000x1<>+0(SB)/4, $0x40a00000
 GLOBL f40a00000x1<>(SB), RODATA|NOPTR, $4
+
+DATA f40800000x1<>+0(SB)/4, $0x40800000
+GLOBL f40800000x1<>(SB), RODATA|NOPTR, $4
 
 // func winogradOutputAVX512(a *byte)
 // Requires: AVX512DQ, AVX512F
