@@ -119,7 +119,7 @@ type problem struct {
 	mean    *graph.Param
 	samples *train.InMemory
 	config  train.Config
-	wrap    func(train.Net) train.Net
+	wrap    func(*centred) train.Net
 }
 
 func newProblem(dropout float64) *problem {
@@ -361,10 +361,10 @@ func TestDiverged(t *testing.T) {
 			}
 		},
 		"gradient of 1.weight is no longer a number in epoch 1, step 1": func(p *problem) {
-			p.wrap = func(n train.Net) train.Net { return infinite{n} }
+			p.wrap = func(n *centred) train.Net { return infinite{n} }
 		},
 		"test loss is no longer a number in epoch 1, after the last step": func(p *problem) {
-			p.wrap = func(n train.Net) train.Net { return lost{n} }
+			p.wrap = func(n *centred) train.Net { return lost{n} }
 		},
 	} {
 		p := newProblem(0)
@@ -381,17 +381,17 @@ func TestDiverged(t *testing.T) {
 }
 
 // infinite has gradients that are.
-type infinite struct{ train.Net }
+type infinite struct{ *centred }
 
 func (n infinite) Grad(p *graph.Param) []float32 {
 	return slices.Repeat([]float32{float32(math.Inf(-1))}, p.Numel())
 }
 
 // lost gives no numbers when it is tested.
-type lost struct{ train.Net }
+type lost struct{ *centred }
 
 func (n lost) Forward(train bool, random *torchrand.Generator) []float32 {
-	out := n.Net.Forward(train, random)
+	out := n.centred.Forward(train, random)
 	if !train {
 		out[len(out)-1] = float32(math.NaN())
 	}
