@@ -2,6 +2,7 @@ package train
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 
@@ -52,7 +53,7 @@ func (c OptimizerConfig) complete() (OptimizerConfig, error) {
 	case !(c.Momentum >= 0) || math.IsInf(c.Momentum, 1):
 		return c, fmt.Errorf("momentum %g: it can't be below 0", c.Momentum)
 	case c.Nesterov && c.Momentum == 0:
-		return c, fmt.Errorf("Nesterov's momentum needs a momentum above 0")
+		return c, errors.New("momentum 0: Nesterov's needs one above 0")
 	}
 	return c, nil
 }
