@@ -3,6 +3,7 @@
 package solver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,7 +69,7 @@ func Solve(ctx context.Context, set *kernels.Set, d Data, o Options) (*Solution,
 	m := newMatrix(d.Features)
 	if o.Strengths == nil {
 		for e := -3.0; e <= 2; e += 0.5 {
-			o.Strengths = append(o.Strengths, math.Pow(10, e)/m.variance)
+			o.Strengths = append(o.Strengths, math.Pow(10, e)/cmp.Or(m.variance, 1))
 		}
 	}
 	s := &Solution{C: o.Strengths[0]}
@@ -117,9 +118,7 @@ func (d Data) check() error {
 }
 
 func (o Options) complete(d Data) (Options, error) {
-	if o.Folds == 0 {
-		o.Folds = 5
-	}
+	o.Folds = cmp.Or(o.Folds, 5)
 	if o.Threads <= 0 {
 		o.Threads = runtime.GOMAXPROCS(0)
 	}
@@ -147,7 +146,7 @@ func (o Options) complete(d Data) (Options, error) {
 // The tolerances of fits, as parts of the gradient that no weights have.
 const (
 	foldTolerance  = 1e-5
-	finalTolerance = 1e-9
+	finalTolerance = 1e-7
 )
 
 // choose finds the best of several strengths.
