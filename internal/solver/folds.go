@@ -38,10 +38,8 @@ func folds(labels, groups []int, n int) []int {
 		}
 		from = to
 	}
-	if groups != nil {
-		for i, g := range groups {
-			fold[i] = fold[first[g]]
-		}
+	for i, g := range groups {
+		fold[i] = fold[first[g]]
 	}
 	return fold
 }

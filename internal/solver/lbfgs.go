@@ -11,7 +11,7 @@ const (
 	armijo    = 1e-4 // of the decrease that the slope promises
 	curvature = 0.9  // of the slope, at most, is left
 	noise     = 1e-6 // of the value that float32 products leave uncertain
-	patience  = 30    // iterations below the noise that don't lower the gradient
+	patience  = 30   // iterations below the noise that don't lower the gradient
 
 	maxIterations = 1000
 )
