@@ -89,7 +89,11 @@ func (f *fitter) save() error {
 		return nil
 	}
 	f.tick()
-	header, err := json.Marshal(stateJSON{stateVersion, f.describe(), f.progress, f.optimizer.steps, f.ema.average != nil, f.random.State()})
+	random := f.random.State()
+	if f.Step == 0 && f.Start != nil {
+		random = f.Start // the order will be drawn again
+	}
+	header, err := json.Marshal(stateJSON{stateVersion, f.describe(), f.progress, f.optimizer.steps, f.ema.average != nil, random})
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -51,7 +52,7 @@ func uninterrupted(t *testing.T, recipe func(*train.Config)) (*problem, train.Re
 	return p, result
 }
 
-// TestResumeAfterCancel stops again and again, after each batch that is read once more.
+// TestResumeAfterCancel stops again and again: before the first step, within steps, and between epochs.
 func TestResumeAfterCancel(t *testing.T) {
 	for name, recipe := range recipes {
 		want, wanted := uninterrupted(t, recipe)
@@ -63,7 +64,15 @@ func TestResumeAfterCancel(t *testing.T) {
 			p.config.State = train.StateConfig{Path: path, Resume: stops > 0}
 			ctx, cancel := context.WithCancel(t.Context())
 			p.wrap = func(c *centred) train.Net { return &cancelling{centred: c, cancel: cancel, after: 1 + stops%3} }
-			result, err := p.fit(ctx, func(e train.Epoch) { reported = append(reported, e) })
+			if stops == 0 {
+				cancel()
+			}
+			result, err := p.fit(ctx, func(e train.Epoch) {
+				reported = append(reported, e)
+				if e.Epoch == 2 {
+					cancel()
+				}
+			})
 			cancel()
 			if err == nil {
 				if stops < 6 {
@@ -131,6 +140,49 @@ func TestResumeAfterKill(t *testing.T) {
 				same(t, fmt.Sprintf("%s, killed after %d samples", name, kill), p, want, result, wanted)
 			}
 		}
+	}
+}
+
+// TestResumeAfterSIGKILL kills a process that trains, which goes on each time.
+func TestResumeAfterSIGKILL(t *testing.T) {
+	want, wanted := uninterrupted(t, recipes["adam"])
+	path := filepath.Join(t.TempDir(), "state.safetensors")
+	for kills := range 3 {
+		child := exec.Command(os.Args[0], "-test.run=^TestKilled$")
+		child.Env = append(os.Environ(), "GRAFT_STATE="+path)
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for begin := time.Now(); time.Since(begin) < 10*time.Second; time.Sleep(time.Millisecond) {
+			if _, err := os.Stat(path); err == nil {
+				break
+			}
+		}
+		time.Sleep(time.Duration(20+30*kills) * time.Millisecond)
+		child.Process.Kill()
+		child.Wait()
+	}
+	p := newProblem(0.2)
+	p.config.State = train.StateConfig{Path: path, Resume: true}
+	result, err := p.fit(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "killed", p, want, result, wanted)
+}
+
+// TestKilled is the process that [TestResumeAfterSIGKILL] kills: it reads a sample a millisecond.
+func TestKilled(t *testing.T) {
+	path := os.Getenv("GRAFT_STATE")
+	if path == "" {
+		t.Skip("is run by TestResumeAfterSIGKILL")
+	}
+	p := newProblem(0.2)
+	_, err := os.Stat(path)
+	p.config.State = train.StateConfig{Path: path, Interval: 1, Resume: err == nil}
+	slow := sourceFunc{p.samples, func(int, int) { time.Sleep(time.Millisecond) }}
+	if _, err := train.Fit(t.Context(), p.build, slow, p.samples, p.config, func(train.Epoch) {}); err != nil {
+		t.Fatal(err)
 	}
 }
 
