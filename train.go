@@ -107,8 +107,16 @@ func (m *Model) Train(ctx context.Context, d *Dataset, opts TrainOptions) (*Run,
 	if len(table.train.Labels) == 0 || len(table.test.Labels) == 0 {
 		return nil, errors.Join(append([]error{errors.New("no photo is left to train or test with")}, table.failed...)...)
 	}
-	cfg := train.Config{Epochs: opts.Epochs, BatchSize: opts.BatchSize, LR: opts.LR, Random: random}
-	stopped := train.Fit(ctx, m.trace, set, table.train, table.test, cfg, func(e Epoch) {
+	build := func(batch int) (train.Net, error) {
+		g, err := m.trace(batch)
+		if err != nil {
+			return nil, err
+		}
+		return autograd.New(g, set)
+	}
+	cfg := train.Config{Epochs: opts.Epochs, BatchSize: opts.BatchSize, Classes: m.outputs(), Random: random,
+		Optimizer: train.OptimizerConfig{LR: opts.LR}}
+	_, stopped := train.Fit(ctx, build, &table.train, &table.test, cfg, func(e Epoch) {
 		run.History = append(run.History, e)
 		if opts.Epoch != nil {
 			opts.Epoch(e)
@@ -121,7 +129,7 @@ func (m *Model) Train(ctx context.Context, d *Dataset, opts TrainOptions) (*Run,
 	m.trained = &Arguments{Data: filepath.Base(filepath.Clean(d.Root)), Epochs: len(run.History), BatchSize: opts.BatchSize,
 		LR: opts.LR, Optimizer: "Adam", Seed: opts.Seed, Trainable: trainable, Frozen: frozen,
 		Train: len(table.train.Labels), Test: len(table.test.Labels), Kernels: set.Name, Version: Version()}
-	logits, err := train.Logits(m.trace, set, table.test, opts.BatchSize)
+	logits, err := train.Logits(context.WithoutCancel(ctx), build, &table.test, opts.BatchSize)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +142,7 @@ func (m *Model) Train(ctx context.Context, d *Dataset, opts TrainOptions) (*Run,
 
 // values are what the network has for each photo at the cut.
 type values struct {
-	train, test train.Samples
+	train, test train.InMemory
 	paths       []string // of the test samples
 	failed      []error
 }
@@ -174,13 +182,12 @@ func (m *Model) cutValues(ctx context.Context, d *Dataset, set *kernels.Set, opt
 	progress.Start("Computing features", 0, int64(len(d.Train)+len(d.Test)))
 	defer progress.Finish()
 	v := &values{}
-	collect := func(photos []Photo, s *train.Samples) error {
-		var rows [][][]float32
+	collect := func(photos []Photo, s *train.InMemory) error {
 		i := 0
 		for r := range e.Each(ctx, paths(photos)) {
 			switch {
 			case r.Err == nil:
-				rows = append(rows, r.Outputs)
+				s.Values = append(s.Values, r.Outputs)
 				s.Labels = append(s.Labels, photos[i].Class)
 				if s == &v.test {
 					v.paths = append(v.paths, r.Path)
@@ -194,7 +201,6 @@ func (m *Model) cutValues(ctx context.Context, d *Dataset, set *kernels.Set, opt
 			progress.Add(1)
 			i++
 		}
-		s.Rows = func(i int) [][]float32 { return rows[i] }
 		return ctx.Err()
 	}
 	err = collect(d.Train, &v.train)
