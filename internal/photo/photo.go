@@ -29,6 +29,8 @@ import (
 	"image"
 	"io"
 	"slices"
+
+	"github.com/graft-ml/graft/internal/photo/jpeg"
 )
 
 // RGB is a picture of 8-bit red, green and blue samples.
@@ -82,6 +84,7 @@ type Decoder struct {
 	stored  RGB      // as the file has it
 	upright RGB      // after the EXIF orientation
 	chroma  []uint32 // one row, see upsampler
+	jpeg    jpeg.Decoder
 }
 
 // Decode decodes a single photo. To decode many, keep a [Decoder].
