@@ -4,13 +4,13 @@ package kernels
 // numbers, so all implementations give the same bits.
 type Pixels struct {
 	// IDCT transforms a row of blocks of a JPEG; see [IDCT].
-	IDCT func(t *IDCT)
+	IDCT func(t IDCT)
 	// UpsampleH2V1, UpsampleH1V2 and UpsampleH2V2 double the samples of a row: across, down, or both ways; see [Upsample].
-	UpsampleH2V1, UpsampleH1V2, UpsampleH2V2 func(u *Upsample)
+	UpsampleH2V1, UpsampleH1V2, UpsampleH2V2 func(u Upsample)
 	// YCbCr converts len(y) pixels to RGB, as ycc_rgb_convert in libjpeg's jdcolor.c does; dst holds three bytes for each.
 	YCbCr func(dst, y, cb, cr []uint8)
 	// Across and Down resample images; see [Resample].
-	Across, Down func(r *Resample)
+	Across, Down func(r Resample)
 }
 
 // BestPixels returns the fastest implementation of this processor, or the one that belongs to the set that GRAFT_CPU

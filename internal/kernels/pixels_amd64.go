@@ -31,7 +31,7 @@ type blocks struct {
 	stride, pairs int
 }
 
-func idctSIMD(t *IDCT) {
+func idctSIMD(t IDCT) {
 	t.check()
 	if len(t.Extents) == 0 {
 		return
@@ -43,7 +43,7 @@ func idctSIMD(t *IDCT) {
 // upsampled is the number of samples that a vector holds.
 const upsampled = 16
 
-func upsampleH2V1SIMD(u *Upsample) {
+func upsampleH2V1SIMD(u Upsample) {
 	n := len(u.Near) - 2
 	if n < upsampled {
 		upsampleH2V1(u)
@@ -55,7 +55,7 @@ func upsampleH2V1SIMD(u *Upsample) {
 	u.Dst[2*n+2], u.Dst[2*n+3] = uint8((3*int(u.Near[n+1])+int(u.Near[n])+1)>>2), u.Near[n+1]
 }
 
-func upsampleH1V2SIMD(u *Upsample) {
+func upsampleH1V2SIMD(u Upsample) {
 	n := len(u.Near)
 	if n < upsampled {
 		upsampleH1V2(u)
@@ -65,7 +65,7 @@ func upsampleH1V2SIMD(u *Upsample) {
 	upsampleH1V2AVX2(&u.Dst[0], &u.Near[0], &u.Far[0], n, u.Bias)
 }
 
-func upsampleH2V2SIMD(u *Upsample) {
+func upsampleH2V2SIMD(u Upsample) {
 	n := len(u.Near) - 2
 	if n < upsampled {
 		upsampleH2V2(u)
@@ -115,7 +115,7 @@ func (r *Resample) record() resample {
 	}
 }
 
-func acrossSIMD(r *Resample) {
+func acrossSIMD(r Resample) {
 	const rows, read, used = 4, 16, 12 // at once; bytes that the kernel loads and needs for each unit
 	if r.Rows < rows {
 		across(r)
@@ -124,7 +124,7 @@ func acrossSIMD(r *Resample) {
 	r.checkAcross()
 	for y := 0; y < r.Rows; y += rows {
 		y = min(y, r.Rows-rows)
-		part := *r
+		part := r
 		part.Rows, part.Dst, part.Src = rows, r.Dst[y*r.DstStride:], r.Src[y*r.SrcStride:]
 		// Leave out what would be read beyond the end of Src.
 		n := len(r.Axis.Starts)
@@ -144,7 +144,7 @@ func acrossSIMD(r *Resample) {
 	}
 }
 
-func downSIMD(r *Resample) {
+func downSIMD(r Resample) {
 	if r.Columns < 32 {
 		down(r)
 		return

@@ -1,6 +1,6 @@
 package kernels
 
-func idct(t *IDCT) {
+func idct(t IDCT) {
 	t.check()
 	for i, extent := range t.Extents {
 		block := (*[64]int16)(t.Coefficients[64*i:])
@@ -72,7 +72,7 @@ func idct8(x0, x1, x2, x3, x4, x5, x6, x7 int16) [8]int32 {
 
 // The biases of 1 and 2, or 8 and 7, alternate so that halves are rounded up as often as down.
 
-func upsampleH2V1(u *Upsample) {
+func upsampleH2V1(u Upsample) {
 	u.check(2, false)
 	last := len(u.Near) - 1
 	for i, v := range u.Near {
@@ -82,14 +82,14 @@ func upsampleH2V1(u *Upsample) {
 	}
 }
 
-func upsampleH1V2(u *Upsample) {
+func upsampleH1V2(u Upsample) {
 	u.check(1, true)
 	for i, v := range u.Near {
 		u.Dst[i] = uint8((3*int(v) + int(u.Far[i]) + u.Bias) >> 2)
 	}
 }
 
-func upsampleH2V2(u *Upsample) {
+func upsampleH2V2(u Upsample) {
 	u.check(2, true)
 	n := len(u.Near)
 	sum := func(i int) int { return 3*int(u.Near[i]) + int(u.Far[i]) }
@@ -125,7 +125,7 @@ func ycbcr(dst, y, cb, cr []uint8) {
 
 func clamp(v int32) uint8 { return uint8(min(max(v, 0), 255)) }
 
-func across(r *Resample) {
+func across(r Resample) {
 	r.checkAcross()
 	for y := range r.Rows {
 		src, dst := r.Src[y*r.SrcStride:], r.Dst[y*r.DstStride:]
@@ -151,7 +151,7 @@ func (r *Resample) pixel(dst, row []uint8, i int) {
 
 const half = 1 << (Precision - 1)
 
-func down(r *Resample) {
+func down(r Resample) {
 	r.checkDown()
 	sums := make([]int32, r.Columns)
 	for i, start := range r.Axis.Starts {

@@ -66,7 +66,7 @@ func testIDCT(t *testing.T, p *Pixels, seed uint64, n int, amplitude int) {
 		results[i], check = guarded(t, "IDCT", 7*in.Stride+8*n)
 		clear(results[i])
 		in.Dst = results[i]
-		set.IDCT(&in)
+		set.IDCT(in)
 		check()
 	}
 	if !bytes.Equal(results[0], results[1]) {
@@ -91,7 +91,7 @@ func TestIDCTIsCosineTransform(t *testing.T) {
 				in := IDCT{Coefficients: make([]int16, 128), Quant: new([64]int16), Extents: []Extent{ExtentAll, ExtentDC}, Dst: make([]uint8, 128), Stride: 16}
 				in.Quant[at] = 2
 				in.Coefficients[at] = v
-				p.IDCT(&in)
+				p.IDCT(in)
 				for y := range 8 {
 					for x := range 8 {
 						want := 128 + float64(2*v)/4*cosine(at/8, y)*cosine(at%8, x)
@@ -111,16 +111,16 @@ func testUpsample(t *testing.T, p *Pixels, seed uint64, n int) {
 	for _, c := range []struct {
 		name      string
 		across    int
-		got, want func(*Upsample)
+		got, want func(Upsample)
 	}{
 		{"H2V1", 2, p.UpsampleH2V1, upsampleH2V1}, {"H1V2", 1, p.UpsampleH1V2, upsampleH1V2}, {"H2V2", 2, p.UpsampleH2V2, upsampleH2V2},
 	} {
 		got, check := guarded(t, c.name, c.across*n)
 		u.Dst = got
-		c.got(&u)
+		c.got(u)
 		check()
 		u.Dst = make([]uint8, c.across*n)
-		c.want(&u)
+		c.want(u)
 		if !bytes.Equal(got, u.Dst) {
 			t.Fatalf("%s of %d samples: got %v, want %v", c.name, n, got, u.Dst)
 		}
@@ -188,7 +188,7 @@ func testResample(t *testing.T, p *Pixels, seed uint64, width, height, out, taps
 		for i, set := range []*Pixels{p, &portablePixels} {
 			var check func()
 			in.Dst, check = guarded(t, "across "+what, height*in.DstStride)
-			set.Across(&in)
+			set.Across(in)
 			check()
 			for y := range height {
 				results[i] = append(results[i], in.Dst[y*in.DstStride:][:3*out]...)
@@ -204,7 +204,7 @@ func testResample(t *testing.T, p *Pixels, seed uint64, width, height, out, taps
 		for i, set := range []*Pixels{p, &portablePixels} {
 			var check func()
 			in.Dst, check = guarded(t, "down "+what, (out-1)*in.DstStride+in.Columns)
-			set.Down(&in)
+			set.Down(in)
 			check()
 			results[i] = slices.Clone(in.Dst)
 		}

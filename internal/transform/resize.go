@@ -85,11 +85,11 @@ func (w *workspace) resampleRowsFirst(dst, src *photo.RGB) {
 	first, rows := w.vertical.shift()
 	stride := 3*dst.Width + 1
 	w.bytes = slices.Grow(w.bytes[:0], rows*stride)[:rows*stride]
-	pixels.Across(&kernels.Resample{
+	pixels.Across(kernels.Resample{
 		Dst: w.bytes, DstStride: stride, Src: src.Pix[3*src.Width*first:], SrcStride: 3 * src.Width,
 		Rows: rows, Axis: &w.horizontal.Axis,
 	})
-	pixels.Down(&kernels.Resample{
+	pixels.Down(kernels.Resample{
 		Dst: dst.Pix, DstStride: 3 * dst.Width, Src: w.bytes, SrcStride: stride,
 		Columns: 3 * dst.Width, Axis: &w.vertical.Axis,
 	})
@@ -100,11 +100,11 @@ func (w *workspace) resampleColumnsFirst(dst, src *photo.RGB) {
 	from, to := 3*columns, 3*dst.Width+1
 	w.bytes = slices.Grow(w.bytes[:0], (from+to)*dst.Height)[:(from+to)*dst.Height]
 	tall, wide := w.bytes[:from*dst.Height], w.bytes[from*dst.Height:]
-	pixels.Down(&kernels.Resample{
+	pixels.Down(kernels.Resample{
 		Dst: tall, DstStride: from, Src: src.Pix[3*first:], SrcStride: 3 * src.Width,
 		Columns: from, Axis: &w.vertical.Axis,
 	})
-	pixels.Across(&kernels.Resample{
+	pixels.Across(kernels.Resample{
 		Dst: wide, DstStride: to, Src: tall, SrcStride: from,
 		Rows: dst.Height, Axis: &w.horizontal.Axis,
 	})

@@ -10,7 +10,7 @@ func (d *Decoder) output(mcuRow, from int) {
 		stride := 8 * c.blocksX
 		for v := range c.v {
 			first := (from*c.v + v) * c.blocksX
-			d.pixels.IDCT(&kernels.IDCT{
+			d.pixels.IDCT(kernels.IDCT{
 				Coefficients: c.coefficients[64*first:][:64*c.blocksX],
 				Quant:        d.quant[c.quant],
 				Extents:      c.extents[first:][:c.blocksX],
@@ -65,15 +65,15 @@ func (d *Decoder) upsample(i, y int) []uint8 {
 	case luma.h == 1 && luma.v == 1:
 		return u.Near
 	case luma.h == 1:
-		d.pixels.UpsampleH1V2(&u)
+		d.pixels.UpsampleH1V2(u)
 	case c.width <= 2: // too narrow for interpolation
 		for x := range u.Dst {
 			u.Dst[x] = u.Near[x/2]
 		}
 	case luma.v == 1:
-		d.pixels.UpsampleH2V1(&u)
+		d.pixels.UpsampleH2V1(u)
 	default:
-		d.pixels.UpsampleH2V2(&u)
+		d.pixels.UpsampleH2V2(u)
 	}
 	return u.Dst[:d.width]
 }
