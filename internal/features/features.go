@@ -3,6 +3,7 @@
 package features
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -123,7 +124,7 @@ type slot struct {
 // A worker has the memory to compute one batch at a time.
 type worker struct {
 	*Extractor
-	decoder photo.Decoder
+	reader  reader
 	state   *engine.BatchState
 	size    int
 	pending []computed // in the batch
@@ -158,7 +159,7 @@ func (w *worker) serve(ctx context.Context, work <-chan *slot) {
 
 // add takes a photo into the batch, or gives its result right away.
 func (w *worker) add(s *slot) {
-	key, row, err := w.prepare(s.path, s.err, &w.decoder, w.state.Input())
+	key, row, err := w.prepare(s.path, s.err, &w.reader, w.state.Input())
 	if err != nil || row != nil {
 		s.result <- Result{s.path, w.split(row), err}
 		return
@@ -182,7 +183,7 @@ func (w *worker) finish() {
 // single computes a photo on all threads.
 func (e *Extractor) single(path string, err error) Result {
 	s := e.Plan.NewState(e.Threads)
-	key, row, err := e.prepare(path, err, new(photo.Decoder), s.Input(0))
+	key, row, err := e.prepare(path, err, new(reader), s.Input(0))
 	if err != nil || row != nil {
 		return Result{path, e.split(row), err}
 	}
@@ -190,12 +191,30 @@ func (e *Extractor) single(path string, err error) Result {
 	return e.keep(path, key, s.Output)
 }
 
+// A reader has the memory that one photo after the other is read and decoded in.
+type reader struct {
+	file    bytes.Buffer
+	decoder photo.Decoder
+}
+
+// read returns the bytes of a file, which are valid until the next call.
+func (r *reader) read(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r.file.Reset()
+	_, err = r.file.ReadFrom(f)
+	return r.file.Bytes(), err
+}
+
 // prepare reads a photo and writes its tensor to dst, unless the cache has its row.
-func (e *Extractor) prepare(path string, err error, decoder *photo.Decoder, dst []float32) (key Key, row []float32, _ error) {
+func (e *Extractor) prepare(path string, err error, r *reader, dst []float32) (key Key, row []float32, _ error) {
 	if err != nil {
 		return key, nil, err
 	}
-	data, err := os.ReadFile(path)
+	data, err := r.read(path)
 	if err != nil {
 		return key, nil, err
 	}
@@ -205,7 +224,7 @@ func (e *Extractor) prepare(path string, err error, decoder *photo.Decoder, dst 
 			return key, row, nil
 		}
 	}
-	img, err := decoder.Decode(data)
+	img, err := r.decoder.Decode(data)
 	if err == nil {
 		err = e.Transform.Apply(dst, img)
 	}

@@ -48,3 +48,24 @@ func winogradInputAVX2(a *byte)
 
 //go:noescape
 func winogradOutputAVX2(a *byte)
+
+//go:noescape
+func idctAVX2(a *byte)
+
+//go:noescape
+func upsampleH2V1AVX2(dst *uint8, near *uint8, n int)
+
+//go:noescape
+func upsampleH2V2AVX2(dst *uint8, near *uint8, far *uint8, n int)
+
+//go:noescape
+func upsampleH1V2AVX2(dst *uint8, near *uint8, far *uint8, n int, bias int)
+
+//go:noescape
+func ycbcrAVX2(dst *uint8, y *uint8, cb *uint8, cr *uint8, n int)
+
+//go:noescape
+func acrossAVX2(a *byte)
+
+//go:noescape
+func downAVX2(a *byte)

@@ -25,6 +25,9 @@ func main() {
 	v.elementwise()
 	v.rows()
 	v.winograd()
+	if v == avx2 {
+		v.pixels()
+	}
 	Generate()
 }
 
@@ -38,6 +41,9 @@ var fields = map[string]map[string]int{
 		"channels": 144, "act": 152, "atX": 160, "atY": 168, "atSums": 176, "colX": 184, "colY": 192, "atW": 200, "left": 208},
 	"tiles": {"image": 0, "row": 8, "pixel": 16, "tiles": 24, "stride": 32, "channels": 40, "count": 48, "bias": 56, "act": 64,
 		"buffer": 72, "atImage": 80},
+	"blocks": {"coefficients": 0, "quant": 8, "extents": 16, "dst": 24, "stride": 32, "pairs": 40},
+	"resample": {"dst": 0, "dstStride": 8, "src": 16, "srcStride": 24, "starts": 32, "weights": 40, "n": 48, "units": 56,
+		"row": 64, "columns": 72},
 }
 
 // record is the argument of a kernel: a pointer to one of those structures.
