@@ -11,6 +11,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/graft-ml/graft/internal/augment"
 	"github.com/graft-ml/graft/internal/engine"
 	"github.com/graft-ml/graft/internal/photo"
 	"github.com/graft-ml/graft/internal/transform"
@@ -19,6 +20,9 @@ import (
 // An Extractor computes a network's outputs for photos. Its fields must not change while it works.
 type Extractor struct {
 	Transform *transform.Pipeline
+	Augment   *augment.Pipeline // in place of Transform, with keys of Seed, View and the photo's content; nil for none
+	Seed      uint64
+	View      uint64
 	Plan      *engine.Plan                  // takes one image
 	Batch     func() (*engine.Batch, error) // computes the same outputs; called if there is more than one photo
 	Threads   int
@@ -191,6 +195,32 @@ func (e *Extractor) single(path string, err error) Result {
 	return e.keep(path, key, s.Output)
 }
 
+// A Computer computes one photo at a time on one thread, without the cache.
+type Computer struct {
+	extractor Extractor
+	reader    reader
+	state     *engine.State
+}
+
+// NewComputer allocates the memory for it.
+func (e *Extractor) NewComputer() *Computer {
+	c := &Computer{extractor: *e, state: e.Plan.NewState(1)}
+	c.extractor.Cache = nil
+	return c
+}
+
+// Compute returns the outputs for a view of a photo.
+func (c *Computer) Compute(path string, view uint64) ([][]float32, error) {
+	c.extractor.View = view
+	key, _, err := c.extractor.prepare(path, nil, &c.reader, c.state.Input(0))
+	if err != nil {
+		return nil, err
+	}
+	c.state.Run()
+	r := c.extractor.keep(path, key, c.state.Output)
+	return r.Outputs, r.Err
+}
+
 // A reader has the memory that one photo after the other is read and decoded in.
 type reader struct {
 	file    bytes.Buffer
@@ -218,14 +248,20 @@ func (e *Extractor) prepare(path string, err error, r *reader, dst []float32) (k
 	if err != nil {
 		return key, nil, err
 	}
-	if e.Cache != nil {
+	if e.Cache != nil || e.Augment != nil {
 		key = sha256.Sum256(data)
+	}
+	if e.Cache != nil {
 		if row, ok := e.Cache.get(key); ok {
 			return key, row, nil
 		}
 	}
 	img, err := r.decoder.Decode(data)
-	if err == nil {
+	switch {
+	case err != nil:
+	case e.Augment != nil:
+		err = e.Augment.Apply(dst, img, augment.Key{Seed: e.Seed, View: e.View, Sample: string(key[:])})
+	default:
 		err = e.Transform.Apply(dst, img)
 	}
 	if err != nil {
