@@ -10,7 +10,7 @@ const (
 	memory    = 10   // pairs of steps and changes of the gradient
 	armijo    = 1e-4 // of the decrease that the slope promises
 	curvature = 0.9  // of the slope, at most, is left
-	noise     = 1e-6 // of the value that float32 products leave uncertain
+	noise     = 1e-7 // that float32 products leave in the value, of it or of 1
 	patience  = 30   // iterations below the noise that don't lower the gradient
 
 	maxIterations = 1000
