@@ -145,10 +145,10 @@ func (o Options) complete(d Data) (Options, error) {
 	return o, nil
 }
 
-// The tolerances of fits, as parts of the gradient that no weights have.
+// The tolerances of fits; most come much nearer.
 const (
-	foldTolerance  = 1e-5
-	finalTolerance = 1e-7
+	foldTolerance  = 1e-2
+	finalTolerance = 1e-4
 )
 
 // choose finds the best of several strengths.
