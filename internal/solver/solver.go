@@ -28,8 +28,8 @@ type Data struct {
 // Options say how to fit; zero fields mean the defaults.
 type Options struct {
 	// Strengths are what to choose from: C as scikit-learn's, the inverse of the penalty's strength,
-	// rising. Of a single one nothing is chosen. Nil means eleven from 0.001 to 100, divided by the mean
-	// variance of the features.
+	// rising. Of a single one nothing is chosen. Nil means fifteen from 0.001 to 10000, divided by the
+	// mean variance of the features.
 	Strengths []float64
 	Folds     int // of the cross-validation; 0 means 5
 	Threads   int // 0 means one for each processor; the result is the same with any number
@@ -70,7 +70,7 @@ func Solve(ctx context.Context, set *kernels.Set, d Data, o Options) (*Solution,
 	}
 	m := newMatrix(d.Features)
 	if o.Strengths == nil {
-		for e := -3.0; e <= 2; e += 0.5 {
+		for e := -3.0; e <= 4; e += 0.5 {
 			o.Strengths = append(o.Strengths, math.Pow(10, e)/cmp.Or(m.variance, 1))
 		}
 	}
