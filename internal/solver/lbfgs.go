@@ -10,25 +10,25 @@ const (
 	memory    = 10   // pairs of steps and changes of the gradient
 	armijo    = 1e-4 // of the decrease that the slope promises
 	curvature = 0.9  // of the slope, at most, is left
-	noise     = 1e-6 // of the value that float32 products leave uncertain
+	noise     = 1e-7 // that float32 products leave in the value, of it or of 1
 	patience  = 30   // iterations below the noise that don't lower the gradient
 
 	maxIterations = 1000
 )
 
 // minimize finds the minimum of a convex function from x on, which it changes, by L-BFGS (Nocedal and
-// Wright, Numerical Optimization, algorithm 7.4). It ends where no element of the gradient is larger than
-// tolerance, or where rounding hides what is left to gain, and returns the number of iterations.
-func minimize(ctx context.Context, f func(x, grad []float64) float64, x []float64, tolerance float64) (iterations int, err error) {
+// Wright, Numerical Optimization, algorithm 7.4). It ends where the gradient is small enough, or rounding
+// hides what is left to gain, and returns the number of iterations.
+func minimize(ctx context.Context, f func(x, grad []float64) float64, x []float64, enough func(grad []float64) bool) (iterations int, err error) {
 	grad := make([]float64, len(x))
 	value := f(x, grad)
-	lowest, stalled := largest(grad), 0
+	lowest, stalled := norm(grad), 0
 	var pairs []pair
 	for i := range maxIterations {
 		if err := ctx.Err(); err != nil {
 			return i, err
 		}
-		if largest(grad) <= tolerance || stalled == patience {
+		if enough(grad) || stalled == patience {
 			return i, nil
 		}
 		direction := descent(grad, pairs)
@@ -46,7 +46,7 @@ func minimize(ctx context.Context, f func(x, grad []float64) float64, x []float6
 			pairs = append(pairs, p)
 			pairs = pairs[max(0, len(pairs)-memory):]
 		}
-		if g := largest(nextGrad); g < lowest {
+		if g := norm(nextGrad); g < lowest {
 			lowest, stalled = g, 0
 		} else if -slope < noise*(1+math.Abs(value)) {
 			stalled++
@@ -113,6 +113,8 @@ func search(f func(x, grad []float64) float64, x []float64, value float64, direc
 	return nil, nil, 0, false
 }
 
+func norm(v []float64) float64 { return math.Sqrt(dot(v, v)) }
+
 func dot(a, b []float64) float64 {
 	var s0, s1, s2, s3 float64
 	i := 0
@@ -141,12 +143,4 @@ func difference(a, b []float64) []float64 {
 		d[i] = a[i] - b[i]
 	}
 	return d
-}
-
-func largest(v []float64) float64 {
-	m := 0.0
-	for _, x := range v {
-		m = max(m, math.Abs(x))
-	}
-	return m
 }

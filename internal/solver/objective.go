@@ -106,13 +106,15 @@ func (o *objective) value(params, grad []float64) float64 {
 }
 
 // fit minimises the objective for a strength, from params on, which it changes, and leaves the losses
-// of the samples at the minimum. The tolerance is relative to the gradient where all parameters are zero.
+// of the samples at the minimum. The tolerance is how far the weights may be from it, as a part of
+// themselves: no curvature is below the penalty's, 1/(C·n), so they are at most C·n gradients away.
 func (o *objective) fit(ctx context.Context, c float64, params []float64, tolerance float64) (iterations int, err error) {
 	o.c = c
-	grad := make([]float64, len(params))
-	o.value(make([]float64, len(params)), grad)
-	iterations, err = minimize(ctx, o.value, params, tolerance*largest(grad))
-	o.value(params, grad)
+	enough := func(grad []float64) bool {
+		return c*o.trained*norm(grad) <= tolerance*norm(params[:len(o.weight)])
+	}
+	iterations, err = minimize(ctx, o.value, params, enough)
+	o.value(params, make([]float64, len(params)))
 	return iterations, err
 }
 

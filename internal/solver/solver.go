@@ -28,8 +28,8 @@ type Data struct {
 // Options say how to fit; zero fields mean the defaults.
 type Options struct {
 	// Strengths are what to choose from: C as scikit-learn's, the inverse of the penalty's strength,
-	// rising. Of a single one nothing is chosen. Nil means eleven from 0.001 to 100, divided by the mean
-	// variance of the features.
+	// rising. Of a single one nothing is chosen. Nil means fifteen from 0.001 to 10000, divided by the
+	// mean variance of the features.
 	Strengths []float64
 	Folds     int // of the cross-validation; 0 means 5
 	Threads   int // 0 means one for each processor; the result is the same with any number
@@ -53,7 +53,9 @@ type Solution struct {
 }
 
 // Solve minimises Σ -log softmax(W·x + b)[label] + |W|²/(2C) over all samples, as scikit-learn's
-// LogisticRegression does: the bias isn't penalised, and features are taken as they are.
+// LogisticRegression does: the bias isn't penalised, and features are taken as they are. (To standardise
+// them made the loss of other photos higher for five of six sets of features: those of EfficientNet-Lite0,
+// MobileNetV2 and SqueezeNet, fitted to 225 photos and to 75.)
 //
 // C is the one with the lowest loss in stratified cross-validation. Strengths are tried from the
 // smallest on, each fit starting from the one before, until the loss has risen twice in a row.
@@ -68,7 +70,7 @@ func Solve(ctx context.Context, set *kernels.Set, d Data, o Options) (*Solution,
 	}
 	m := newMatrix(d.Features)
 	if o.Strengths == nil {
-		for e := -3.0; e <= 2; e += 0.5 {
+		for e := -3.0; e <= 4; e += 0.5 {
 			o.Strengths = append(o.Strengths, math.Pow(10, e)/cmp.Or(m.variance, 1))
 		}
 	}
@@ -143,10 +145,10 @@ func (o Options) complete(d Data) (Options, error) {
 	return o, nil
 }
 
-// The tolerances of fits, as parts of the gradient that no weights have.
+// The tolerances of fits; most come much nearer.
 const (
-	foldTolerance  = 1e-5
-	finalTolerance = 1e-7
+	foldTolerance  = 1e-2
+	finalTolerance = 1e-4
 )
 
 // choose finds the best of several strengths.

@@ -110,11 +110,15 @@ func TestCrossValidation(t *testing.T) {
 
 // TestThreads gives the same bits with any number.
 func TestThreads(t *testing.T) {
-	r := readReference(t)
+	d := solver.Data{Classes: 5}
+	x := testutil.FormulaInput(110, 150) // several panels of samples and of features
+	for row := range slices.Chunk(x, 150) {
+		d.Features, d.Labels = append(d.Features, row), append(d.Labels, slices.Index(row[:5], slices.Max(row[:5])))
+	}
 	for _, set := range kernels.All() {
 		var first *solver.Solution
 		for _, threads := range []int{1, 2, 3, 16} {
-			s, err := solver.Solve(t.Context(), set, r.data(), solver.Options{Threads: threads})
+			s, err := solver.Solve(t.Context(), set, d, solver.Options{Threads: threads, Strengths: []float64{1e-4, 1e-3}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -476,6 +476,7 @@ func TestConfig(t *testing.T) {
 		"label smoothing 1":           func(p *problem) { p.config.Loss.LabelSmoothing = 1 },
 		"2 class weights for 3":       func(p *problem) { p.config.Loss.Weight = []float64{1, 1} },
 		"weight -1 of class 1":        func(p *problem) { p.config.Loss.Weight = []float64{1, -1, 1} },
+		"weight 0 of class 2":         func(p *problem) { p.config.Loss.Weight = []float64{1, 1, 0} },
 		`optimizer "lion"`:            func(p *problem) { p.config.Optimizer.Name = "lion" },
 		`schedule "linear"`:           func(p *problem) { p.config.Schedule.Name = "linear" },
 		"0 samples to train":          func(p *problem) { p.samples = &train.InMemory{} },

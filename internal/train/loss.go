@@ -20,8 +20,8 @@ func (c CrossEntropy) check(classes int) error {
 		return fmt.Errorf("there are %d class weights for %d classes", len(c.Weight), classes)
 	}
 	for i, w := range c.Weight {
-		if !(w >= 0) || math.IsInf(w, 1) {
-			return fmt.Errorf("the weight %g of class %d: it can't be below 0", w, i)
+		if !(w > 0) || math.IsInf(w, 1) { // a batch of nothing but weights of 0 has no mean
+			return fmt.Errorf("the weight %g of class %d: it must be above 0", w, i)
 		}
 	}
 	return nil
