@@ -81,18 +81,32 @@ func (r *Run) Save(dir string, force bool) error {
 }
 
 func (r *Run) write(dir string) error {
-	files := []struct {
-		name  string
-		write func(w io.Writer) error
-	}{
-		{"config.json", r.writeConfig},
-		{"history.csv", r.writeCSV},
-		{"history.json", func(w io.Writer) error { return writeJSON(w, r.History) }},
-		{"curves.png", r.drawCurves},
-		{"predictions.png", r.drawPredictions},
-		{"confusion.png", func(w io.Writer) error { return plot.Confusion(w, r.Model.classes, r.confusion()) }},
-	}
-	errs := make([]error, len(files)+1)
+	var group sync.WaitGroup
+	var pictures error
+	group.Go(func() {
+		pictures = writeFiles(dir, []file{
+			{"config.json", r.writeConfig},
+			{"history.csv", r.writeCSV},
+			{"history.json", func(w io.Writer) error { return writeJSON(w, r.History) }},
+			{"curves.png", r.drawCurves},
+			{"predictions.png", r.drawPredictions},
+			{"confusion.png", func(w io.Writer) error { return plot.Confusion(w, r.Model.classes, r.confusion()) }},
+		})
+	})
+	err := r.Model.Save(filepath.Join(dir, modelFile))
+	group.Wait()
+	return errors.Join(pictures, err)
+}
+
+// A file is a name and what writes its content.
+type file struct {
+	name  string
+	write func(w io.Writer) error
+}
+
+// writeFiles writes files into a folder, side by side.
+func writeFiles(dir string, files []file) error {
+	errs := make([]error, len(files))
 	var group sync.WaitGroup
 	for i, f := range files {
 		group.Go(func() {
@@ -101,7 +115,6 @@ func (r *Run) write(dir string) error {
 			}
 		})
 	}
-	errs[len(files)] = r.Model.Save(filepath.Join(dir, modelFile))
 	group.Wait()
 	return errors.Join(errs...)
 }
@@ -210,7 +223,10 @@ func Plot(w io.Writer, predictions []Prediction) error {
 }
 
 func (r *Run) confusion() [][]int {
-	matrix := newConfusion(len(r.Model.classes))
+	matrix := make([][]int, len(r.Model.classes))
+	for i := range matrix {
+		matrix[i] = make([]int, len(matrix))
+	}
 	for i, p := range r.Test {
 		matrix[r.truth[i]][p.Best().Index]++
 	}

@@ -39,17 +39,17 @@ const Bins = 15
 
 // A Report is what all samples come to.
 type Report struct {
-	Accuracy     float64       `json:"accuracy"`       // share of samples whose most probable class is theirs
-	TopK         int           `json:"top_k"`          // 5, or the number of classes if there are fewer
-	TopKAccuracy float64       `json:"top_k_accuracy"` // share of samples whose class is among the TopK most probable
-	Loss         float64       `json:"loss"`           // mean cross-entropy
-	Classes      []string      `json:"classes"`        // names, by index
-	PerClass     []ClassScores `json:"per_class"`      // by index
-	Macro        Scores        `json:"macro_avg"`      // mean over the classes that occur, as true or as predicted ones
-	Weighted     Scores        `json:"weighted_avg"`   // mean weighted by support
-	Confusion    [][]int       `json:"confusion"`      // samples by true class, then by predicted class
-	ECE          float64       `json:"ece"`            // expected calibration error: mean of |accuracy - confidence| over the bins, by their samples
-	Calibration  []Bin         `json:"calibration"`    // bins of equal width, from 0 to 1
+	Accuracy     float64       // share of samples whose most probable class is theirs
+	TopK         int           // 5, or the number of classes if there are fewer
+	TopKAccuracy float64       // share of samples whose class is among the TopK most probable
+	Loss         float64       // mean cross-entropy
+	Classes      []string      // names, by index
+	PerClass     []ClassScores // by index
+	Macro        Scores        // mean over the classes that occur, as true or as predicted ones
+	Weighted     Scores        // mean weighted by support
+	Confusion    [][]int       // samples by true class, then by predicted class
+	ECE          float64       // expected calibration error: mean of |accuracy - confidence| over the bins, by their samples
+	Calibration  []Bin         // bins of equal width, from 0 to 1
 }
 
 // An Outcome is what the outputs for one sample mean. Of classes with equal outputs, the first is the
@@ -178,17 +178,14 @@ func (s *Scores) divide(n int) {
 	s.Precision, s.Recall, s.F1 = ratio(s.Precision, n), ratio(s.Recall, n), ratio(s.F1, n)
 }
 
-// A Confused is a true class and another that it was taken for.
-type Confused struct {
-	True, Predicted int // class indices
-	Count           int
-}
+// Confused is how often a class was taken for another; both are indices.
+type Confused struct{ True, Predicted, Count int }
 
 // MostConfused returns the pairs of classes that were mixed up, the most frequent first, and of equally
 // frequent ones those of lower classes.
-func (r *Report) MostConfused() []Confused {
+func MostConfused(confusion [][]int) []Confused {
 	var pairs []Confused
-	for i, row := range r.Confusion {
+	for i, row := range confusion {
 		for j, n := range row {
 			if i != j && n > 0 {
 				pairs = append(pairs, Confused{i, j, n})

@@ -351,6 +351,58 @@ func TestConfusionRejects(t *testing.T) {
 	}
 }
 
+func TestCalibration(t *testing.T) {
+	bins := make([]Bin, 10)
+	bins[3] = Bin{2, 0.35, 0.8} // underconfident
+	bins[7] = Bin{8, 0.75, 0.5} // overconfident
+	img := picture(t, func(w io.Writer) error { return Calibration(w, bins, 0.1) })
+	area, counts := image.Rect(120, 196, 952, 846), image.Rect(120, 956, 952, 1156)
+	for i, want := range map[int]struct {
+		col       color.RGBA
+		blue, gap float64 // shares of the height
+	}{3: {under, 0.35, 0.45}, 7: {over, 0.5, 0.25}, 5: {under, 0, 0}} {
+		column := image.Rect(area.Min.X+i*area.Dx()/10+20, area.Min.Y, area.Min.X+i*area.Dx()/10+21, area.Max.Y)
+		line := 12.0 // pixels that the diagonal covers at most
+		for _, part := range []struct {
+			col   color.RGBA
+			share float64
+		}{{blue, want.blue}, {want.col, want.gap}} {
+			if got := float64(pixels(img, column, part.col)); math.Abs(got-part.share*float64(area.Dy())) > line {
+				t.Errorf("bin %d: %v pixels of %v, want %v of the height", i, got, part.col, part.share)
+			}
+		}
+	}
+	few, many := pixels(img, image.Rect(380, counts.Min.Y, 440, counts.Max.Y), blue), pixels(img, image.Rect(710, counts.Min.Y, 770, counts.Max.Y), blue)
+	if few == 0 || math.Abs(float64(many)/float64(few)-4) > 0.2 {
+		t.Errorf("bars of %d and %d pixels for 2 and 8 photos", few, many)
+	}
+}
+
+func TestCalibrationTakesAnyCounts(t *testing.T) {
+	for _, n := range []int{1, 15, 2000} {
+		for _, count := range []int{0, 1e9} {
+			bins := make([]Bin, n)
+			bins[n-1] = Bin{count, 1, 1}
+			picture(t, func(w io.Writer) error { return Calibration(w, bins, 0) })
+		}
+	}
+	for most := range 3000 {
+		s := countScale(most)
+		ticks := s.ticks()
+		if s.hi < float64(most) || len(ticks) < 2 || len(ticks) > 5 || s.step != math.Trunc(s.step) {
+			t.Fatalf("counts up to %d have the ticks %v", most, ticks)
+		}
+	}
+}
+
+func TestCalibrationRejects(t *testing.T) {
+	for _, bins := range [][]Bin{nil, {{-1, 0, 0}}} {
+		if err := Calibration(io.Discard, bins, 0); err == nil {
+			t.Errorf("no error for %v", bins)
+		}
+	}
+}
+
 // TestEscape has what is shown as it is, and what as an escape.
 func TestEscape(t *testing.T) {
 	f := newFace(style{size: 24})
