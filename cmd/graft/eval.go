@@ -19,7 +19,7 @@ type evalCmd struct {
 	RunDir string `arg:"" name:"run" help:"Run folder or model file."`
 	Data   string `arg:"" help:"Folder with a folder of photos for each class." type:"existingdir"`
 	JSON   bool   `help:"Print one JSON object." name:"json"`
-	Out    string `help:"Folder to write pictures of the confusion matrix, calibration and highest losses to, predictions.csv and evaluation.json." type:"path" placeholder:"DIR"`
+	Out    string `help:"Also write pictures (highest losses, confusion matrix, calibration), predictions.csv and evaluation.json to this folder." type:"path" placeholder:"DIR"`
 }
 
 func (c *evalCmd) Run(e *env) error {

@@ -1,9 +1,9 @@
 // Package metrics measures how well a classifier does on samples whose classes are known.
 //
 // Accuracy, precision, recall, F1, their averages and the confusion matrix are scikit-learn's
-// (classification_report with zero_division=0, confusion_matrix), the loss is PyTorch's CrossEntropyLoss,
-// and calibration is that of Guo et al., On Calibration of Modern Neural Networks, 2017
-// (https://arxiv.org/abs/1706.04599).
+// (classification_report with zero_division=0, confusion_matrix), and so is top-k accuracy but for ties, where
+// scikit-learn prefers the last class to the first. The loss is PyTorch's CrossEntropyLoss. Calibration is that of
+// Guo et al., On Calibration of Modern Neural Networks, 2017 (https://arxiv.org/abs/1706.04599).
 package metrics
 
 import (

@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"image"
 	"io"
+	"sync"
 )
 
 // encodePNG writes an opaque picture as a PNG of 8-bit RGB (https://www.w3.org/TR/png-3).
@@ -52,19 +53,21 @@ type strip struct {
 func (s *strip) compress(img *image.RGBA, last bool) {
 	const sub = 1 // the filter: a pixel less the one on its left
 	width, height := img.Rect.Dx(), img.Rect.Dy()
-	filtered := make([]byte, 0, height*(1+3*width))
+	filtered := make([]byte, height*(1+3*width))
 	for y := range height {
-		filtered = append(filtered, sub)
+		row, out := img.Pix[y*img.Stride:][:4*width], filtered[y*(1+3*width):][:1+3*width]
+		out[0] = sub
 		var r, g, b uint8
-		row := img.Pix[y*img.Stride:][:4*width]
-		for ; len(row) >= 4; row = row[4:] {
-			filtered = append(filtered, row[0]-r, row[1]-g, row[2]-b)
-			r, g, b = row[0], row[1], row[2]
+		for x := range width {
+			p, d := row[4*x:4*x+3], out[1+3*x:4+3*x]
+			d[0], d[1], d[2] = p[0]-r, p[1]-g, p[2]-b
+			r, g, b = p[0], p[1], p[2]
 		}
 	}
 	s.sum, s.length = adler32.Checksum(filtered), len(filtered)
-	// The level is valid, and a buffer takes all that is written.
-	f, _ := flate.NewWriter(&s.deflated, flate.BestSpeed)
+	f := deflaters.Get().(*flate.Writer)
+	defer deflaters.Put(f)
+	f.Reset(&s.deflated) // which takes all that is written, without an error
 	f.Write(filtered)
 	if last {
 		f.Close()
@@ -72,6 +75,12 @@ func (s *strip) compress(img *image.RGBA, last bool) {
 		f.Flush()
 	}
 }
+
+// deflaters have large tables.
+var deflaters = sync.Pool{New: func() any {
+	f, _ := flate.NewWriter(nil, flate.BestSpeed) // a level that there is
+	return f
+}}
 
 // combineAdler32 returns the checksum of two texts, one after the other, from their own and the length of the second.
 // With each byte, a is added to b, and so, for each byte of the second text, what a was after the first.
