@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"image"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -82,18 +81,32 @@ func (r *Run) Save(dir string, force bool) error {
 }
 
 func (r *Run) write(dir string) error {
-	files := []struct {
-		name  string
-		write func(w io.Writer) error
-	}{
-		{"config.json", r.writeConfig},
-		{"history.csv", r.writeCSV},
-		{"history.json", func(w io.Writer) error { return writeJSON(w, r.History) }},
-		{"curves.png", r.drawCurves},
-		{"predictions.png", r.drawPredictions},
-		{"confusion.png", func(w io.Writer) error { return plot.Confusion(w, r.Model.classes, r.confusion()) }},
-	}
-	errs := make([]error, len(files)+1)
+	var group sync.WaitGroup
+	var pictures error
+	group.Go(func() {
+		pictures = writeFiles(dir, []file{
+			{"config.json", r.writeConfig},
+			{"history.csv", r.writeCSV},
+			{"history.json", func(w io.Writer) error { return writeJSON(w, r.History) }},
+			{"curves.png", r.drawCurves},
+			{"predictions.png", r.drawPredictions},
+			{"confusion.png", func(w io.Writer) error { return plot.Confusion(w, r.Model.classes, r.confusion()) }},
+		})
+	})
+	err := r.Model.Save(filepath.Join(dir, modelFile))
+	group.Wait()
+	return errors.Join(pictures, err)
+}
+
+// A file is a name and what writes its content.
+type file struct {
+	name  string
+	write func(w io.Writer) error
+}
+
+// writeFiles writes files into a folder, side by side.
+func writeFiles(dir string, files []file) error {
+	errs := make([]error, len(files))
 	var group sync.WaitGroup
 	for i, f := range files {
 		group.Go(func() {
@@ -102,7 +115,6 @@ func (r *Run) write(dir string) error {
 			}
 		})
 	}
-	errs[len(files)] = r.Model.Save(filepath.Join(dir, modelFile))
 	group.Wait()
 	return errors.Join(errs...)
 }
@@ -160,31 +172,42 @@ func (r *Run) drawPredictions(w io.Writer) error {
 	slices.Sort(chosen)
 	var shown []plot.Prediction
 	for _, i := range chosen {
-		p, err := plotted(r.Test[i])
-		if err != nil {
-			p.Image = image.NewGray(image.Rect(0, 0, 1, 1))
-		}
+		p := plotted(r.Test[i])
+		p.Photo = orBlank(p.Photo)
 		p.Truth = r.Model.classes[r.truth[i]]
 		shown = append(shown, p)
 	}
 	return plot.Predictions(w, shown)
 }
 
-func plotted(p Prediction) (plot.Prediction, error) {
-	img, err := readPhoto(p.File)
-	return plot.Prediction{Image: img, Pred: p.Best().Name, Prob: p.Best().Probability}, err
+func plotted(p Prediction) plot.Prediction {
+	return plot.Prediction{Photo: reader(p.File), Pred: p.Best().Name, Prob: p.Best().Probability}
 }
 
-func readPhoto(path string) (image.Image, error) {
-	encoded, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
+// reader returns a function that reads and decodes a photo.
+func reader(path string) func() (*photo.RGB, error) {
+	return func() (*photo.RGB, error) {
+		encoded, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		img, err := photo.Decode(encoded)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		return img, nil
 	}
-	img, err := photo.Decode(encoded)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+}
+
+// orBlank gives a grey pixel in place of a photo that can't be read.
+func orBlank(read func() (*photo.RGB, error)) func() (*photo.RGB, error) {
+	return func() (*photo.RGB, error) {
+		img, err := read()
+		if err != nil {
+			return &photo.RGB{Pix: []uint8{0xe3, 0xe8, 0xed}, Width: 1, Height: 1}, nil
+		}
+		return img, nil
 	}
-	return img.Image(), nil
 }
 
 // Plot draws predictions of files as a PNG grid, titled with class and probability: 100 at most.
@@ -194,17 +217,16 @@ func Plot(w io.Writer, predictions []Prediction) error {
 		if p.Err != nil {
 			continue
 		}
-		s, err := plotted(p)
-		if err != nil {
-			return err
-		}
-		shown = append(shown, s)
+		shown = append(shown, plotted(p))
 	}
 	return plot.Predictions(w, shown)
 }
 
 func (r *Run) confusion() [][]int {
-	matrix := newConfusion(len(r.Model.classes))
+	matrix := make([][]int, len(r.Model.classes))
+	for i := range matrix {
+		matrix[i] = make([]int, len(matrix))
+	}
 	for i, p := range r.Test {
 		matrix[r.truth[i]][p.Best().Index]++
 	}

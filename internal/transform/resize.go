@@ -47,6 +47,11 @@ func (i *Interpolation) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// Scale returns img resampled to width × height pixels, of which there must be one or more. It may be img itself.
+func Scale(img *photo.RGB, width, height int, by Interpolation) *photo.RGB {
+	return resize(new(workspace), img, width, height, image.Rect(0, 0, width, height), by)
+}
+
 // resize returns the window of src resampled to width × height, as Pillow's Image.resize makes it: rows and columns one
 // after the other, rounding to bytes in between. The window lies within that size.
 func resize(w *workspace, src *photo.RGB, width, height int, window image.Rectangle, by Interpolation) *photo.RGB {

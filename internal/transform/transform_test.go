@@ -276,6 +276,27 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
+// TestScale makes the pixels that Resize does.
+func TestScale(t *testing.T) {
+	img := picture(50, 30, 1)
+	for _, size := range []Size{{20, 70}, {30, 50}, {1, 1}} {
+		p := must(t, Resize{Size: size, Interpolation: Bilinear}, ToTensor{})
+		values := make([]float32, 3*size[0]*size[1])
+		if err := p.Apply(values, img); err != nil {
+			t.Fatal(err)
+		}
+		got := Scale(img, size[1], size[0], Bilinear)
+		if got.Width != size[1] || got.Height != size[0] {
+			t.Fatalf("%d × %d pixels, want %v", got.Width, got.Height, size)
+		}
+		for i, v := range got.Pix {
+			if float32(v)/255 != values[i] {
+				t.Fatalf("%v: byte %d is %d, want %v", size, i, v, 255*values[i])
+			}
+		}
+	}
+}
+
 func ExampleImageClassification() {
 	mean, std := [3]float64{0.485, 0.456, 0.406}, [3]float64{0.229, 0.224, 0.225}
 	p, err := New(ImageClassification(224, 256, mean, std, Bilinear)...)
