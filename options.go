@@ -11,7 +11,6 @@ import (
 	"github.com/graft-ml/graft/internal/graph"
 	"github.com/graft-ml/graft/internal/models"
 	"github.com/graft-ml/graft/internal/nn"
-	"github.com/graft-ml/graft/internal/torchrand"
 	"github.com/graft-ml/graft/internal/train"
 )
 
@@ -36,7 +35,7 @@ type TrainOptions struct {
 	Nesterov    bool     `json:"nesterov,omitempty"`     // of sgd
 	Schedule    Schedule `json:"schedule,omitzero"`
 	// LRMult is the learning rate of the network's first stage, as a multiple of the head's; stages between
-	// have rates between, in equal ratios. Default 1.
+	// have rates between, in equal ratios. 0 means 1.
 	LRMult float64 `json:"lr_mult,omitempty"`
 
 	LabelSmoothing float64 `json:"label_smoothing,omitempty"`
@@ -75,7 +74,6 @@ func (o *TrainOptions) complete() error {
 	o.Epochs = cmp.Or(o.Epochs, 5)
 	o.BatchSize = cmp.Or(o.BatchSize, 32)
 	o.LR = cmp.Or(o.LR, 0.001)
-	o.LRMult = cmp.Or(o.LRMult, 1)
 	switch {
 	case o.Epochs < 0:
 		return fmt.Errorf("%d epochs: there must be at least one", o.Epochs)
@@ -83,8 +81,8 @@ func (o *TrainOptions) complete() error {
 		return fmt.Errorf("batch size %d: it must be at least 1", o.BatchSize)
 	case !(o.LR > 0) || math.IsInf(o.LR, 0):
 		return fmt.Errorf("learning rate %g: it must be above 0", o.LR)
-	case !(o.LRMult > 0 && o.LRMult <= 1):
-		return fmt.Errorf("learning rate multiple %g: it must be above 0 and at most 1", o.LRMult)
+	case !(o.LRMult >= 0 && o.LRMult <= 1):
+		return fmt.Errorf("learning rate multiple %g: it must be above 0 and at most 1, or 0 for the same rate everywhere", o.LRMult)
 	case o.Views < 0:
 		return fmt.Errorf("%d views: there must be at least one, or 0 for new ones each epoch", o.Views)
 	case o.Views > 0 && o.Augment == "":
@@ -98,26 +96,6 @@ func (o *TrainOptions) complete() error {
 	}
 	_, err := augment.Parse(o.Augment)
 	return err
-}
-
-// config is what training needs of the options.
-func (o *TrainOptions) config(network *models.Network, labels []int, classes int, random *torchrand.Generator) train.Config {
-	cfg := train.Config{
-		Epochs: o.Epochs, BatchSize: o.BatchSize, Classes: classes, Random: random,
-		Optimizer: train.OptimizerConfig{Name: o.Optimizer, LR: o.LR, WeightDecay: o.WeightDecay, SpareVectors: true,
-			Momentum: o.Momentum, Nesterov: o.Nesterov},
-		Schedule: o.Schedule,
-		Loss:     train.CrossEntropy{LabelSmoothing: o.LabelSmoothing},
-		ClipNorm: o.ClipNorm, Accumulate: o.Accumulate, EMA: o.EMA, Monitor: o.Monitor, Patience: o.Patience,
-	}
-	if o.Balance {
-		cfg.Loss.Weight = train.Balanced(labels, classes)
-	}
-	if o.LRMult != 1 {
-		scales := rateScales(network, o.LRMult)
-		cfg.Optimizer.LRScale = func(p *graph.Param) float64 { return scales[p] }
-	}
-	return cfg
 }
 
 // rateScales gives each parameter its learning rate as a multiple of the head's: the first stage's is

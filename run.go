@@ -40,11 +40,13 @@ func CheckRunFolder(dir string) error {
 // Save writes the run folder dir, all of it or nothing:
 //
 //	model.safetensors  the trained model
+//	best.safetensors   the model after its best epoch, if that isn't the last
 //	config.json        what it was trained with
 //	history.csv/.json  loss and accuracy of each epoch
 //	curves.png         the same, drawn
 //	predictions.png    some test photos with their predictions
 //	confusion.png      true against predicted classes
+//	events.out.*       the same as history, for TensorBoard, if a state was kept
 //
 // An existing folder that isn't empty is an error with the cause [ErrRunExists], unless force is set:
 // then it is replaced, once the new one is complete.
@@ -93,9 +95,49 @@ func (r *Run) write(dir string) error {
 			{"confusion.png", func(w io.Writer) error { return plot.Confusion(w, r.Model.classes, r.confusion()) }},
 		})
 	})
-	err := r.Model.Save(filepath.Join(dir, modelFile))
+	err := errors.Join(r.Model.Save(filepath.Join(dir, modelFile)), r.saveBest(filepath.Join(dir, bestFile)), r.copyEvents(dir))
 	group.Wait()
 	return errors.Join(pictures, err)
+}
+
+// bestFile is the model after the best epoch in a run folder.
+const bestFile = "best.safetensors"
+
+// saveBest writes the model after the best epoch, if that isn't the last one.
+func (r *Run) saveBest(path string) error {
+	if r.best == nil || r.Best == r.History[len(r.History)-1].Epoch {
+		return nil
+	}
+	last := r.best.Swap()
+	defer last.Restore()
+	return r.Model.Save(path)
+}
+
+// copyEvents copies TensorBoard's event files from the state's folder.
+func (r *Run) copyEvents(dir string) error {
+	if r.state == "" {
+		return nil
+	}
+	var all error
+	for _, pattern := range []string{"head/events.out.*", "events.out.*"} {
+		paths, _ := filepath.Glob(filepath.Join(r.state, pattern))
+		for _, path := range paths {
+			all = errors.Join(all, copyFile(filepath.Join(dir, filepath.Base(path)), path))
+		}
+	}
+	return all
+}
+
+func copyFile(to, from string) error {
+	f, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return atomicfile.Write(to, func(w io.Writer) error {
+		_, err := io.Copy(w, f)
+		return err
+	})
 }
 
 // A file is a name and what writes its content.
@@ -135,15 +177,17 @@ func (r *Run) writeConfig(w io.Writer) error {
 		Arguments    *Arguments `json:"arguments"`
 		Transform    any        `json:"transform"`
 		LeftOut      int        `json:"photos_left_out"`
-	}{m.network.Name, m.classes, m.origin, m.trained, m.transform, len(r.Failed)})
+		Best         int        `json:"best_epoch"`
+		Solution     *Solution  `json:"solution,omitempty"`
+	}{m.network.Name, m.classes, m.origin, m.trained, m.transform, len(r.Failed), r.Best, r.Solution})
 }
 
 func (r *Run) writeCSV(w io.Writer) error {
 	c := csv.NewWriter(w)
-	c.Write([]string{"epoch", "train_loss", "train_acc", "test_loss", "test_acc", "seconds"})
+	c.Write([]string{"epoch", "train_loss", "train_acc", "test_loss", "test_acc", "lr", "seconds"})
 	for _, e := range r.History {
 		row := []string{strconv.Itoa(e.Epoch)}
-		for _, v := range []float64{e.TrainLoss, e.TrainAcc, e.TestLoss, e.TestAcc, e.Seconds} {
+		for _, v := range []float64{e.TrainLoss, e.TrainAcc, e.TestLoss, e.TestAcc, e.LR, e.Seconds} {
 			row = append(row, strconv.FormatFloat(v, 'g', 8, 64))
 		}
 		c.Write(row)

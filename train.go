@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/graft-ml/graft/internal/autograd"
+	"github.com/graft-ml/graft/internal/graph"
 	"github.com/graft-ml/graft/internal/kernels"
 	"github.com/graft-ml/graft/internal/nn"
 	"github.com/graft-ml/graft/internal/tensorboard"
@@ -110,12 +111,7 @@ func (m *Model) builder(set *kernels.Set) train.Builder {
 
 // fit trains by steps.
 func (m *Model) fit(ctx context.Context, run *Run, v *values, d *Dataset, random *torchrand.Generator, build train.Builder, opts TrainOptions) error {
-	labels := make([]int, v.train.Len())
-	for i := range labels {
-		labels[i] = v.train.Label(i)
-	}
-	cfg := opts.config(m.network, labels, m.outputs(), random)
-	cfg.Mix, cfg.Workers = v.mix, m.threads()
+	cfg := m.config(v, random, opts)
 	log := func(Epoch) error { return nil }
 	if opts.State != "" {
 		board, err := tensorboard.Create(opts.State)
@@ -137,6 +133,31 @@ func (m *Model) fit(ctx context.Context, run *Run, v *values, d *Dataset, random
 	})
 	run.History, run.Best, run.best = result.History, result.Best, result.Weights
 	return errors.Join(stopped, unlogged)
+}
+
+// config is what training by steps needs of the options.
+func (m *Model) config(v *values, random *torchrand.Generator, o TrainOptions) train.Config {
+	cfg := train.Config{
+		Epochs: o.Epochs, BatchSize: o.BatchSize, Classes: m.outputs(), Random: random,
+		Optimizer: train.OptimizerConfig{Name: o.Optimizer, LR: o.LR, WeightDecay: o.WeightDecay, SpareVectors: true,
+			Momentum: o.Momentum, Nesterov: o.Nesterov},
+		Schedule: o.Schedule,
+		Loss:     train.CrossEntropy{LabelSmoothing: o.LabelSmoothing},
+		ClipNorm: o.ClipNorm, Accumulate: o.Accumulate, EMA: o.EMA, Monitor: o.Monitor, Patience: o.Patience,
+		Mix: v.mix, Workers: m.threads(),
+	}
+	if o.Balance {
+		labels := make([]int, v.train.Len())
+		for i := range labels {
+			labels[i] = v.train.Label(i)
+		}
+		cfg.Loss.Weight = train.Balanced(labels, m.outputs())
+	}
+	if o.LRMult != 0 && o.LRMult != 1 {
+		scales := rateScales(m.network, o.LRMult)
+		cfg.Optimizer.LRScale = func(p *graph.Param) float64 { return scales[p] }
+	}
+	return cfg
 }
 
 // stateFile is the file in a state's folder from which training can go on.

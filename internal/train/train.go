@@ -82,6 +82,16 @@ func (w Weights) Restore() {
 	}
 }
 
+// Swap is Restore; it returns the values that the parameters had before.
+func (w Weights) Swap() Weights {
+	old := Weights{}
+	for p := range w {
+		old[p] = slices.Clone(p.Data)
+	}
+	w.Restore()
+	return old
+}
+
 // take copies the present values.
 func (w Weights) take() {
 	for p, data := range w {
