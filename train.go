@@ -149,7 +149,7 @@ func (m *Model) cutValues(ctx context.Context, d *Dataset, set *kernels.Set, opt
 	if !tail[g.Output.ID] {
 		return nil, errors.New("nothing trains: every parameter is frozen; replace the head, or freeze less")
 	}
-	if _, err := autograd.New(g, set); err != nil { // before hours of features, not after
+	if _, err := autograd.New(g, set, 1); err != nil { // before hours of features, not after
 		return nil, fmt.Errorf("model %s: %w", m.Name(), err)
 	}
 	plan, err := engine.Compile(g, set, frontier...)

@@ -6,7 +6,6 @@ import (
 	"math"
 	"os"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/graft-ml/graft/internal/autograd"
@@ -71,7 +70,7 @@ func (n network) net(t *testing.T, set *kernels.Set) (*autograd.Net, []*graph.Pa
 	if err != nil {
 		t.Fatal(err)
 	}
-	net, err := autograd.New(g, set)
+	net, err := autograd.New(g, set, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +227,7 @@ func TestUsedTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	net, err := autograd.New(g, kernels.All()[0])
+	net, err := autograd.New(g, kernels.All()[0], 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,34 +240,3 @@ func TestUsedTwice(t *testing.T) {
 		}
 	}
 }
-
-// TestUnknown has what can't be trained through yet: the error names the module and says what to do.
-func TestUnknown(t *testing.T) {
-	convolution := nn.Conv2d(nn.Conv{In: 4, Out: 4, Kernel: nn.Square(1)})
-	for name, test := range map[string]struct {
-		shape  []int
-		layers []*nn.Module
-		want   string
-	}{
-		"tokens":         {[]int{1, 3, 4}, []*nn.Module{nn.Linear(4, 2, true)}, "0: training through a Linear on [1 3 4]"},
-		"groups":         {[]int{1, 4, 5, 5}, []*nn.Module{nn.Conv2d(nn.Conv{In: 4, Out: 4, Kernel: nn.Square(3), Groups: 2})}, "0: training a convolution of 2 groups"},
-		"batch norm":     {[]int{1, 4, 5, 5}, []*nn.Module{nn.BatchNorm2d(4, 1e-5, 0.1)}, "0: training through graph.BatchNorm"},
-		"activation":     {[]int{1, 4, 5, 5}, []*nn.Module{convolution, nn.Act(graph.GELU, false)}, "1: training through GELU"},
-		"pool":           {[]int{1, 4, 5, 5}, []*nn.Module{convolution, nn.AdaptiveAvgPool2d(2)}, "1: training through an average pool to [2 2]"},
-		"residual":       {[]int{1, 4, 5, 5}, []*nn.Module{nn.New("Block", residual).Add("conv", convolution)}, "0: training through graph.Add"},
-		"frozen operand": {[]int{1, 4, 5, 5}, []*nn.Module{convolution, nn.New("Scale", scale)}, "1: training through graph.Constant"},
-		"parameter":      {[]int{1, 4}, []*nn.Module{nn.New("Token", token).AddParam("token", nn.Fill(1), 1, 4)}, "0: training through graph.Parameter"},
-	} {
-		g, err := nn.Trace(nn.Sequential(test.layers...), test.shape...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := autograd.New(g, kernels.All()[0]); err == nil || !strings.HasPrefix(err.Error(), test.want) || !strings.HasSuffix(err.Error(), "freeze more of the network") {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-func residual(m *nn.Module, x nn.Value) nn.Value { return m.Sub("conv", x).Add(x) }
-func scale(_ *nn.Module, x nn.Value) nn.Value    { return x.Mul(x.Const([]float32{2}, 1)) }
-func token(m *nn.Module, x nn.Value) nn.Value    { return x.Add(m.Param("token", x)) }

@@ -50,7 +50,11 @@ var avx2 = simd{"avx2", 8, actAVX2, addAVX2, mulAVX2, maxAVX2, affineAVX2,
 func (s *simd) set() *Set {
 	return &Set{Name: s.name, Gemm: s.Gemm, Depthwise: s.Depthwise, Act: s.Act, Add: s.Add,
 		Mul: s.binary(s.mul), Max: s.binary(s.max), Affine: s.Affine, Norm: s.Norm, Softmax: s.Softmax,
-		WinogradInput: s.WinogradInput, WinogradOutput: s.WinogradOutput}
+		WinogradInput: s.WinogradInput, WinogradOutput: s.WinogradOutput,
+		GemmT: gemmTPortable, DepthwiseGrad: depthwiseGradPortable, ActGrad: actGradPortable,
+		AffineGrad: affineGradPortable, Combine: combinePortable, Moments: momentsPortable,
+		SumColumns: sumColumnsPortable, DotColumns: dotColumnsPortable,
+		NormGrad: normGradPortable, SoftmaxGrad: softmaxGradPortable}
 }
 
 // panel is the argument of the gemm kernels; strides are in bytes. The kernel counts m down and
@@ -159,6 +163,7 @@ func (s *simd) Depthwise(d *Depthwise) {
 	rows := spans(d.From, d.To, d.H, d.KernelH, d.StrideH, d.DilationH, d.Top)
 	cols := spans(0, d.OutW, d.W, d.KernelW, d.StrideW, d.DilationW, d.Left)
 	pixel := 4 * d.C
+	rowY, pixelY := d.strides()
 	for _, r := range rows {
 		for _, q := range cols {
 			if r.taps == 0 || q.taps == 0 {
@@ -173,8 +178,8 @@ func (s *simd) Depthwise(d *Depthwise) {
 				tapX: d.DilationW * pixel, skipX: d.DilationH*d.W*pixel - q.taps*d.DilationW*pixel,
 				w:      &d.Weight[(r.tap*d.KernelW+q.tap)*depthwiseBlock],
 				blockW: 4 * depthwiseBlock * d.KernelH * d.KernelW, skipW: 4 * depthwiseBlock * (d.KernelW - q.taps),
-				y:    &d.Y[(r.from*d.OutW+q.from)*d.C],
-				rowY: d.OutW * pixel, pixelY: pixel,
+				y:    &d.Y[r.from*rowY+q.from*pixelY],
+				rowY: 4 * rowY, pixelY: 4 * pixelY,
 				bias: &d.Bias[0],
 				rows: r.to - r.from, cols: q.to - q.from,
 				kernelH: r.taps, kernelW: q.taps,
@@ -190,8 +195,13 @@ func (s *simd) Depthwise(d *Depthwise) {
 			}
 		}
 	}
-	if !fused(d.Act) {
-		s.Act(d.Act, d.Y[d.From*d.OutW*d.C:d.To*d.OutW*d.C])
+	if fused(d.Act) {
+		return
+	}
+	for y := d.From; y < d.To; y++ {
+		for x := range d.OutW {
+			s.Act(d.Act, d.Y[y*rowY+x*pixelY:][:d.C])
+		}
 	}
 }
 
@@ -201,9 +211,10 @@ func (s *simd) blank(d *Depthwise, r, q span) {
 	if fused(d.Act) {
 		s.Act(d.Act, value)
 	}
+	rowY, pixelY := d.strides()
 	for oy := r.from; oy < r.to; oy++ {
 		for ox := q.from; ox < q.to; ox++ {
-			copy(d.Y[(oy*d.OutW+ox)*d.C:], value)
+			copy(d.Y[oy*rowY+ox*pixelY:], value)
 			if d.Sums != nil {
 				s.Add(d.Sums[oy*d.C:(oy+1)*d.C], d.Sums[oy*d.C:], value, None)
 			}

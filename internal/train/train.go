@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"time"
 
 	"github.com/graft-ml/graft/internal/autograd"
@@ -104,6 +105,7 @@ type nets struct {
 	trace  Tracer
 	set    *kernels.Set
 	bySize map[int]*autograd.Net
+	memory autograd.Memory
 }
 
 func (n *nets) of(batch int) (*autograd.Net, error) {
@@ -114,7 +116,7 @@ func (n *nets) of(batch int) (*autograd.Net, error) {
 	if err != nil {
 		return nil, err
 	}
-	net, err := autograd.New(g, n.set)
+	net, err := n.memory.New(g, n.set, runtime.GOMAXPROCS(0))
 	if err != nil {
 		return nil, err
 	}

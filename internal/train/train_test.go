@@ -67,7 +67,7 @@ func TestTinyVGG(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		net, err := autograd.New(g, set)
+		net, err := autograd.New(g, set, 2)
 		if err != nil {
 			t.Fatal(err)
 		}
