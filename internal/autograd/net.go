@@ -28,6 +28,7 @@ type Net struct {
 	steps   []*step
 	first   int // step of the backward pass
 	output  *buffer
+	shape   []int          // of the output
 	seed    *buffer        // the loss's derivative by the output
 	params  []*graph.Param // that train, in the graph's order
 	unused  []*graph.Param // parameters that the output doesn't depend on
@@ -104,16 +105,20 @@ func (c *compiler) forward(g *graph.Graph, tail []bool, frontier []*graph.Node) 
 			return fmt.Errorf("%s: %w", n.Path, err)
 		}
 	}
-	y := c.settled(c.ordered(c.values[g.Output], usual(len(g.Output.Shape))))
-	c.net.output, c.net.seed = y.buffer, c.newBuffer(y.buffer.size)
+	result := c.ordered(c.values[g.Output], usual(len(g.Output.Shape)))
+	y := c.settled(result)
+	c.net.output, c.net.seed, c.net.shape = y.buffer, c.newBuffer(y.buffer.size), y.shape
 	c.emit(&step{op: "output"}, []*buffer{y.buffer}, c.net.seed)
-	c.contribute(y, c.plain(c.net.seed, y.width))
+	c.contribute(result, c.plain(c.net.seed, y.width))
 	return nil
 }
 
 // Input returns the memory of an input, a value at the graph's cut, for the caller to fill before each
 // Forward. It is valid until another net is made that shares the memory.
 func (net *Net) Input(i int) []float32 { return net.inputs[i].data() }
+
+// Shape returns the output's shape.
+func (net *Net) Shape() []int { return net.shape }
 
 // Params returns the parameters that train.
 func (net *Net) Params() []*graph.Param { return net.params }
@@ -133,7 +138,7 @@ func (net *Net) Grad(p *graph.Param) []float32 {
 // Bytes returns how much memory the values of a pass take.
 func (net *Net) Bytes() int { return 4 * len(net.memory.arena) }
 
-// Forward computes the output, [batch, classes], which the next pass overwrites. In training, norms that
+// Forward computes the output, which the next pass overwrites; an image lies channels-last. In training, norms that
 // train use the batch's statistics and update their running ones, and random operations draw from
 // random.
 func (net *Net) Forward(train bool, random *torchrand.Generator) []float32 {
