@@ -100,12 +100,13 @@ func (m *Model) Train(ctx context.Context, d *Dataset, opts TrainOptions) (*Run,
 
 // builder returns what makes the trainable part of the network for a batch size.
 func (m *Model) builder(set *kernels.Set) train.Builder {
+	var memory autograd.Memory
 	return func(batch int) (train.Net, error) {
 		g, err := m.trace(batch)
 		if err != nil {
 			return nil, err
 		}
-		return autograd.New(g, set)
+		return memory.New(g, set, m.threads())
 	}
 }
 

@@ -8,6 +8,7 @@
 package kernels
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 )
@@ -39,6 +40,29 @@ type Set struct {
 	Softmax func(x []float32, n int, scale float32)
 	// WinogradInput and WinogradOutput transform tiles; see [Winograd].
 	WinogradInput, WinogradOutput func(w *Winograd)
+
+	// GemmT multiplies a transposed matrix by another; see [GemmT].
+	GemmT func(g *GemmT)
+	// DepthwiseGrad derives a depthwise convolution by its weights; see [DepthwiseGrad].
+	DepthwiseGrad func(d *DepthwiseGrad)
+	// ActGrad sets dst to dy · act'(x). dst may be dy or x.
+	ActGrad func(act Act, dst, dy, x []float32)
+	// AffineGrad derives an affine map and an activation by columns; see [AffineGrad].
+	AffineGrad func(g *AffineGrad)
+	// Combine sets dst to x·a + y·b + c for rows of len(a) numbers. dst may be x or y.
+	Combine func(dst, x, a, y, b, c []float32)
+	// Moments adds to sum and squares the columns' sums of (x - pivot) and of (x - pivot)², for rows of
+	// len(sum) numbers.
+	Moments func(sum, squares, x, pivot []float32)
+	// SumColumns adds the columns' sums of x, and DotColumns those of x·y, for rows of len(sum) numbers.
+	SumColumns func(sum, x []float32)
+	DotColumns func(sum, x, y []float32)
+	// NormGrad derives Norm: it sets dst to the derivative by x and adds to those by weight and bias.
+	// dst may be dy.
+	NormGrad func(dst, dy, x, weight []float32, eps float32, dWeight, dBias []float32)
+	// SoftmaxGrad sets dst to the derivative by what gave the rows y of n numbers in [Set.Softmax] of
+	// scale 1. dst may be dy.
+	SoftmaxGrad func(dst, dy, y []float32, n int)
 }
 
 // Act names an activation that a kernel applies to what it computed.
@@ -193,6 +217,9 @@ type Depthwise struct {
 	Weight, Bias         []float32 // of PackDepthwise
 	Act                  Act
 	From, To             int
+	// RowY and PixelY are the distances between rows and between pixels of Y in floats; 0 means that
+	// they follow each other.
+	RowY, PixelY int
 	// Sums, if not nil, receives the sum over each row's pixels of what was computed: [OutH, C].
 	Sums []float32
 }
@@ -214,10 +241,16 @@ func PackDepthwise(weights, bias []float32, c int) (packed, padded []float32) {
 	return packed, padded
 }
 
+// strides returns RowY and PixelY.
+func (d *Depthwise) strides() (row, pixel int) {
+	return cmp.Or(d.RowY, d.OutW*d.C), cmp.Or(d.PixelY, d.C)
+}
+
 func (d *Depthwise) check() {
+	row, pixel := d.strides()
 	blocks := (d.C + depthwiseBlock - 1) / depthwiseBlock
 	_ = d.X[d.H*d.W*d.C-1]
-	_ = d.Y[d.To*d.OutW*d.C-1]
+	_ = d.Y[(d.To-1)*row+(d.OutW-1)*pixel+d.C-1]
 	_ = d.Weight[blocks*d.KernelH*d.KernelW*depthwiseBlock-1]
 	_ = d.Bias[blocks*depthwiseBlock-1]
 }

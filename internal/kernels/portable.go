@@ -29,6 +29,11 @@ var portable = Set{
 	Softmax: softmaxPortable,
 
 	WinogradInput: winogradInputPortable, WinogradOutput: winogradOutputPortable,
+
+	GemmT: gemmTPortable, DepthwiseGrad: depthwiseGradPortable, ActGrad: actGradPortable,
+	AffineGrad: affineGradPortable, Combine: combinePortable, Moments: momentsPortable,
+	SumColumns: sumColumnsPortable, DotColumns: dotColumnsPortable,
+	NormGrad: normGradPortable, SoftmaxGrad: softmaxGradPortable,
 }
 
 // gemmPortable keeps 4 × 4 numbers of the result in variables over all of K.
@@ -109,9 +114,10 @@ func depthwisePortable(d *Depthwise) {
 	}
 	d.check()
 	taps := d.KernelH * d.KernelW
+	rowY, pixelY := d.strides()
 	for oy := d.From; oy < d.To; oy++ {
 		for ox := range d.OutW {
-			y := d.Y[(oy*d.OutW+ox)*d.C:][:d.C]
+			y := d.Y[oy*rowY+ox*pixelY:][:d.C]
 			copy(y, d.Bias)
 			for ky := range d.KernelH {
 				iy := oy*d.StrideH - d.Top + ky*d.DilationH

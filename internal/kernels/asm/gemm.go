@@ -20,6 +20,18 @@ const width = 32
 // panel takes two passes. Where fewer columns are left, vectors are left out or, with AVX-512, halved:
 // two halves are faster than one whole, since broadcasting to half a vector takes half the time.
 func (v isa) gemm() {
+	kernel("gemm"+v.name, "func(a *byte)")
+	g := gemmKernel{isa: v, arg: argument("panel")}
+	g.arg.cursors([2]string{"a", "atA"}, [2]string{"c", "atC"}, [2]string{"res", "atRes"})
+	v.shapes(g.arg, func(label string, columns []column, rows []int) {
+		g.columns = columns
+		g.loops(label, rows)
+	})
+}
+
+// shapes has body emitted for each way to cover the columns of a panel, of which the field n says how many
+// there are, with the heights of tiles to use, tallest first.
+func (v isa) shapes(arg record, body func(label string, columns []column, rows []int)) {
 	rows := []int{12, 4, 2, 1}
 	half := v.half()
 	shapes := [][]isa{{v, v}, {half}, {half, half}, {v, half}, {v, v}} // the first without masks
@@ -27,37 +39,34 @@ func (v isa) gemm() {
 		rows = []int{6, 2, 1}
 		shapes = [][]isa{{v, v}, {v}, {v, v}}
 	}
-	kernel("gemm"+v.name, "func(a *byte)")
-	g := gemmKernel{isa: v, arg: argument("panel")}
-	g.arg.cursors([2]string{"a", "atA"}, [2]string{"c", "atC"}, [2]string{"res", "atRes"})
 	for i, shape := range shapes {
-		columns := 0
+		count := 0
 		for _, s := range shape {
-			columns += s.lanes
+			count += s.lanes
 		}
-		label := fmt.Sprintf("upto%d", columns)
-		CMPQ(g.arg.field("n"), num(columns))
+		label := fmt.Sprintf("upto%d", count)
+		CMPQ(arg.field("n"), num(count))
 		switch {
 		case i == 0:
-			label = fmt.Sprintf("columns%d", columns)
+			label = fmt.Sprintf("columns%d", count)
 			JNE(LabelRef(label + "_end"))
 		case i+1 < len(shapes):
 			JGT(LabelRef(label + "_end"))
 		}
-		g.columns = nil
+		var columns []column
 		at := 0
 		for _, s := range shape {
 			c := column{isa: s, disp: 4 * at}
 			if i > 0 {
-				n := g.arg.load("n")
+				n := arg.load("n")
 				SUBQ(num(at), n)
 				m := s.mask(n)
 				c.mask = &m
 			}
-			g.columns = append(g.columns, c)
+			columns = append(columns, c)
 			at += s.lanes
 		}
-		g.loops(label, rows)
+		body(label, columns, rows)
 		Label(label + "_end")
 	}
 }

@@ -14,7 +14,7 @@ func (v isa) pixels() {
 	v.idct()
 	v.upsample()
 	v.ycbcr()
-	v.across()
+	v.acrossRows()
 	v.down()
 }
 
@@ -461,8 +461,8 @@ func ycbcrSamples(y, cb, cr reg.VecVirtual) [3]reg.VecVirtual {
 	return [3]reg.VecVirtual{red, green, blue}
 }
 
-// across makes four rows of n pixels. Each pixel stores a byte too many.
-func (v isa) across() {
+// acrossRows makes four rows of n pixels. Each pixel stores a byte too many.
+func (v isa) acrossRows() {
 	kernel("across"+v.name, "func(a *byte)")
 	a := argument("resample")
 	src := []reg.GPVirtual{a.load("src"), GP64(), GP64(), GP64()}
