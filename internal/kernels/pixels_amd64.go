@@ -136,10 +136,10 @@ func acrossSIMD(r Resample) {
 			a.n = n
 			acrossAVX2((*byte)(unsafe.Pointer(&a)))
 		}
-		for i := range rows {
-			for x := n; x < len(r.Axis.Starts); x++ {
-				part.pixel(part.Dst[i*r.DstStride+3*x:][:3], part.Src[i*r.SrcStride:], x)
-			}
+		if n < len(r.Axis.Starts) {
+			part.Dst = part.Dst[3*n:]
+			part.Axis = &Axis{r.Axis.Taps, r.Axis.Starts[n:], r.Axis.Weights[2*n*r.Axis.Taps:]}
+			across(part)
 		}
 	}
 }
