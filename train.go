@@ -18,6 +18,7 @@ import (
 	"github.com/graft-ml/graft/internal/graph"
 	"github.com/graft-ml/graft/internal/hub"
 	"github.com/graft-ml/graft/internal/kernels"
+	"github.com/graft-ml/graft/internal/photo"
 	"github.com/graft-ml/graft/internal/torchrand"
 	"github.com/graft-ml/graft/internal/train"
 )
@@ -228,7 +229,7 @@ func (m *Model) openCache(g *graph.Graph, tail []bool, frontier []*graph.Node, p
 		return nil, err
 	}
 	identity := sha256.New()
-	fmt.Fprintf(identity, "%s\n%s float32\n%s\n", engine.Version, set.Name, text)
+	fmt.Fprintf(identity, "%s %s\n%s float32\n%s\n", engine.Version, photo.Version, set.Name, text)
 	for _, n := range g.Nodes {
 		if tail[n.ID] {
 			continue

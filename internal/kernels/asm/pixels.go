@@ -48,14 +48,21 @@ func data[T int8 | int16 | int32](values ...T) Mem {
 	return m
 }
 
-// The factors of the inverse DCT; pixels_portable.go derives them.
+// The factors of the inverse DCT in 8192ths, FIX(x) in libjpeg's jidctint.c. Its sequences of multiplications and additions
+// come to one factor for each input and output, with the same result: what outputs 0 to 3 get of the even inputs, where
+// those of 3 and 2 differ from those of 0 and 1 in sign, and of the odd ones.
+const (
+	f0298, f0390, f0541, f0765, f0899, f1175 = 2446, 3196, 4433, 6270, 7373, 9633
+	f1501, f1847, f1961, f2053, f2562, f3072 = 12299, 15137, 16069, 16819, 20995, 25172
+)
+
 var (
-	idctEven2 = [2]int16{10703, 4433} // for outputs 0 and 3 of the even part, and for 1 and 2
-	idctEven6 = [2]int16{4433, -10704}
-	idctOdd1  = [4]int16{11363, 9633, 6437, 2260}
-	idctOdd3  = [4]int16{9633, -2259, -11362, -6436}
-	idctOdd5  = [4]int16{6437, -11362, 2261, 9633}
-	idctOdd7  = [4]int16{2260, -6436, 9633, -11363}
+	idctEven2 = [2]int16{f0541 + f0765, f0541}
+	idctEven6 = [2]int16{f0541, f0541 - f1847}
+	idctOdd1  = [4]int16{f1501 - f0899 + f1175 - f0390, f1175, f1175 - f0390, f1175 - f0899}
+	idctOdd3  = [4]int16{f1175, f3072 - f2562 + f1175 - f1961, f1175 - f2562, f1175 - f1961}
+	idctOdd5  = [4]int16{f1175 - f0390, f1175 - f2562, f2053 - f2562 + f1175 - f0390, f1175}
+	idctOdd7  = [4]int16{f1175 - f0899, f1175 - f1961, f1175, f0298 - f0899 + f1175 - f1961}
 )
 
 // idct transforms blocks two at a time, one in each half of the registers.
