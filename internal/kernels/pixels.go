@@ -3,6 +3,8 @@ package kernels
 // Pixels is one implementation of the loops that photos pass through on their way to a tensor. They compute with whole
 // numbers, so all implementations give the same bits.
 type Pixels struct {
+	Name string // "avx2" or "portable"
+
 	// IDCT transforms a row of blocks of a JPEG; see [IDCT].
 	IDCT func(t IDCT)
 	// UpsampleH2V1, UpsampleH1V2 and UpsampleH2V2 double the samples of a row: across, down, or both ways; see [Upsample].
@@ -26,6 +28,7 @@ func BestPixels() *Pixels {
 var pixelSets = append(availablePixels(), &portablePixels)
 
 var portablePixels = Pixels{
+	Name: "portable",
 	IDCT: idct, UpsampleH2V1: upsampleH2V1, UpsampleH1V2: upsampleH1V2, UpsampleH2V2: upsampleH2V2, YCbCr: ycbcr,
 	Across: across, Down: down,
 }

@@ -13,6 +13,7 @@ func availablePixels() []*Pixels {
 		return nil
 	}
 	return []*Pixels{{
+		Name:         "avx2",
 		IDCT:         idctSIMD,
 		UpsampleH2V1: upsampleH2V1SIMD, UpsampleH1V2: upsampleH1V2SIMD, UpsampleH2V2: upsampleH2V2SIMD,
 		YCbCr:  ycbcrSIMD,
