@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 	"unsafe"
@@ -84,4 +85,32 @@ func BenchmarkAct(b *testing.B) {
 			})
 		}
 	})
+}
+
+// BenchmarkPixels does what a photo of 512 × 384 pixels takes for each row or, for the resampling, as a whole.
+func BenchmarkPixels(b *testing.B) {
+	for _, p := range pixelSets {
+		r := rand.New(rand.NewPCG(1, 1))
+		bytes := func(n int) []uint8 { return randomBytes(r, n) }
+		run := func(name string, samples int, f func()) {
+			b.Run(p.Name+"/"+name, func(b *testing.B) { best(b, float64(samples), f) })
+		}
+		for extent, name := range map[Extent]string{ExtentDC: "dc", ExtentCorner: "corner", ExtentAll: "all"} {
+			t := IDCT{Coefficients: make([]int16, 64*64), Quant: new([64]int16), Extents: slices.Repeat([]Extent{extent}, 64), Dst: bytes(8 * 512), Stride: 512}
+			for i := range t.Coefficients {
+				t.Coefficients[i] = int16(i)
+			}
+			run("idct/"+name, 8*512, func() { p.IDCT(t) })
+		}
+		u := Upsample{Near: bytes(256), Far: bytes(256), Dst: bytes(512)}
+		run("h2v2", 512, func() { p.UpsampleH2V2(u) })
+		dst, y, cb, cr := bytes(3*512), bytes(512), bytes(512), bytes(512)
+		run("ycbcr", 3*512, func() { p.YCbCr(dst, y, cb, cr) })
+		for _, taps := range []int{4, 8} {
+			across := Resample{Src: bytes(3 * 512 * 344), SrcStride: 3 * 512, Dst: bytes(675 * 344), DstStride: 675, Rows: 344, Axis: randomAxis(r, 224, 512, taps)}
+			run(fmt.Sprintf("across/%d", taps), 3*224*344, func() { p.Across(across) })
+			down := Resample{Src: bytes(675 * 344), SrcStride: 675, Dst: bytes(672 * 224), DstStride: 672, Columns: 672, Axis: randomAxis(r, 224, 344, taps)}
+			run(fmt.Sprintf("down/%d", taps), 3*224*224, func() { p.Down(down) })
+		}
+	}
 }

@@ -1,6 +1,6 @@
 // Package kernels holds the inner loops that the engine is made of: one [Set] for AVX-512, one for
 // AVX2 with FMA, and a portable one in Go that the others are tested against and that runs
-// everywhere else.
+// everywhere else. [Pixels] holds those that photos pass through before.
 //
 // Activations lie channels-last: a row of C floats for each pixel. Every kernel computes each
 // number of its result in an order that depends on the shapes alone, so that results don't change
