@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func gemmAVX2(a *byte)
-// Requires: AVX, AVX2, CMOV, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·gemmAVX2(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
@@ -19,26 +19,46 @@ TEXT ·gemmAVX2(SB), NOSPLIT, $0-8
 	MOVQ 8(AX), CX
 
 columns16_rows6:
-	CMPQ    56(AX), $+6
-	JLT     columns16_rows6_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS 32(DX), Y5
-	VMOVUPS (DX), Y6
-	VMOVUPS 32(DX), Y7
-	VMOVUPS (DX), Y8
-	VMOVUPS 32(DX), Y9
-	VMOVUPS (DX), Y10
-	VMOVUPS 32(DX), Y11
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	CMPQ       56(AX), $+6
+	JLT        columns16_rows6_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	VMOVUPS    (DX), Y2
+	VMOVUPS    32(DX), Y3
+	VMOVUPS    (DX), Y4
+	VMOVUPS    32(DX), Y5
+	VMOVUPS    (DX), Y6
+	VMOVUPS    32(DX), Y7
+	VMOVUPS    (DX), Y8
+	VMOVUPS    32(DX), Y9
+	VMOVUPS    (DX), Y10
+	VMOVUPS    32(DX), Y11
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	MOVQ       88(AX), R8
 
 columns16_rows6_segment:
 	MOVQ 64(AX), DI
@@ -590,16 +610,24 @@ columns16_rows6_done:
 
 columns16_rows6_end:
 columns16_rows2:
-	CMPQ    56(AX), $+2
-	JLT     columns16_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+2
+	JLT        columns16_rows2_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	VMOVUPS    (DX), Y2
+	VMOVUPS    32(DX), Y3
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 columns16_rows2_segment:
 	MOVQ 64(AX), SI
@@ -832,14 +860,19 @@ columns16_rows2_done:
 
 columns16_rows2_end:
 columns16_rows1:
-	CMPQ    56(AX), $+1
-	JLT     columns16_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+1
+	JLT        columns16_rows1_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 columns16_rows1_segment:
 	MOVQ 64(AX), SI
@@ -1013,20 +1046,34 @@ columns16_end:
 	MOVQ    8(AX), CX
 
 upto8_rows6:
-	CMPQ    56(AX), $+6
-	JLT     upto8_rows6_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS (DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS (DX), Y5
-	VMOVUPS (DX), Y6
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	CMPQ       56(AX), $+6
+	JLT        upto8_rows6_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y1
+	VMOVUPS    (DX), Y2
+	VMOVUPS    (DX), Y3
+	VMOVUPS    (DX), Y4
+	VMOVUPS    (DX), Y5
+	VMOVUPS    (DX), Y6
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	MOVQ       88(AX), R8
 
 upto8_rows6_segment:
 	MOVQ 64(AX), DI
@@ -1357,14 +1404,20 @@ upto8_rows6_done:
 
 upto8_rows6_end:
 upto8_rows2:
-	CMPQ    56(AX), $+2
-	JLT     upto8_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y1
-	VMOVUPS (DX), Y2
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+2
+	JLT        upto8_rows2_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y1
+	VMOVUPS    (DX), Y2
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto8_rows2_segment:
 	MOVQ 64(AX), SI
@@ -1520,13 +1573,17 @@ upto8_rows2_done:
 
 upto8_rows2_end:
 upto8_rows1:
-	CMPQ    56(AX), $+1
-	JLT     upto8_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y1
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+1
+	JLT        upto8_rows1_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y1
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto8_rows1_segment:
 	MOVQ 64(AX), SI
@@ -1670,26 +1727,46 @@ upto8_end:
 	MOVQ    8(AX), CX
 
 upto16_rows6:
-	CMPQ    56(AX), $+6
-	JLT     upto16_rows6_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS 32(DX), Y5
-	VMOVUPS (DX), Y6
-	VMOVUPS 32(DX), Y7
-	VMOVUPS (DX), Y8
-	VMOVUPS 32(DX), Y9
-	VMOVUPS (DX), Y10
-	VMOVUPS 32(DX), Y11
-	VMOVUPS (DX), Y12
-	VMOVUPS 32(DX), Y13
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	CMPQ       56(AX), $+6
+	JLT        upto16_rows6_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y2
+	VMOVUPS    32(DX), Y3
+	VMOVUPS    (DX), Y4
+	VMOVUPS    32(DX), Y5
+	VMOVUPS    (DX), Y6
+	VMOVUPS    32(DX), Y7
+	VMOVUPS    (DX), Y8
+	VMOVUPS    32(DX), Y9
+	VMOVUPS    (DX), Y10
+	VMOVUPS    32(DX), Y11
+	VMOVUPS    (DX), Y12
+	VMOVUPS    32(DX), Y13
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	MOVQ       88(AX), R8
 
 upto16_rows6_segment:
 	MOVQ 64(AX), DI
@@ -2241,16 +2318,24 @@ upto16_rows6_done:
 
 upto16_rows6_end:
 upto16_rows2:
-	CMPQ    56(AX), $+2
-	JLT     upto16_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS 32(DX), Y5
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+2
+	JLT        upto16_rows2_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y2
+	VMOVUPS    32(DX), Y3
+	VMOVUPS    (DX), Y4
+	VMOVUPS    32(DX), Y5
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto16_rows2_segment:
 	MOVQ 64(AX), SI
@@ -2483,14 +2568,19 @@ upto16_rows2_done:
 
 upto16_rows2_end:
 upto16_rows1:
-	CMPQ    56(AX), $+1
-	JLT     upto16_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+1
+	JLT        upto16_rows1_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y2
+	VMOVUPS    32(DX), Y3
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto16_rows1_segment:
 	MOVQ 64(AX), SI
@@ -2788,7 +2878,7 @@ DATA maskWords<>+60(SB)/4, $0x00000000
 GLOBL maskWords<>(SB), RODATA|NOPTR, $64
 
 // func depthwiseAVX2(a *byte)
-// Requires: AVX, AVX2, CMOV, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·depthwiseAVX2(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
@@ -2819,24 +2909,43 @@ pixels8:
 	MOVQ DI, 200(AX)
 
 pixels8_full:
-	CMPQ    BX, $+8
-	JLT     pixels8_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Y0
-	VMOVUPS (DI)(SI*1), Y1
-	VMOVUPS (DI)(SI*1), Y2
-	VMOVUPS (DI)(SI*1), Y3
-	VMOVUPS (DI)(SI*1), Y4
-	VMOVUPS (DI)(SI*1), Y5
-	VMOVUPS (DI)(SI*1), Y6
-	VMOVUPS (DI)(SI*1), Y7
-	MOVQ    DX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	LEAQ    (R8)(CX*2), R9
-	ADDQ    CX, R9
-	MOVQ    200(AX), R10
-	MOVQ    128(AX), R11
+	CMPQ       BX, $+8
+	JLT        pixels8_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Y0
+	VMOVUPS    (DI)(SI*1), Y1
+	VMOVUPS    (DI)(SI*1), Y2
+	VMOVUPS    (DI)(SI*1), Y3
+	VMOVUPS    (DI)(SI*1), Y4
+	VMOVUPS    (DI)(SI*1), Y5
+	VMOVUPS    (DI)(SI*1), Y6
+	VMOVUPS    (DI)(SI*1), Y7
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	LEAQ       (R8)(CX*2), R9
+	ADDQ       CX, R9
+	MOVQ       200(AX), R10
+	MOVQ       128(AX), R11
 
 pixels8_full_ky:
 	MOVQ 136(AX), R12
@@ -3154,34 +3263,53 @@ pixels8_full_nosums:
 	JMP     pixels8_full
 
 pixels8_tail:
-	CMPQ    BX, $0x00
-	JE      pixels8_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000008, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	SHLQ    $0x02, BX
-	LEAQ    maskWords<>+0(SB), DI
-	SUBQ    BX, DI
-	VMOVUPS 32(DI), Y0
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Y1
-	VMOVUPS (BX)(SI*1), Y2
-	VMOVUPS (BX)(SI*1), Y3
-	VMOVUPS (BX)(SI*1), Y4
-	VMOVUPS (BX)(SI*1), Y5
-	VMOVUPS (BX)(SI*1), Y6
-	VMOVUPS (BX)(SI*1), Y7
-	VMOVUPS (BX)(SI*1), Y8
-	MOVQ    DX, BX
-	LEAQ    (BX)(CX*2), DI
-	ADDQ    CX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    200(AX), R9
-	MOVQ    128(AX), R10
+	CMPQ       BX, $0x00
+	JE         pixels8_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000008, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), DI
+	SUBQ       BX, DI
+	VMOVUPS    32(DI), Y0
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Y1
+	VMOVUPS    (BX)(SI*1), Y2
+	VMOVUPS    (BX)(SI*1), Y3
+	VMOVUPS    (BX)(SI*1), Y4
+	VMOVUPS    (BX)(SI*1), Y5
+	VMOVUPS    (BX)(SI*1), Y6
+	VMOVUPS    (BX)(SI*1), Y7
+	VMOVUPS    (BX)(SI*1), Y8
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	LEAQ       (BX)(CX*2), DI
+	ADDQ       CX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       200(AX), R9
+	MOVQ       128(AX), R10
 
 pixels8_tail_ky:
 	MOVQ 136(AX), R11
@@ -3525,23 +3653,40 @@ pixels7:
 	MOVQ DI, 200(AX)
 
 pixels7_full:
-	CMPQ    BX, $+8
-	JLT     pixels7_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Y0
-	VMOVUPS (DI)(SI*1), Y1
-	VMOVUPS (DI)(SI*1), Y2
-	VMOVUPS (DI)(SI*1), Y3
-	VMOVUPS (DI)(SI*1), Y4
-	VMOVUPS (DI)(SI*1), Y5
-	VMOVUPS (DI)(SI*1), Y6
-	MOVQ    DX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	LEAQ    (R8)(CX*2), R9
-	ADDQ    CX, R9
-	MOVQ    200(AX), R10
-	MOVQ    128(AX), R11
+	CMPQ       BX, $+8
+	JLT        pixels7_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Y0
+	VMOVUPS    (DI)(SI*1), Y1
+	VMOVUPS    (DI)(SI*1), Y2
+	VMOVUPS    (DI)(SI*1), Y3
+	VMOVUPS    (DI)(SI*1), Y4
+	VMOVUPS    (DI)(SI*1), Y5
+	VMOVUPS    (DI)(SI*1), Y6
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	LEAQ       (R8)(CX*2), R9
+	ADDQ       CX, R9
+	MOVQ       200(AX), R10
+	MOVQ       128(AX), R11
 
 pixels7_full_ky:
 	MOVQ 136(AX), R12
@@ -3827,33 +3972,50 @@ pixels7_full_nosums:
 	JMP     pixels7_full
 
 pixels7_tail:
-	CMPQ    BX, $0x00
-	JE      pixels7_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000008, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	SHLQ    $0x02, BX
-	LEAQ    maskWords<>+0(SB), DI
-	SUBQ    BX, DI
-	VMOVUPS 32(DI), Y0
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Y1
-	VMOVUPS (BX)(SI*1), Y2
-	VMOVUPS (BX)(SI*1), Y3
-	VMOVUPS (BX)(SI*1), Y4
-	VMOVUPS (BX)(SI*1), Y5
-	VMOVUPS (BX)(SI*1), Y6
-	VMOVUPS (BX)(SI*1), Y7
-	MOVQ    DX, BX
-	LEAQ    (BX)(CX*2), DI
-	ADDQ    CX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    200(AX), R9
-	MOVQ    128(AX), R10
+	CMPQ       BX, $0x00
+	JE         pixels7_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000008, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), DI
+	SUBQ       BX, DI
+	VMOVUPS    32(DI), Y0
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Y1
+	VMOVUPS    (BX)(SI*1), Y2
+	VMOVUPS    (BX)(SI*1), Y3
+	VMOVUPS    (BX)(SI*1), Y4
+	VMOVUPS    (BX)(SI*1), Y5
+	VMOVUPS    (BX)(SI*1), Y6
+	VMOVUPS    (BX)(SI*1), Y7
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	LEAQ       (BX)(CX*2), DI
+	ADDQ       CX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       200(AX), R9
+	MOVQ       128(AX), R10
 
 pixels7_tail_ky:
 	MOVQ 136(AX), R11
@@ -4164,18 +4326,29 @@ pixels4:
 	MOVQ DI, 200(AX)
 
 pixels4_full:
-	CMPQ    BX, $+8
-	JLT     pixels4_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Y0
-	VMOVUPS (DI)(SI*1), Y1
-	VMOVUPS (DI)(SI*1), Y2
-	VMOVUPS (DI)(SI*1), Y3
-	MOVQ    DX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    200(AX), R9
-	MOVQ    128(AX), R10
+	CMPQ       BX, $+8
+	JLT        pixels4_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Y0
+	VMOVUPS    (DI)(SI*1), Y1
+	VMOVUPS    (DI)(SI*1), Y2
+	VMOVUPS    (DI)(SI*1), Y3
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       200(AX), R9
+	MOVQ       128(AX), R10
 
 pixels4_full_ky:
 	MOVQ 136(AX), R11
@@ -4363,28 +4536,39 @@ pixels4_full_nosums:
 	JMP     pixels4_full
 
 pixels4_tail:
-	CMPQ    BX, $0x00
-	JE      pixels4_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000008, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	SHLQ    $0x02, BX
-	LEAQ    maskWords<>+0(SB), DI
-	SUBQ    BX, DI
-	VMOVUPS 32(DI), Y0
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Y1
-	VMOVUPS (BX)(SI*1), Y2
-	VMOVUPS (BX)(SI*1), Y3
-	VMOVUPS (BX)(SI*1), Y4
-	MOVQ    DX, BX
-	LEAQ    (BX)(CX*2), DI
-	ADDQ    CX, DI
-	MOVQ    200(AX), R8
-	MOVQ    128(AX), R9
+	CMPQ       BX, $0x00
+	JE         pixels4_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000008, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), DI
+	SUBQ       BX, DI
+	VMOVUPS    32(DI), Y0
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Y1
+	VMOVUPS    (BX)(SI*1), Y2
+	VMOVUPS    (BX)(SI*1), Y3
+	VMOVUPS    (BX)(SI*1), Y4
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	LEAQ       (BX)(CX*2), DI
+	ADDQ       CX, DI
+	MOVQ       200(AX), R8
+	MOVQ       128(AX), R9
 
 pixels4_tail_ky:
 	MOVQ 136(AX), R10
@@ -4594,14 +4778,21 @@ pixels2:
 	MOVQ DI, 200(AX)
 
 pixels2_full:
-	CMPQ    BX, $+8
-	JLT     pixels2_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Y0
-	VMOVUPS (DI)(SI*1), Y1
-	MOVQ    DX, DI
-	MOVQ    200(AX), R8
-	MOVQ    128(AX), R9
+	CMPQ       BX, $+8
+	JLT        pixels2_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Y0
+	VMOVUPS    (DI)(SI*1), Y1
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	MOVQ       200(AX), R8
+	MOVQ       128(AX), R9
 
 pixels2_full_ky:
 	MOVQ 136(AX), R10
@@ -4723,24 +4914,31 @@ pixels2_full_nosums:
 	JMP     pixels2_full
 
 pixels2_tail:
-	CMPQ    BX, $0x00
-	JE      pixels2_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000008, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	SHLQ    $0x02, BX
-	LEAQ    maskWords<>+0(SB), DI
-	SUBQ    BX, DI
-	VMOVUPS 32(DI), Y0
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Y1
-	VMOVUPS (BX)(SI*1), Y2
-	MOVQ    DX, BX
-	MOVQ    200(AX), DI
-	MOVQ    128(AX), R8
+	CMPQ       BX, $0x00
+	JE         pixels2_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000008, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), DI
+	SUBQ       BX, DI
+	VMOVUPS    32(DI), Y0
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Y1
+	VMOVUPS    (BX)(SI*1), Y2
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	MOVQ       200(AX), DI
+	MOVQ       128(AX), R8
 
 pixels2_tail_ky:
 	MOVQ 136(AX), R9
@@ -4882,13 +5080,18 @@ pixels1:
 	MOVQ DI, 200(AX)
 
 pixels1_full:
-	CMPQ    BX, $+8
-	JLT     pixels1_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Y0
-	MOVQ    DX, DI
-	MOVQ    200(AX), R8
-	MOVQ    128(AX), R9
+	CMPQ       BX, $+8
+	JLT        pixels1_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Y0
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	MOVQ       200(AX), R8
+	MOVQ       128(AX), R9
 
 pixels1_full_ky:
 	MOVQ 136(AX), R10
@@ -4978,23 +5181,28 @@ pixels1_full_nosums:
 	JMP     pixels1_full
 
 pixels1_tail:
-	CMPQ    BX, $0x00
-	JE      pixels1_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000008, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	SHLQ    $0x02, BX
-	LEAQ    maskWords<>+0(SB), DI
-	SUBQ    BX, DI
-	VMOVUPS 32(DI), Y0
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Y1
-	MOVQ    DX, BX
-	MOVQ    200(AX), DI
-	MOVQ    128(AX), R8
+	CMPQ       BX, $0x00
+	JE         pixels1_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000008, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), DI
+	SUBQ       BX, DI
+	VMOVUPS    32(DI), Y0
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Y1
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	MOVQ       200(AX), DI
+	MOVQ       128(AX), R8
 
 pixels1_tail_ky:
 	MOVQ 136(AX), R9
@@ -10563,40 +10771,47 @@ upto16_rows1_end:
 	RET
 
 // func columnsAffineAVX2(a *byte)
-// Requires: AVX, AVX2, CMOV, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·columnsAffineAVX2(SB), NOSPLIT, $0-8
-	MOVQ a+0(FP), AX
-	CMPQ 88(AX), $+0
-	JNE  next_none
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	MOVQ  a+0(FP), AX
+	CMPQ  88(AX), $+0
+	JNE   next_none
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 none2:
 	CMPQ    CX, $+16
 	JLT     none2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	VMOVUPS 32(BX)(DX*1), Y1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y2
-	VMOVUPS 32(BX)(DX*1), Y3
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 none2_row:
-	VMOVUPS     (BX), Y4
-	VMOVUPS     32(BX), Y5
-	ADDQ        R8, BX
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Y4
+	VMOVUPS     32(SI), Y5
+	ADDQ        R9, SI
 	VFMADD213PS Y2, Y0, Y4
 	VFMADD213PS Y3, Y1, Y5
-	VMOVUPS     Y4, (SI)
-	VMOVUPS     Y5, 32(SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Y4, (DI)
+	VMOVUPS     Y5, 32(DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         none2_row
 	SUBQ        $+16, CX
 	ADDQ        $+64, DX
@@ -10606,24 +10821,29 @@ none2_end:
 none1:
 	CMPQ    CX, $+8
 	JLT     none1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y1
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 none1_row:
-	VMOVUPS     (BX), Y2
-	ADDQ        R8, BX
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y2
+	ADDQ        R9, SI
 	VFMADD213PS Y1, Y0, Y2
-	VMOVUPS     Y2, (SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Y2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         none1_row
 	SUBQ        $+8, CX
 	ADDQ        $+32, DX
@@ -10632,33 +10852,38 @@ none1_row:
 none1_end:
 	CMPQ       CX, $0x00
 	JE         none_done
-	XORQ       BX, BX
-	CMPQ       CX, BX
-	CMOVQLT    BX, CX
-	MOVQ       $0x00000008, BX
-	CMPQ       CX, BX
-	CMOVQGT    BX, CX
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
 	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), BX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y0
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
 	MOVQ       48(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y1
 	MOVQ       56(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y2
 	MOVQ       (AX), CX
 	ADDQ       DX, CX
-	MOVQ       16(AX), BX
-	ADDQ       DX, BX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
 	MOVQ       32(AX), DX
-	MOVQ       24(AX), AX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
 
 none_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+32, BX
 	VMASKMOVPS  (CX), Y0, Y3
-	ADDQ        AX, CX
+	ADDQ        DI, CX
 	VFMADD213PS Y2, Y1, Y3
-	VMASKMOVPS  Y3, Y0, (BX)
-	ADDQ        AX, BX
+	VMASKMOVPS  Y3, Y0, (SI)
+	ADDQ        DI, SI
 	DECQ        DX
 	JNZ         none_tail_row
 
@@ -10667,41 +10892,48 @@ none_done:
 	RET
 
 next_none:
-	CMPQ 88(AX), $+1
-	JNE  next_relu
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+1
+	JNE   next_relu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 relu2:
 	CMPQ    CX, $+16
 	JLT     relu2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	VMOVUPS 32(BX)(DX*1), Y1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y2
-	VMOVUPS 32(BX)(DX*1), Y3
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 relu2_row:
-	VMOVUPS     (BX), Y4
-	VMOVUPS     32(BX), Y5
-	ADDQ        R8, BX
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Y4
+	VMOVUPS     32(SI), Y5
+	ADDQ        R9, SI
 	VFMADD213PS Y2, Y0, Y4
 	VFMADD213PS Y3, Y1, Y5
 	VXORPS      Y6, Y6, Y6
 	VMAXPS      Y6, Y4, Y4
 	VXORPS      Y6, Y6, Y6
 	VMAXPS      Y6, Y5, Y5
-	VMOVUPS     Y4, (SI)
-	VMOVUPS     Y5, 32(SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Y4, (DI)
+	VMOVUPS     Y5, 32(DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         relu2_row
 	SUBQ        $+16, CX
 	ADDQ        $+64, DX
@@ -10711,26 +10943,31 @@ relu2_end:
 relu1:
 	CMPQ    CX, $+8
 	JLT     relu1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y1
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 relu1_row:
-	VMOVUPS     (BX), Y2
-	ADDQ        R8, BX
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y2
+	ADDQ        R9, SI
 	VFMADD213PS Y1, Y0, Y2
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y3, Y2, Y2
-	VMOVUPS     Y2, (SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Y2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         relu1_row
 	SUBQ        $+8, CX
 	ADDQ        $+32, DX
@@ -10739,35 +10976,40 @@ relu1_row:
 relu1_end:
 	CMPQ       CX, $0x00
 	JE         relu_done
-	XORQ       BX, BX
-	CMPQ       CX, BX
-	CMOVQLT    BX, CX
-	MOVQ       $0x00000008, BX
-	CMPQ       CX, BX
-	CMOVQGT    BX, CX
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
 	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), BX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y0
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
 	MOVQ       48(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y1
 	MOVQ       56(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y2
 	MOVQ       (AX), CX
 	ADDQ       DX, CX
-	MOVQ       16(AX), BX
-	ADDQ       DX, BX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
 	MOVQ       32(AX), DX
-	MOVQ       24(AX), AX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
 
 relu_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+32, BX
 	VMASKMOVPS  (CX), Y0, Y3
-	ADDQ        AX, CX
+	ADDQ        DI, CX
 	VFMADD213PS Y2, Y1, Y3
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y4, Y3, Y3
-	VMASKMOVPS  Y3, Y0, (BX)
-	ADDQ        AX, BX
+	VMASKMOVPS  Y3, Y0, (SI)
+	ADDQ        DI, SI
 	DECQ        DX
 	JNZ         relu_tail_row
 
@@ -10776,31 +11018,38 @@ relu_done:
 	RET
 
 next_relu:
-	CMPQ 88(AX), $+2
-	JNE  next_relu6
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+2
+	JNE   next_relu6
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 relu62:
 	CMPQ    CX, $+16
 	JLT     relu62_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	VMOVUPS 32(BX)(DX*1), Y1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y2
-	VMOVUPS 32(BX)(DX*1), Y3
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 relu62_row:
-	VMOVUPS     (BX), Y4
-	VMOVUPS     32(BX), Y5
-	ADDQ        R8, BX
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Y4
+	VMOVUPS     32(SI), Y5
+	ADDQ        R9, SI
 	VFMADD213PS Y2, Y0, Y4
 	VFMADD213PS Y3, Y1, Y5
 	VXORPS      Y6, Y6, Y6
@@ -10809,10 +11058,10 @@ relu62_row:
 	VXORPS      Y6, Y6, Y6
 	VMAXPS      Y6, Y5, Y5
 	VMINPS      f40c00000x8<>+0(SB), Y5, Y5
-	VMOVUPS     Y4, (SI)
-	VMOVUPS     Y5, 32(SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Y4, (DI)
+	VMOVUPS     Y5, 32(DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         relu62_row
 	SUBQ        $+16, CX
 	ADDQ        $+64, DX
@@ -10822,27 +11071,32 @@ relu62_end:
 relu61:
 	CMPQ    CX, $+8
 	JLT     relu61_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y1
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 relu61_row:
-	VMOVUPS     (BX), Y2
-	ADDQ        R8, BX
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y2
+	ADDQ        R9, SI
 	VFMADD213PS Y1, Y0, Y2
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y3, Y2, Y2
 	VMINPS      f40c00000x8<>+0(SB), Y2, Y2
-	VMOVUPS     Y2, (SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Y2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         relu61_row
 	SUBQ        $+8, CX
 	ADDQ        $+32, DX
@@ -10851,36 +11105,41 @@ relu61_row:
 relu61_end:
 	CMPQ       CX, $0x00
 	JE         relu6_done
-	XORQ       BX, BX
-	CMPQ       CX, BX
-	CMOVQLT    BX, CX
-	MOVQ       $0x00000008, BX
-	CMPQ       CX, BX
-	CMOVQGT    BX, CX
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
 	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), BX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y0
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
 	MOVQ       48(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y1
 	MOVQ       56(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y2
 	MOVQ       (AX), CX
 	ADDQ       DX, CX
-	MOVQ       16(AX), BX
-	ADDQ       DX, BX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
 	MOVQ       32(AX), DX
-	MOVQ       24(AX), AX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
 
 relu6_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+32, BX
 	VMASKMOVPS  (CX), Y0, Y3
-	ADDQ        AX, CX
+	ADDQ        DI, CX
 	VFMADD213PS Y2, Y1, Y3
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y4, Y3, Y3
 	VMINPS      f40c00000x8<>+0(SB), Y3, Y3
-	VMASKMOVPS  Y3, Y0, (BX)
-	ADDQ        AX, BX
+	VMASKMOVPS  Y3, Y0, (SI)
+	ADDQ        DI, SI
 	DECQ        DX
 	JNZ         relu6_tail_row
 
@@ -10889,31 +11148,38 @@ relu6_done:
 	RET
 
 next_relu6:
-	CMPQ 88(AX), $+3
-	JNE  next_silu
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+3
+	JNE   next_silu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 silu2:
 	CMPQ    CX, $+16
 	JLT     silu2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	VMOVUPS 32(BX)(DX*1), Y1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y2
-	VMOVUPS 32(BX)(DX*1), Y3
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 silu2_row:
-	VMOVUPS      (BX), Y4
-	VMOVUPS      32(BX), Y5
-	ADDQ         R8, BX
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	ADDQ         R9, SI
 	VFMADD213PS  Y2, Y0, Y4
 	VFMADD213PS  Y3, Y1, Y5
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y4, Y6
@@ -10948,10 +11214,10 @@ silu2_row:
 	VPADDD       Y7, Y8, Y6
 	VADDPS       f3f800000x8<>+0(SB), Y6, Y6
 	VDIVPS       Y6, Y5, Y5
-	VMOVUPS      Y4, (SI)
-	VMOVUPS      Y5, 32(SI)
-	ADDQ         R8, SI
-	DECQ         DI
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	ADDQ         R9, DI
+	DECQ         R8
 	JNZ          silu2_row
 	SUBQ         $+16, CX
 	ADDQ         $+64, DX
@@ -10961,20 +11227,25 @@ silu2_end:
 silu1:
 	CMPQ    CX, $+8
 	JLT     silu1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y1
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 silu1_row:
-	VMOVUPS      (BX), Y2
-	ADDQ         R8, BX
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y2
+	ADDQ         R9, SI
 	VFMADD213PS  Y1, Y0, Y2
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y3
 	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
@@ -10992,9 +11263,9 @@ silu1_row:
 	VPADDD       Y4, Y5, Y3
 	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
 	VDIVPS       Y3, Y2, Y2
-	VMOVUPS      Y2, (SI)
-	ADDQ         R8, SI
-	DECQ         DI
+	VMOVUPS      Y2, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
 	JNZ          silu1_row
 	SUBQ         $+8, CX
 	ADDQ         $+32, DX
@@ -11003,30 +11274,35 @@ silu1_row:
 silu1_end:
 	CMPQ       CX, $0x00
 	JE         silu_done
-	XORQ       BX, BX
-	CMPQ       CX, BX
-	CMOVQLT    BX, CX
-	MOVQ       $0x00000008, BX
-	CMPQ       CX, BX
-	CMOVQGT    BX, CX
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
 	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), BX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y0
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
 	MOVQ       48(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y1
 	MOVQ       56(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y2
 	MOVQ       (AX), CX
 	ADDQ       DX, CX
-	MOVQ       16(AX), BX
-	ADDQ       DX, BX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
 	MOVQ       32(AX), DX
-	MOVQ       24(AX), AX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
 
 silu_tail_row:
+	PREFETCHT0   (R8)(BX*1)
+	PREFETCHT0   (AX)(BX*1)
+	ADDQ         $+32, BX
 	VMASKMOVPS   (CX), Y0, Y3
-	ADDQ         AX, CX
+	ADDQ         DI, CX
 	VFMADD213PS  Y2, Y1, Y3
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y3, Y4
 	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
@@ -11044,8 +11320,8 @@ silu_tail_row:
 	VPADDD       Y5, Y6, Y4
 	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
 	VDIVPS       Y4, Y3, Y3
-	VMASKMOVPS   Y3, Y0, (BX)
-	ADDQ         AX, BX
+	VMASKMOVPS   Y3, Y0, (SI)
+	ADDQ         DI, SI
 	DECQ         DX
 	JNZ          silu_tail_row
 
@@ -11054,31 +11330,38 @@ silu_done:
 	RET
 
 next_silu:
-	CMPQ 88(AX), $+4
-	JNE  next_hardswish
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+4
+	JNE   next_hardswish
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 hardswish2:
 	CMPQ    CX, $+16
 	JLT     hardswish2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	VMOVUPS 32(BX)(DX*1), Y1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y2
-	VMOVUPS 32(BX)(DX*1), Y3
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 hardswish2_row:
-	VMOVUPS     (BX), Y4
-	VMOVUPS     32(BX), Y5
-	ADDQ        R8, BX
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Y4
+	VMOVUPS     32(SI), Y5
+	ADDQ        R9, SI
 	VFMADD213PS Y2, Y0, Y4
 	VFMADD213PS Y3, Y1, Y5
 	VXORPS      Y7, Y7, Y7
@@ -11095,10 +11378,10 @@ hardswish2_row:
 	VMINPS      f40c00000x8<>+0(SB), Y6, Y6
 	VMULPS      f3e2aaaabx8<>+0(SB), Y6, Y6
 	VMULPS      Y6, Y5, Y5
-	VMOVUPS     Y4, (SI)
-	VMOVUPS     Y5, 32(SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Y4, (DI)
+	VMOVUPS     Y5, 32(DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         hardswish2_row
 	SUBQ        $+16, CX
 	ADDQ        $+64, DX
@@ -11108,20 +11391,25 @@ hardswish2_end:
 hardswish1:
 	CMPQ    CX, $+8
 	JLT     hardswish1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y1
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 hardswish1_row:
-	VMOVUPS     (BX), Y2
-	ADDQ        R8, BX
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y2
+	ADDQ        R9, SI
 	VFMADD213PS Y1, Y0, Y2
 	VXORPS      Y4, Y4, Y4
 	VMOVAPS     Y2, Y3
@@ -11130,9 +11418,9 @@ hardswish1_row:
 	VMINPS      f40c00000x8<>+0(SB), Y3, Y3
 	VMULPS      f3e2aaaabx8<>+0(SB), Y3, Y3
 	VMULPS      Y3, Y2, Y2
-	VMOVUPS     Y2, (SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Y2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         hardswish1_row
 	SUBQ        $+8, CX
 	ADDQ        $+32, DX
@@ -11141,30 +11429,35 @@ hardswish1_row:
 hardswish1_end:
 	CMPQ       CX, $0x00
 	JE         hardswish_done
-	XORQ       BX, BX
-	CMPQ       CX, BX
-	CMOVQLT    BX, CX
-	MOVQ       $0x00000008, BX
-	CMPQ       CX, BX
-	CMOVQGT    BX, CX
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
 	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), BX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y0
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
 	MOVQ       48(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y1
 	MOVQ       56(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y2
 	MOVQ       (AX), CX
 	ADDQ       DX, CX
-	MOVQ       16(AX), BX
-	ADDQ       DX, BX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
 	MOVQ       32(AX), DX
-	MOVQ       24(AX), AX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
 
 hardswish_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+32, BX
 	VMASKMOVPS  (CX), Y0, Y3
-	ADDQ        AX, CX
+	ADDQ        DI, CX
 	VFMADD213PS Y2, Y1, Y3
 	VXORPS      Y5, Y5, Y5
 	VMOVAPS     Y3, Y4
@@ -11173,8 +11466,8 @@ hardswish_tail_row:
 	VMINPS      f40c00000x8<>+0(SB), Y4, Y4
 	VMULPS      f3e2aaaabx8<>+0(SB), Y4, Y4
 	VMULPS      Y4, Y3, Y3
-	VMASKMOVPS  Y3, Y0, (BX)
-	ADDQ        AX, BX
+	VMASKMOVPS  Y3, Y0, (SI)
+	ADDQ        DI, SI
 	DECQ        DX
 	JNZ         hardswish_tail_row
 
@@ -11183,31 +11476,38 @@ hardswish_done:
 	RET
 
 next_hardswish:
-	CMPQ 88(AX), $+5
-	JNE  next_sigmoid
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+5
+	JNE   next_sigmoid
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 sigmoid2:
 	CMPQ    CX, $+16
 	JLT     sigmoid2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	VMOVUPS 32(BX)(DX*1), Y1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y2
-	VMOVUPS 32(BX)(DX*1), Y3
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 sigmoid2_row:
-	VMOVUPS      (BX), Y4
-	VMOVUPS      32(BX), Y5
-	ADDQ         R8, BX
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	ADDQ         R9, SI
 	VFMADD213PS  Y2, Y0, Y4
 	VFMADD213PS  Y3, Y1, Y5
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y4, Y4
@@ -11244,10 +11544,10 @@ sigmoid2_row:
 	VADDPS       f3f800000x8<>+0(SB), Y5, Y5
 	VBROADCASTSS f3f800000x1<>+0(SB), Y6
 	VDIVPS       Y5, Y6, Y5
-	VMOVUPS      Y4, (SI)
-	VMOVUPS      Y5, 32(SI)
-	ADDQ         R8, SI
-	DECQ         DI
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	ADDQ         R9, DI
+	DECQ         R8
 	JNZ          sigmoid2_row
 	SUBQ         $+16, CX
 	ADDQ         $+64, DX
@@ -11257,20 +11557,25 @@ sigmoid2_end:
 sigmoid1:
 	CMPQ    CX, $+8
 	JLT     sigmoid1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y1
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 sigmoid1_row:
-	VMOVUPS      (BX), Y2
-	ADDQ         R8, BX
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y2
+	ADDQ         R9, SI
 	VFMADD213PS  Y1, Y0, Y2
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y2
 	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
@@ -11289,9 +11594,9 @@ sigmoid1_row:
 	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
 	VBROADCASTSS f3f800000x1<>+0(SB), Y3
 	VDIVPS       Y2, Y3, Y2
-	VMOVUPS      Y2, (SI)
-	ADDQ         R8, SI
-	DECQ         DI
+	VMOVUPS      Y2, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
 	JNZ          sigmoid1_row
 	SUBQ         $+8, CX
 	ADDQ         $+32, DX
@@ -11300,30 +11605,35 @@ sigmoid1_row:
 sigmoid1_end:
 	CMPQ       CX, $0x00
 	JE         sigmoid_done
-	XORQ       BX, BX
-	CMPQ       CX, BX
-	CMOVQLT    BX, CX
-	MOVQ       $0x00000008, BX
-	CMPQ       CX, BX
-	CMOVQGT    BX, CX
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
 	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), BX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y0
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
 	MOVQ       48(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y1
 	MOVQ       56(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y2
 	MOVQ       (AX), CX
 	ADDQ       DX, CX
-	MOVQ       16(AX), BX
-	ADDQ       DX, BX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
 	MOVQ       32(AX), DX
-	MOVQ       24(AX), AX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
 
 sigmoid_tail_row:
+	PREFETCHT0   (R8)(BX*1)
+	PREFETCHT0   (AX)(BX*1)
+	ADDQ         $+32, BX
 	VMASKMOVPS   (CX), Y0, Y3
-	ADDQ         AX, CX
+	ADDQ         DI, CX
 	VFMADD213PS  Y2, Y1, Y3
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y3, Y3
 	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
@@ -11342,8 +11652,8 @@ sigmoid_tail_row:
 	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
 	VBROADCASTSS f3f800000x1<>+0(SB), Y4
 	VDIVPS       Y3, Y4, Y3
-	VMASKMOVPS   Y3, Y0, (BX)
-	ADDQ         AX, BX
+	VMASKMOVPS   Y3, Y0, (SI)
+	ADDQ         DI, SI
 	DECQ         DX
 	JNZ          sigmoid_tail_row
 
@@ -11352,31 +11662,38 @@ sigmoid_done:
 	RET
 
 next_sigmoid:
-	CMPQ 88(AX), $+6
-	JNE  next_hardsigmoid
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+6
+	JNE   next_hardsigmoid
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 hardsigmoid2:
 	CMPQ    CX, $+16
 	JLT     hardsigmoid2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	VMOVUPS 32(BX)(DX*1), Y1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y2
-	VMOVUPS 32(BX)(DX*1), Y3
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 hardsigmoid2_row:
-	VMOVUPS     (BX), Y4
-	VMOVUPS     32(BX), Y5
-	ADDQ        R8, BX
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Y4
+	VMOVUPS     32(SI), Y5
+	ADDQ        R9, SI
 	VFMADD213PS Y2, Y0, Y4
 	VFMADD213PS Y3, Y1, Y5
 	VXORPS      Y6, Y6, Y6
@@ -11391,10 +11708,10 @@ hardsigmoid2_row:
 	VMAXPS      Y6, Y5, Y5
 	VMINPS      f40c00000x8<>+0(SB), Y5, Y5
 	VMULPS      f3e2aaaabx8<>+0(SB), Y5, Y5
-	VMOVUPS     Y4, (SI)
-	VMOVUPS     Y5, 32(SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Y4, (DI)
+	VMOVUPS     Y5, 32(DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         hardsigmoid2_row
 	SUBQ        $+16, CX
 	ADDQ        $+64, DX
@@ -11404,20 +11721,25 @@ hardsigmoid2_end:
 hardsigmoid1:
 	CMPQ    CX, $+8
 	JLT     hardsigmoid1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y1
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 hardsigmoid1_row:
-	VMOVUPS     (BX), Y2
-	ADDQ        R8, BX
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y2
+	ADDQ        R9, SI
 	VFMADD213PS Y1, Y0, Y2
 	VXORPS      Y3, Y3, Y3
 	VMOVAPS     Y2, Y2
@@ -11425,9 +11747,9 @@ hardsigmoid1_row:
 	VMAXPS      Y3, Y2, Y2
 	VMINPS      f40c00000x8<>+0(SB), Y2, Y2
 	VMULPS      f3e2aaaabx8<>+0(SB), Y2, Y2
-	VMOVUPS     Y2, (SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Y2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         hardsigmoid1_row
 	SUBQ        $+8, CX
 	ADDQ        $+32, DX
@@ -11436,30 +11758,35 @@ hardsigmoid1_row:
 hardsigmoid1_end:
 	CMPQ       CX, $0x00
 	JE         hardsigmoid_done
-	XORQ       BX, BX
-	CMPQ       CX, BX
-	CMOVQLT    BX, CX
-	MOVQ       $0x00000008, BX
-	CMPQ       CX, BX
-	CMOVQGT    BX, CX
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
 	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), BX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y0
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
 	MOVQ       48(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y1
 	MOVQ       56(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y2
 	MOVQ       (AX), CX
 	ADDQ       DX, CX
-	MOVQ       16(AX), BX
-	ADDQ       DX, BX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
 	MOVQ       32(AX), DX
-	MOVQ       24(AX), AX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
 
 hardsigmoid_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+32, BX
 	VMASKMOVPS  (CX), Y0, Y3
-	ADDQ        AX, CX
+	ADDQ        DI, CX
 	VFMADD213PS Y2, Y1, Y3
 	VXORPS      Y4, Y4, Y4
 	VMOVAPS     Y3, Y3
@@ -11467,8 +11794,8 @@ hardsigmoid_tail_row:
 	VMAXPS      Y4, Y3, Y3
 	VMINPS      f40c00000x8<>+0(SB), Y3, Y3
 	VMULPS      f3e2aaaabx8<>+0(SB), Y3, Y3
-	VMASKMOVPS  Y3, Y0, (BX)
-	ADDQ        AX, BX
+	VMASKMOVPS  Y3, Y0, (SI)
+	ADDQ        DI, SI
 	DECQ        DX
 	JNZ         hardsigmoid_tail_row
 
@@ -11477,31 +11804,38 @@ hardsigmoid_done:
 	RET
 
 next_hardsigmoid:
-	CMPQ 88(AX), $+7
-	JNE  next_gelu
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+7
+	JNE   next_gelu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 gelu2:
 	CMPQ    CX, $+16
 	JLT     gelu2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	VMOVUPS 32(BX)(DX*1), Y1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y2
-	VMOVUPS 32(BX)(DX*1), Y3
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 gelu2_row:
-	VMOVUPS      (BX), Y4
-	VMOVUPS      32(BX), Y5
-	ADDQ         R8, BX
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	ADDQ         R9, SI
 	VFMADD213PS  Y2, Y0, Y4
 	VFMADD213PS  Y3, Y1, Y5
 	VMULPS       f3f3504f3x8<>+0(SB), Y4, Y6
@@ -11544,10 +11878,10 @@ gelu2_row:
 	VDIVPS       Y9, Y8, Y8
 	VMULPS       f3f000000x8<>+0(SB), Y5, Y5
 	VFMADD231PS  Y8, Y5, Y5
-	VMOVUPS      Y4, (SI)
-	VMOVUPS      Y5, 32(SI)
-	ADDQ         R8, SI
-	DECQ         DI
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	ADDQ         R9, DI
+	DECQ         R8
 	JNZ          gelu2_row
 	SUBQ         $+16, CX
 	ADDQ         $+64, DX
@@ -11557,20 +11891,25 @@ gelu2_end:
 gelu1:
 	CMPQ    CX, $+8
 	JLT     gelu1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y1
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 gelu1_row:
-	VMOVUPS      (BX), Y2
-	ADDQ         R8, BX
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y2
+	ADDQ         R9, SI
 	VFMADD213PS  Y1, Y0, Y2
 	VMULPS       f3f3504f3x8<>+0(SB), Y2, Y3
 	VMINPS       f40800000x8<>+0(SB), Y3, Y3
@@ -11592,9 +11931,9 @@ gelu1_row:
 	VDIVPS       Y6, Y5, Y5
 	VMULPS       f3f000000x8<>+0(SB), Y2, Y2
 	VFMADD231PS  Y5, Y2, Y2
-	VMOVUPS      Y2, (SI)
-	ADDQ         R8, SI
-	DECQ         DI
+	VMOVUPS      Y2, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
 	JNZ          gelu1_row
 	SUBQ         $+8, CX
 	ADDQ         $+32, DX
@@ -11603,30 +11942,35 @@ gelu1_row:
 gelu1_end:
 	CMPQ       CX, $0x00
 	JE         gelu_done
-	XORQ       BX, BX
-	CMPQ       CX, BX
-	CMOVQLT    BX, CX
-	MOVQ       $0x00000008, BX
-	CMPQ       CX, BX
-	CMOVQGT    BX, CX
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
 	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), BX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y0
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
 	MOVQ       48(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y1
 	MOVQ       56(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y2
 	MOVQ       (AX), CX
 	ADDQ       DX, CX
-	MOVQ       16(AX), BX
-	ADDQ       DX, BX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
 	MOVQ       32(AX), DX
-	MOVQ       24(AX), AX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
 
 gelu_tail_row:
+	PREFETCHT0   (R8)(BX*1)
+	PREFETCHT0   (AX)(BX*1)
+	ADDQ         $+32, BX
 	VMASKMOVPS   (CX), Y0, Y3
-	ADDQ         AX, CX
+	ADDQ         DI, CX
 	VFMADD213PS  Y2, Y1, Y3
 	VMULPS       f3f3504f3x8<>+0(SB), Y3, Y4
 	VMINPS       f40800000x8<>+0(SB), Y4, Y4
@@ -11648,8 +11992,8 @@ gelu_tail_row:
 	VDIVPS       Y7, Y6, Y6
 	VMULPS       f3f000000x8<>+0(SB), Y3, Y3
 	VFMADD231PS  Y6, Y3, Y3
-	VMASKMOVPS   Y3, Y0, (BX)
-	ADDQ         AX, BX
+	VMASKMOVPS   Y3, Y0, (SI)
+	ADDQ         DI, SI
 	DECQ         DX
 	JNZ          gelu_tail_row
 
@@ -11658,31 +12002,38 @@ gelu_done:
 	RET
 
 next_gelu:
-	CMPQ 88(AX), $+8
-	JNE  next_gelutanh
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+8
+	JNE   next_gelutanh
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 gelutanh2:
 	CMPQ    CX, $+16
 	JLT     gelutanh2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	VMOVUPS 32(BX)(DX*1), Y1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y2
-	VMOVUPS 32(BX)(DX*1), Y3
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 gelutanh2_row:
-	VMOVUPS      (BX), Y4
-	VMOVUPS      32(BX), Y5
-	ADDQ         R8, BX
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	ADDQ         R9, SI
 	VFMADD213PS  Y2, Y0, Y4
 	VFMADD213PS  Y3, Y1, Y5
 	VMULPS       Y4, Y4, Y6
@@ -11723,10 +12074,10 @@ gelutanh2_row:
 	VPADDD       Y7, Y8, Y6
 	VADDPS       f3f800000x8<>+0(SB), Y6, Y6
 	VDIVPS       Y6, Y5, Y5
-	VMOVUPS      Y4, (SI)
-	VMOVUPS      Y5, 32(SI)
-	ADDQ         R8, SI
-	DECQ         DI
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	ADDQ         R9, DI
+	DECQ         R8
 	JNZ          gelutanh2_row
 	SUBQ         $+16, CX
 	ADDQ         $+64, DX
@@ -11736,20 +12087,25 @@ gelutanh2_end:
 gelutanh1:
 	CMPQ    CX, $+8
 	JLT     gelutanh1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y1
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 gelutanh1_row:
-	VMOVUPS      (BX), Y2
-	ADDQ         R8, BX
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y2
+	ADDQ         R9, SI
 	VFMADD213PS  Y1, Y0, Y2
 	VMULPS       Y2, Y2, Y3
 	VMULPS       fbdd2d3e8x8<>+0(SB), Y3, Y3
@@ -11770,9 +12126,9 @@ gelutanh1_row:
 	VPADDD       Y4, Y5, Y3
 	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
 	VDIVPS       Y3, Y2, Y2
-	VMOVUPS      Y2, (SI)
-	ADDQ         R8, SI
-	DECQ         DI
+	VMOVUPS      Y2, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
 	JNZ          gelutanh1_row
 	SUBQ         $+8, CX
 	ADDQ         $+32, DX
@@ -11781,30 +12137,35 @@ gelutanh1_row:
 gelutanh1_end:
 	CMPQ       CX, $0x00
 	JE         gelutanh_done
-	XORQ       BX, BX
-	CMPQ       CX, BX
-	CMOVQLT    BX, CX
-	MOVQ       $0x00000008, BX
-	CMPQ       CX, BX
-	CMOVQGT    BX, CX
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
 	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), BX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y0
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
 	MOVQ       48(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y1
 	MOVQ       56(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y2
 	MOVQ       (AX), CX
 	ADDQ       DX, CX
-	MOVQ       16(AX), BX
-	ADDQ       DX, BX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
 	MOVQ       32(AX), DX
-	MOVQ       24(AX), AX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
 
 gelutanh_tail_row:
+	PREFETCHT0   (R8)(BX*1)
+	PREFETCHT0   (AX)(BX*1)
+	ADDQ         $+32, BX
 	VMASKMOVPS   (CX), Y0, Y3
-	ADDQ         AX, CX
+	ADDQ         DI, CX
 	VFMADD213PS  Y2, Y1, Y3
 	VMULPS       Y3, Y3, Y4
 	VMULPS       fbdd2d3e8x8<>+0(SB), Y4, Y4
@@ -11825,8 +12186,8 @@ gelutanh_tail_row:
 	VPADDD       Y5, Y6, Y4
 	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
 	VDIVPS       Y4, Y3, Y3
-	VMASKMOVPS   Y3, Y0, (BX)
-	ADDQ         AX, BX
+	VMASKMOVPS   Y3, Y0, (SI)
+	ADDQ         DI, SI
 	DECQ         DX
 	JNZ          gelutanh_tail_row
 
@@ -11835,31 +12196,38 @@ gelutanh_done:
 	RET
 
 next_gelutanh:
-	CMPQ 88(AX), $+9
-	JNE  next_tanh
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+9
+	JNE   next_tanh
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 tanh2:
 	CMPQ    CX, $+16
 	JLT     tanh2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	VMOVUPS 32(BX)(DX*1), Y1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y2
-	VMOVUPS 32(BX)(DX*1), Y3
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 tanh2_row:
-	VMOVUPS      (BX), Y4
-	VMOVUPS      32(BX), Y5
-	ADDQ         R8, BX
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	ADDQ         R9, SI
 	VFMADD213PS  Y2, Y0, Y4
 	VFMADD213PS  Y3, Y1, Y5
 	VMULPS       fc038aa3bx8<>+0(SB), Y4, Y4
@@ -11898,10 +12266,10 @@ tanh2_row:
 	VBROADCASTSS f40000000x1<>+0(SB), Y6
 	VDIVPS       Y5, Y6, Y5
 	VADDPS       fbf800000x8<>+0(SB), Y5, Y5
-	VMOVUPS      Y4, (SI)
-	VMOVUPS      Y5, 32(SI)
-	ADDQ         R8, SI
-	DECQ         DI
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	ADDQ         R9, DI
+	DECQ         R8
 	JNZ          tanh2_row
 	SUBQ         $+16, CX
 	ADDQ         $+64, DX
@@ -11911,20 +12279,25 @@ tanh2_end:
 tanh1:
 	CMPQ    CX, $+8
 	JLT     tanh1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y1
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 tanh1_row:
-	VMOVUPS      (BX), Y2
-	ADDQ         R8, BX
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y2
+	ADDQ         R9, SI
 	VFMADD213PS  Y1, Y0, Y2
 	VMULPS       fc038aa3bx8<>+0(SB), Y2, Y2
 	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
@@ -11944,9 +12317,9 @@ tanh1_row:
 	VBROADCASTSS f40000000x1<>+0(SB), Y3
 	VDIVPS       Y2, Y3, Y2
 	VADDPS       fbf800000x8<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, (SI)
-	ADDQ         R8, SI
-	DECQ         DI
+	VMOVUPS      Y2, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
 	JNZ          tanh1_row
 	SUBQ         $+8, CX
 	ADDQ         $+32, DX
@@ -11955,30 +12328,35 @@ tanh1_row:
 tanh1_end:
 	CMPQ       CX, $0x00
 	JE         tanh_done
-	XORQ       BX, BX
-	CMPQ       CX, BX
-	CMOVQLT    BX, CX
-	MOVQ       $0x00000008, BX
-	CMPQ       CX, BX
-	CMOVQGT    BX, CX
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
 	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), BX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y0
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
 	MOVQ       48(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y1
 	MOVQ       56(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y2
 	MOVQ       (AX), CX
 	ADDQ       DX, CX
-	MOVQ       16(AX), BX
-	ADDQ       DX, BX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
 	MOVQ       32(AX), DX
-	MOVQ       24(AX), AX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
 
 tanh_tail_row:
+	PREFETCHT0   (R8)(BX*1)
+	PREFETCHT0   (AX)(BX*1)
+	ADDQ         $+32, BX
 	VMASKMOVPS   (CX), Y0, Y3
-	ADDQ         AX, CX
+	ADDQ         DI, CX
 	VFMADD213PS  Y2, Y1, Y3
 	VMULPS       fc038aa3bx8<>+0(SB), Y3, Y3
 	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
@@ -11998,8 +12376,8 @@ tanh_tail_row:
 	VBROADCASTSS f40000000x1<>+0(SB), Y4
 	VDIVPS       Y3, Y4, Y3
 	VADDPS       fbf800000x8<>+0(SB), Y3, Y3
-	VMASKMOVPS   Y3, Y0, (BX)
-	ADDQ         AX, BX
+	VMASKMOVPS   Y3, Y0, (SI)
+	ADDQ         DI, SI
 	DECQ         DX
 	JNZ          tanh_tail_row
 
@@ -12011,20 +12389,22 @@ next_tanh:
 	RET
 
 // func columnsMomentsAVX2(a *byte)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·columnsMomentsAVX2(SB), NOSPLIT, $0-8
-	MOVQ a+0(FP), AX
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	MOVQ  a+0(FP), AX
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 moments4:
 	CMPQ    CX, $+32
 	JLT     moments4_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	VMOVUPS 32(BX)(DX*1), Y1
-	VMOVUPS 64(BX)(DX*1), Y2
-	VMOVUPS 96(BX)(DX*1), Y3
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	VMOVUPS 64(SI)(DX*1), Y2
+	VMOVUPS 96(SI)(DX*1), Y3
 	VXORPS  Y4, Y4, Y4
 	VXORPS  Y5, Y5, Y5
 	VXORPS  Y6, Y6, Y6
@@ -12033,17 +12413,21 @@ moments4:
 	VXORPS  Y9, Y9, Y9
 	VXORPS  Y10, Y10, Y10
 	VXORPS  Y11, Y11, Y11
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    32(AX), SI
-	MOVQ    24(AX), DI
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    32(AX), DI
+	MOVQ    24(AX), R8
+	MOVQ    (AX), R9
 
 moments4_row:
-	VMOVUPS     (BX), Y12
-	VMOVUPS     32(BX), Y13
-	VMOVUPS     64(BX), Y14
-	VMOVUPS     96(BX), Y15
-	ADDQ        DI, BX
+	PREFETCHT0  (R9)(BX*1)
+	PREFETCHT0  64(R9)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Y12
+	VMOVUPS     32(SI), Y13
+	VMOVUPS     64(SI), Y14
+	VMOVUPS     96(SI), Y15
+	ADDQ        R8, SI
 	VSUBPS      Y0, Y12, Y12
 	VADDPS      Y12, Y4, Y4
 	VFMADD231PS Y12, Y12, Y8
@@ -12056,34 +12440,34 @@ moments4_row:
 	VSUBPS      Y3, Y15, Y15
 	VADDPS      Y15, Y7, Y7
 	VFMADD231PS Y15, Y15, Y11
-	DECQ        SI
+	DECQ        DI
 	JNZ         moments4_row
-	MOVQ        72(AX), BX
-	VMOVUPS     (BX)(DX*1), Y0
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
 	VADDPS      Y4, Y0, Y0
-	VMOVUPS     Y0, (BX)(DX*1)
-	VMOVUPS     32(BX)(DX*1), Y0
+	VMOVUPS     Y0, (SI)(DX*1)
+	VMOVUPS     32(SI)(DX*1), Y0
 	VADDPS      Y5, Y0, Y0
-	VMOVUPS     Y0, 32(BX)(DX*1)
-	VMOVUPS     64(BX)(DX*1), Y0
+	VMOVUPS     Y0, 32(SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Y0
 	VADDPS      Y6, Y0, Y0
-	VMOVUPS     Y0, 64(BX)(DX*1)
-	VMOVUPS     96(BX)(DX*1), Y0
+	VMOVUPS     Y0, 64(SI)(DX*1)
+	VMOVUPS     96(SI)(DX*1), Y0
 	VADDPS      Y7, Y0, Y0
-	VMOVUPS     Y0, 96(BX)(DX*1)
-	MOVQ        80(AX), BX
-	VMOVUPS     (BX)(DX*1), Y0
+	VMOVUPS     Y0, 96(SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
 	VADDPS      Y8, Y0, Y0
-	VMOVUPS     Y0, (BX)(DX*1)
-	VMOVUPS     32(BX)(DX*1), Y0
+	VMOVUPS     Y0, (SI)(DX*1)
+	VMOVUPS     32(SI)(DX*1), Y0
 	VADDPS      Y9, Y0, Y0
-	VMOVUPS     Y0, 32(BX)(DX*1)
-	VMOVUPS     64(BX)(DX*1), Y0
+	VMOVUPS     Y0, 32(SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Y0
 	VADDPS      Y10, Y0, Y0
-	VMOVUPS     Y0, 64(BX)(DX*1)
-	VMOVUPS     96(BX)(DX*1), Y0
+	VMOVUPS     Y0, 64(SI)(DX*1)
+	VMOVUPS     96(SI)(DX*1), Y0
 	VADDPS      Y11, Y0, Y0
-	VMOVUPS     Y0, 96(BX)(DX*1)
+	VMOVUPS     Y0, 96(SI)(DX*1)
 	SUBQ        $+32, CX
 	ADDQ        $+128, DX
 	JMP         moments4
@@ -12092,31 +12476,34 @@ moments4_end:
 moments1:
 	CMPQ    CX, $+8
 	JLT     moments1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    32(AX), SI
-	MOVQ    24(AX), DI
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    32(AX), DI
+	MOVQ    24(AX), R8
+	MOVQ    (AX), R9
 
 moments1_row:
-	VMOVUPS     (BX), Y3
-	ADDQ        DI, BX
+	PREFETCHT0  (R9)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y3
+	ADDQ        R8, SI
 	VSUBPS      Y0, Y3, Y3
 	VADDPS      Y3, Y1, Y1
 	VFMADD231PS Y3, Y3, Y2
-	DECQ        SI
+	DECQ        DI
 	JNZ         moments1_row
-	MOVQ        72(AX), BX
-	VMOVUPS     (BX)(DX*1), Y0
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
 	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, (BX)(DX*1)
-	MOVQ        80(AX), BX
-	VMOVUPS     (BX)(DX*1), Y0
+	VMOVUPS     Y0, (SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
 	VADDPS      Y2, Y0, Y0
-	VMOVUPS     Y0, (BX)(DX*1)
+	VMOVUPS     Y0, (SI)(DX*1)
 	SUBQ        $+8, CX
 	ADDQ        $+32, DX
 	JMP         moments1
@@ -12124,32 +12511,35 @@ moments1_row:
 moments1_end:
 	CMPQ       CX, $0x00
 	JE         moments_done
-	XORQ       BX, BX
-	CMPQ       CX, BX
-	CMOVQLT    BX, CX
-	MOVQ       $0x00000008, BX
-	CMPQ       CX, BX
-	CMOVQGT    BX, CX
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
 	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), BX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y0
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
 	MOVQ       48(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y1
 	VXORPS     Y2, Y2, Y2
 	VXORPS     Y3, Y3, Y3
 	MOVQ       (AX), CX
 	ADDQ       DX, CX
-	MOVQ       32(AX), BX
-	MOVQ       24(AX), SI
+	MOVQ       32(AX), SI
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
 
 moments_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	ADDQ        $+32, BX
 	VMASKMOVPS  (CX), Y0, Y4
-	ADDQ        SI, CX
+	ADDQ        DI, CX
 	VSUBPS      Y1, Y4, Y4
 	VADDPS      Y4, Y2, Y2
 	VFMADD231PS Y4, Y4, Y3
-	DECQ        BX
+	DECQ        SI
 	JNZ         moments_tail_row
 	MOVQ        72(AX), CX
 	VMASKMOVPS  (CX)(DX*1), Y0, Y1
@@ -12165,56 +12555,65 @@ moments_done:
 	RET
 
 // func columnsGradAVX2(a *byte)
-// Requires: AVX, AVX2, CMOV, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·columnsGradAVX2(SB), NOSPLIT, $0-8
-	MOVQ a+0(FP), AX
-	CMPQ 88(AX), $+0
-	JNE  next_none
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	MOVQ  a+0(FP), AX
+	CMPQ  88(AX), $+0
+	JNE   next_none
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 none1:
 	CMPQ    CX, $+8
 	JLT     none1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y1
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Y2
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 none1_row:
-	VMOVUPS     (BX), Y5
-	ADDQ        R9, BX
-	VMOVUPS     (SI), Y6
-	ADDQ        R9, SI
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y5
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Y6
+	ADDQ        R10, DI
 	VMOVAPS     Y5, Y7
 	VFMADD213PS Y1, Y0, Y7
 	VADDPS      Y6, Y3, Y3
 	VSUBPS      Y2, Y5, Y5
 	VFMADD231PS Y5, Y6, Y4
-	VMOVUPS     Y6, (DI)
-	ADDQ        R9, DI
-	DECQ        R8
+	VMOVUPS     Y6, (R8)
+	ADDQ        R10, R8
+	DECQ        R9
 	JNZ         none1_row
-	MOVQ        72(AX), BX
-	VMOVUPS     (BX)(DX*1), Y0
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
 	VADDPS      Y3, Y0, Y0
-	VMOVUPS     Y0, (BX)(DX*1)
-	MOVQ        80(AX), BX
-	VMOVUPS     (BX)(DX*1), Y0
+	VMOVUPS     Y0, (SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
 	VADDPS      Y4, Y0, Y0
-	VMOVUPS     Y0, (BX)(DX*1)
+	VMOVUPS     Y0, (SI)(DX*1)
 	SUBQ        $+8, CX
 	ADDQ        $+32, DX
 	JMP         none1
@@ -12222,16 +12621,16 @@ none1_row:
 none1_end:
 	CMPQ       CX, $0x00
 	JE         none_done
-	XORQ       BX, BX
-	CMPQ       CX, BX
-	CMOVQLT    BX, CX
-	MOVQ       $0x00000008, BX
-	CMPQ       CX, BX
-	CMOVQGT    BX, CX
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
 	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), BX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y0
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
 	MOVQ       48(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y1
 	MOVQ       56(AX), CX
@@ -12242,26 +12641,33 @@ none1_end:
 	VXORPS     Y5, Y5, Y5
 	MOVQ       (AX), CX
 	ADDQ       DX, CX
-	MOVQ       8(AX), BX
-	ADDQ       DX, BX
-	MOVQ       16(AX), SI
+	MOVQ       8(AX), SI
 	ADDQ       DX, SI
-	MOVQ       32(AX), DI
-	MOVQ       24(AX), R8
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
 
 none_tail_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	ADDQ        $+32, BX
 	VMASKMOVPS  (CX), Y0, Y6
-	ADDQ        R8, CX
-	VMASKMOVPS  (BX), Y0, Y7
-	ADDQ        R8, BX
+	ADDQ        R9, CX
+	VMASKMOVPS  (SI), Y0, Y7
+	ADDQ        R9, SI
 	VMOVAPS     Y6, Y8
 	VFMADD213PS Y2, Y1, Y8
 	VADDPS      Y7, Y4, Y4
 	VSUBPS      Y3, Y6, Y6
 	VFMADD231PS Y6, Y7, Y5
-	VMASKMOVPS  Y7, Y0, (SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMASKMOVPS  Y7, Y0, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         none_tail_row
 	MOVQ        72(AX), CX
 	VMASKMOVPS  (CX)(DX*1), Y0, Y1
@@ -12277,36 +12683,45 @@ none_done:
 	RET
 
 next_none:
-	CMPQ 88(AX), $+1
-	JNE  next_relu
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+1
+	JNE   next_relu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 relu1:
 	CMPQ    CX, $+8
 	JLT     relu1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y1
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Y2
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 relu1_row:
-	VMOVUPS     (BX), Y5
-	ADDQ        R9, BX
-	VMOVUPS     (SI), Y6
-	ADDQ        R9, SI
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y5
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Y6
+	ADDQ        R10, DI
 	VMOVAPS     Y5, Y7
 	VFMADD213PS Y1, Y0, Y7
 	VXORPS      Y8, Y8, Y8
@@ -12315,18 +12730,18 @@ relu1_row:
 	VADDPS      Y6, Y3, Y3
 	VSUBPS      Y2, Y5, Y5
 	VFMADD231PS Y5, Y6, Y4
-	VMOVUPS     Y6, (DI)
-	ADDQ        R9, DI
-	DECQ        R8
+	VMOVUPS     Y6, (R8)
+	ADDQ        R10, R8
+	DECQ        R9
 	JNZ         relu1_row
-	MOVQ        72(AX), BX
-	VMOVUPS     (BX)(DX*1), Y0
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
 	VADDPS      Y3, Y0, Y0
-	VMOVUPS     Y0, (BX)(DX*1)
-	MOVQ        80(AX), BX
-	VMOVUPS     (BX)(DX*1), Y0
+	VMOVUPS     Y0, (SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
 	VADDPS      Y4, Y0, Y0
-	VMOVUPS     Y0, (BX)(DX*1)
+	VMOVUPS     Y0, (SI)(DX*1)
 	SUBQ        $+8, CX
 	ADDQ        $+32, DX
 	JMP         relu1
@@ -12334,16 +12749,16 @@ relu1_row:
 relu1_end:
 	CMPQ       CX, $0x00
 	JE         relu_done
-	XORQ       BX, BX
-	CMPQ       CX, BX
-	CMOVQLT    BX, CX
-	MOVQ       $0x00000008, BX
-	CMPQ       CX, BX
-	CMOVQGT    BX, CX
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
 	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), BX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y0
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
 	MOVQ       48(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y1
 	MOVQ       56(AX), CX
@@ -12354,18 +12769,25 @@ relu1_end:
 	VXORPS     Y5, Y5, Y5
 	MOVQ       (AX), CX
 	ADDQ       DX, CX
-	MOVQ       8(AX), BX
-	ADDQ       DX, BX
-	MOVQ       16(AX), SI
+	MOVQ       8(AX), SI
 	ADDQ       DX, SI
-	MOVQ       32(AX), DI
-	MOVQ       24(AX), R8
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
 
 relu_tail_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	ADDQ        $+32, BX
 	VMASKMOVPS  (CX), Y0, Y6
-	ADDQ        R8, CX
-	VMASKMOVPS  (BX), Y0, Y7
-	ADDQ        R8, BX
+	ADDQ        R9, CX
+	VMASKMOVPS  (SI), Y0, Y7
+	ADDQ        R9, SI
 	VMOVAPS     Y6, Y8
 	VFMADD213PS Y2, Y1, Y8
 	VXORPS      Y9, Y9, Y9
@@ -12374,9 +12796,9 @@ relu_tail_row:
 	VADDPS      Y7, Y4, Y4
 	VSUBPS      Y3, Y6, Y6
 	VFMADD231PS Y6, Y7, Y5
-	VMASKMOVPS  Y7, Y0, (SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMASKMOVPS  Y7, Y0, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         relu_tail_row
 	MOVQ        72(AX), CX
 	VMASKMOVPS  (CX)(DX*1), Y0, Y1
@@ -12392,36 +12814,45 @@ relu_done:
 	RET
 
 next_relu:
-	CMPQ 88(AX), $+2
-	JNE  next_relu6
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+2
+	JNE   next_relu6
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 relu61:
 	CMPQ    CX, $+8
 	JLT     relu61_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y1
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Y2
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 relu61_row:
-	VMOVUPS      (BX), Y5
-	ADDQ         R9, BX
-	VMOVUPS      (SI), Y6
-	ADDQ         R9, SI
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
 	VMOVAPS      Y5, Y7
 	VFMADD213PS  Y1, Y0, Y7
 	VXORPS       Y8, Y8, Y8
@@ -12433,18 +12864,18 @@ relu61_row:
 	VADDPS       Y6, Y3, Y3
 	VSUBPS       Y2, Y5, Y5
 	VFMADD231PS  Y5, Y6, Y4
-	VMOVUPS      Y6, (DI)
-	ADDQ         R9, DI
-	DECQ         R8
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
 	JNZ          relu61_row
-	MOVQ         72(AX), BX
-	VMOVUPS      (BX)(DX*1), Y0
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
 	VADDPS       Y3, Y0, Y0
-	VMOVUPS      Y0, (BX)(DX*1)
-	MOVQ         80(AX), BX
-	VMOVUPS      (BX)(DX*1), Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
 	VADDPS       Y4, Y0, Y0
-	VMOVUPS      Y0, (BX)(DX*1)
+	VMOVUPS      Y0, (SI)(DX*1)
 	SUBQ         $+8, CX
 	ADDQ         $+32, DX
 	JMP          relu61
@@ -12452,16 +12883,16 @@ relu61_row:
 relu61_end:
 	CMPQ       CX, $0x00
 	JE         relu6_done
-	XORQ       BX, BX
-	CMPQ       CX, BX
-	CMOVQLT    BX, CX
-	MOVQ       $0x00000008, BX
-	CMPQ       CX, BX
-	CMOVQGT    BX, CX
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
 	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), BX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y0
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
 	MOVQ       48(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y1
 	MOVQ       56(AX), CX
@@ -12472,18 +12903,25 @@ relu61_end:
 	VXORPS     Y5, Y5, Y5
 	MOVQ       (AX), CX
 	ADDQ       DX, CX
-	MOVQ       8(AX), BX
-	ADDQ       DX, BX
-	MOVQ       16(AX), SI
+	MOVQ       8(AX), SI
 	ADDQ       DX, SI
-	MOVQ       32(AX), DI
-	MOVQ       24(AX), R8
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
 
 relu6_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
 	VMASKMOVPS   (CX), Y0, Y6
-	ADDQ         R8, CX
-	VMASKMOVPS   (BX), Y0, Y7
-	ADDQ         R8, BX
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
 	VMOVAPS      Y6, Y8
 	VFMADD213PS  Y2, Y1, Y8
 	VXORPS       Y9, Y9, Y9
@@ -12495,9 +12933,9 @@ relu6_tail_row:
 	VADDPS       Y7, Y4, Y4
 	VSUBPS       Y3, Y6, Y6
 	VFMADD231PS  Y6, Y7, Y5
-	VMASKMOVPS   Y7, Y0, (SI)
-	ADDQ         R8, SI
-	DECQ         DI
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
 	JNZ          relu6_tail_row
 	MOVQ         72(AX), CX
 	VMASKMOVPS   (CX)(DX*1), Y0, Y1
@@ -12513,36 +12951,45 @@ relu6_done:
 	RET
 
 next_relu6:
-	CMPQ 88(AX), $+3
-	JNE  next_silu
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+3
+	JNE   next_silu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 silu1:
 	CMPQ    CX, $+8
 	JLT     silu1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y1
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Y2
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 silu1_row:
-	VMOVUPS      (BX), Y5
-	ADDQ         R9, BX
-	VMOVUPS      (SI), Y6
-	ADDQ         R9, SI
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
 	VMOVAPS      Y5, Y7
 	VFMADD213PS  Y1, Y0, Y7
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y7, Y8
@@ -12568,18 +13015,18 @@ silu1_row:
 	VADDPS       Y6, Y3, Y3
 	VSUBPS       Y2, Y5, Y5
 	VFMADD231PS  Y5, Y6, Y4
-	VMOVUPS      Y6, (DI)
-	ADDQ         R9, DI
-	DECQ         R8
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
 	JNZ          silu1_row
-	MOVQ         72(AX), BX
-	VMOVUPS      (BX)(DX*1), Y0
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
 	VADDPS       Y3, Y0, Y0
-	VMOVUPS      Y0, (BX)(DX*1)
-	MOVQ         80(AX), BX
-	VMOVUPS      (BX)(DX*1), Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
 	VADDPS       Y4, Y0, Y0
-	VMOVUPS      Y0, (BX)(DX*1)
+	VMOVUPS      Y0, (SI)(DX*1)
 	SUBQ         $+8, CX
 	ADDQ         $+32, DX
 	JMP          silu1
@@ -12587,16 +13034,16 @@ silu1_row:
 silu1_end:
 	CMPQ       CX, $0x00
 	JE         silu_done
-	XORQ       BX, BX
-	CMPQ       CX, BX
-	CMOVQLT    BX, CX
-	MOVQ       $0x00000008, BX
-	CMPQ       CX, BX
-	CMOVQGT    BX, CX
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
 	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), BX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y0
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
 	MOVQ       48(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y1
 	MOVQ       56(AX), CX
@@ -12607,18 +13054,25 @@ silu1_end:
 	VXORPS     Y5, Y5, Y5
 	MOVQ       (AX), CX
 	ADDQ       DX, CX
-	MOVQ       8(AX), BX
-	ADDQ       DX, BX
-	MOVQ       16(AX), SI
+	MOVQ       8(AX), SI
 	ADDQ       DX, SI
-	MOVQ       32(AX), DI
-	MOVQ       24(AX), R8
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
 
 silu_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
 	VMASKMOVPS   (CX), Y0, Y6
-	ADDQ         R8, CX
-	VMASKMOVPS   (BX), Y0, Y7
-	ADDQ         R8, BX
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
 	VMOVAPS      Y6, Y8
 	VFMADD213PS  Y2, Y1, Y8
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y8, Y9
@@ -12644,9 +13098,9 @@ silu_tail_row:
 	VADDPS       Y7, Y4, Y4
 	VSUBPS       Y3, Y6, Y6
 	VFMADD231PS  Y6, Y7, Y5
-	VMASKMOVPS   Y7, Y0, (SI)
-	ADDQ         R8, SI
-	DECQ         DI
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
 	JNZ          silu_tail_row
 	MOVQ         72(AX), CX
 	VMASKMOVPS   (CX)(DX*1), Y0, Y1
@@ -12662,36 +13116,45 @@ silu_done:
 	RET
 
 next_silu:
-	CMPQ 88(AX), $+4
-	JNE  next_hardswish
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+4
+	JNE   next_hardswish
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 hardswish1:
 	CMPQ    CX, $+8
 	JLT     hardswish1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y1
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Y2
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 hardswish1_row:
-	VMOVUPS      (BX), Y5
-	ADDQ         R9, BX
-	VMOVUPS      (SI), Y6
-	ADDQ         R9, SI
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
 	VMOVAPS      Y5, Y7
 	VFMADD213PS  Y1, Y0, Y7
 	VBROADCASTSS f40400000x1<>+0(SB), Y9
@@ -12710,18 +13173,18 @@ hardswish1_row:
 	VADDPS       Y6, Y3, Y3
 	VSUBPS       Y2, Y5, Y5
 	VFMADD231PS  Y5, Y6, Y4
-	VMOVUPS      Y6, (DI)
-	ADDQ         R9, DI
-	DECQ         R8
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
 	JNZ          hardswish1_row
-	MOVQ         72(AX), BX
-	VMOVUPS      (BX)(DX*1), Y0
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
 	VADDPS       Y3, Y0, Y0
-	VMOVUPS      Y0, (BX)(DX*1)
-	MOVQ         80(AX), BX
-	VMOVUPS      (BX)(DX*1), Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
 	VADDPS       Y4, Y0, Y0
-	VMOVUPS      Y0, (BX)(DX*1)
+	VMOVUPS      Y0, (SI)(DX*1)
 	SUBQ         $+8, CX
 	ADDQ         $+32, DX
 	JMP          hardswish1
@@ -12729,16 +13192,16 @@ hardswish1_row:
 hardswish1_end:
 	CMPQ       CX, $0x00
 	JE         hardswish_done
-	XORQ       BX, BX
-	CMPQ       CX, BX
-	CMOVQLT    BX, CX
-	MOVQ       $0x00000008, BX
-	CMPQ       CX, BX
-	CMOVQGT    BX, CX
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
 	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), BX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y0
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
 	MOVQ       48(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y1
 	MOVQ       56(AX), CX
@@ -12749,18 +13212,25 @@ hardswish1_end:
 	VXORPS     Y5, Y5, Y5
 	MOVQ       (AX), CX
 	ADDQ       DX, CX
-	MOVQ       8(AX), BX
-	ADDQ       DX, BX
-	MOVQ       16(AX), SI
+	MOVQ       8(AX), SI
 	ADDQ       DX, SI
-	MOVQ       32(AX), DI
-	MOVQ       24(AX), R8
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
 
 hardswish_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
 	VMASKMOVPS   (CX), Y0, Y6
-	ADDQ         R8, CX
-	VMASKMOVPS   (BX), Y0, Y7
-	ADDQ         R8, BX
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
 	VMOVAPS      Y6, Y8
 	VFMADD213PS  Y2, Y1, Y8
 	VBROADCASTSS f40400000x1<>+0(SB), Y10
@@ -12779,9 +13249,9 @@ hardswish_tail_row:
 	VADDPS       Y7, Y4, Y4
 	VSUBPS       Y3, Y6, Y6
 	VFMADD231PS  Y6, Y7, Y5
-	VMASKMOVPS   Y7, Y0, (SI)
-	ADDQ         R8, SI
-	DECQ         DI
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
 	JNZ          hardswish_tail_row
 	MOVQ         72(AX), CX
 	VMASKMOVPS   (CX)(DX*1), Y0, Y1
@@ -12797,36 +13267,45 @@ hardswish_done:
 	RET
 
 next_hardswish:
-	CMPQ 88(AX), $+5
-	JNE  next_sigmoid
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+5
+	JNE   next_sigmoid
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 sigmoid1:
 	CMPQ    CX, $+8
 	JLT     sigmoid1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y1
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Y2
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 sigmoid1_row:
-	VMOVUPS      (BX), Y5
-	ADDQ         R9, BX
-	VMOVUPS      (SI), Y6
-	ADDQ         R9, SI
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
 	VMOVAPS      Y5, Y7
 	VFMADD213PS  Y1, Y0, Y7
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y7, Y8
@@ -12852,18 +13331,18 @@ sigmoid1_row:
 	VADDPS       Y6, Y3, Y3
 	VSUBPS       Y2, Y5, Y5
 	VFMADD231PS  Y5, Y6, Y4
-	VMOVUPS      Y6, (DI)
-	ADDQ         R9, DI
-	DECQ         R8
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
 	JNZ          sigmoid1_row
-	MOVQ         72(AX), BX
-	VMOVUPS      (BX)(DX*1), Y0
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
 	VADDPS       Y3, Y0, Y0
-	VMOVUPS      Y0, (BX)(DX*1)
-	MOVQ         80(AX), BX
-	VMOVUPS      (BX)(DX*1), Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
 	VADDPS       Y4, Y0, Y0
-	VMOVUPS      Y0, (BX)(DX*1)
+	VMOVUPS      Y0, (SI)(DX*1)
 	SUBQ         $+8, CX
 	ADDQ         $+32, DX
 	JMP          sigmoid1
@@ -12871,16 +13350,16 @@ sigmoid1_row:
 sigmoid1_end:
 	CMPQ       CX, $0x00
 	JE         sigmoid_done
-	XORQ       BX, BX
-	CMPQ       CX, BX
-	CMOVQLT    BX, CX
-	MOVQ       $0x00000008, BX
-	CMPQ       CX, BX
-	CMOVQGT    BX, CX
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
 	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), BX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y0
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
 	MOVQ       48(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y1
 	MOVQ       56(AX), CX
@@ -12891,18 +13370,25 @@ sigmoid1_end:
 	VXORPS     Y5, Y5, Y5
 	MOVQ       (AX), CX
 	ADDQ       DX, CX
-	MOVQ       8(AX), BX
-	ADDQ       DX, BX
-	MOVQ       16(AX), SI
+	MOVQ       8(AX), SI
 	ADDQ       DX, SI
-	MOVQ       32(AX), DI
-	MOVQ       24(AX), R8
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
 
 sigmoid_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
 	VMASKMOVPS   (CX), Y0, Y6
-	ADDQ         R8, CX
-	VMASKMOVPS   (BX), Y0, Y7
-	ADDQ         R8, BX
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
 	VMOVAPS      Y6, Y8
 	VFMADD213PS  Y2, Y1, Y8
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y8, Y9
@@ -12928,9 +13414,9 @@ sigmoid_tail_row:
 	VADDPS       Y7, Y4, Y4
 	VSUBPS       Y3, Y6, Y6
 	VFMADD231PS  Y6, Y7, Y5
-	VMASKMOVPS   Y7, Y0, (SI)
-	ADDQ         R8, SI
-	DECQ         DI
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
 	JNZ          sigmoid_tail_row
 	MOVQ         72(AX), CX
 	VMASKMOVPS   (CX)(DX*1), Y0, Y1
@@ -12946,36 +13432,45 @@ sigmoid_done:
 	RET
 
 next_sigmoid:
-	CMPQ 88(AX), $+6
-	JNE  next_hardsigmoid
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+6
+	JNE   next_hardsigmoid
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 hardsigmoid1:
 	CMPQ    CX, $+8
 	JLT     hardsigmoid1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y1
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Y2
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 hardsigmoid1_row:
-	VMOVUPS      (BX), Y5
-	ADDQ         R9, BX
-	VMOVUPS      (SI), Y6
-	ADDQ         R9, SI
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
 	VMOVAPS      Y5, Y7
 	VFMADD213PS  Y1, Y0, Y7
 	VMULPS       f3e2aaaabx8<>+0(SB), Y6, Y6
@@ -12988,18 +13483,18 @@ hardsigmoid1_row:
 	VADDPS       Y6, Y3, Y3
 	VSUBPS       Y2, Y5, Y5
 	VFMADD231PS  Y5, Y6, Y4
-	VMOVUPS      Y6, (DI)
-	ADDQ         R9, DI
-	DECQ         R8
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
 	JNZ          hardsigmoid1_row
-	MOVQ         72(AX), BX
-	VMOVUPS      (BX)(DX*1), Y0
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
 	VADDPS       Y3, Y0, Y0
-	VMOVUPS      Y0, (BX)(DX*1)
-	MOVQ         80(AX), BX
-	VMOVUPS      (BX)(DX*1), Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
 	VADDPS       Y4, Y0, Y0
-	VMOVUPS      Y0, (BX)(DX*1)
+	VMOVUPS      Y0, (SI)(DX*1)
 	SUBQ         $+8, CX
 	ADDQ         $+32, DX
 	JMP          hardsigmoid1
@@ -13007,16 +13502,16 @@ hardsigmoid1_row:
 hardsigmoid1_end:
 	CMPQ       CX, $0x00
 	JE         hardsigmoid_done
-	XORQ       BX, BX
-	CMPQ       CX, BX
-	CMOVQLT    BX, CX
-	MOVQ       $0x00000008, BX
-	CMPQ       CX, BX
-	CMOVQGT    BX, CX
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
 	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), BX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y0
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
 	MOVQ       48(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y1
 	MOVQ       56(AX), CX
@@ -13027,18 +13522,25 @@ hardsigmoid1_end:
 	VXORPS     Y5, Y5, Y5
 	MOVQ       (AX), CX
 	ADDQ       DX, CX
-	MOVQ       8(AX), BX
-	ADDQ       DX, BX
-	MOVQ       16(AX), SI
+	MOVQ       8(AX), SI
 	ADDQ       DX, SI
-	MOVQ       32(AX), DI
-	MOVQ       24(AX), R8
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
 
 hardsigmoid_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
 	VMASKMOVPS   (CX), Y0, Y6
-	ADDQ         R8, CX
-	VMASKMOVPS   (BX), Y0, Y7
-	ADDQ         R8, BX
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
 	VMOVAPS      Y6, Y8
 	VFMADD213PS  Y2, Y1, Y8
 	VMULPS       f3e2aaaabx8<>+0(SB), Y7, Y7
@@ -13051,9 +13553,9 @@ hardsigmoid_tail_row:
 	VADDPS       Y7, Y4, Y4
 	VSUBPS       Y3, Y6, Y6
 	VFMADD231PS  Y6, Y7, Y5
-	VMASKMOVPS   Y7, Y0, (SI)
-	ADDQ         R8, SI
-	DECQ         DI
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
 	JNZ          hardsigmoid_tail_row
 	MOVQ         72(AX), CX
 	VMASKMOVPS   (CX)(DX*1), Y0, Y1
@@ -13069,36 +13571,45 @@ hardsigmoid_done:
 	RET
 
 next_hardsigmoid:
-	CMPQ 88(AX), $+7
-	JNE  next_gelu
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+7
+	JNE   next_gelu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 gelu1:
 	CMPQ    CX, $+8
 	JLT     gelu1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y1
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Y2
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 gelu1_row:
-	VMOVUPS      (BX), Y5
-	ADDQ         R9, BX
-	VMOVUPS      (SI), Y6
-	ADDQ         R9, SI
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
 	VMOVAPS      Y5, Y7
 	VFMADD213PS  Y1, Y0, Y7
 	VMULPS       f3f3504f3x8<>+0(SB), Y7, Y8
@@ -13142,18 +13653,18 @@ gelu1_row:
 	VADDPS       Y6, Y3, Y3
 	VSUBPS       Y2, Y5, Y5
 	VFMADD231PS  Y5, Y6, Y4
-	VMOVUPS      Y6, (DI)
-	ADDQ         R9, DI
-	DECQ         R8
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
 	JNZ          gelu1_row
-	MOVQ         72(AX), BX
-	VMOVUPS      (BX)(DX*1), Y0
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
 	VADDPS       Y3, Y0, Y0
-	VMOVUPS      Y0, (BX)(DX*1)
-	MOVQ         80(AX), BX
-	VMOVUPS      (BX)(DX*1), Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
 	VADDPS       Y4, Y0, Y0
-	VMOVUPS      Y0, (BX)(DX*1)
+	VMOVUPS      Y0, (SI)(DX*1)
 	SUBQ         $+8, CX
 	ADDQ         $+32, DX
 	JMP          gelu1
@@ -13161,16 +13672,16 @@ gelu1_row:
 gelu1_end:
 	CMPQ       CX, $0x00
 	JE         gelu_done
-	XORQ       BX, BX
-	CMPQ       CX, BX
-	CMOVQLT    BX, CX
-	MOVQ       $0x00000008, BX
-	CMPQ       CX, BX
-	CMOVQGT    BX, CX
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
 	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), BX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y0
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
 	MOVQ       48(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y1
 	MOVQ       56(AX), CX
@@ -13181,18 +13692,25 @@ gelu1_end:
 	VXORPS     Y5, Y5, Y5
 	MOVQ       (AX), CX
 	ADDQ       DX, CX
-	MOVQ       8(AX), BX
-	ADDQ       DX, BX
-	MOVQ       16(AX), SI
+	MOVQ       8(AX), SI
 	ADDQ       DX, SI
-	MOVQ       32(AX), DI
-	MOVQ       24(AX), R8
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
 
 gelu_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
 	VMASKMOVPS   (CX), Y0, Y6
-	ADDQ         R8, CX
-	VMASKMOVPS   (BX), Y0, Y7
-	ADDQ         R8, BX
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
 	VMOVAPS      Y6, Y8
 	VFMADD213PS  Y2, Y1, Y8
 	VMULPS       f3f3504f3x8<>+0(SB), Y8, Y9
@@ -13236,9 +13754,9 @@ gelu_tail_row:
 	VADDPS       Y7, Y4, Y4
 	VSUBPS       Y3, Y6, Y6
 	VFMADD231PS  Y6, Y7, Y5
-	VMASKMOVPS   Y7, Y0, (SI)
-	ADDQ         R8, SI
-	DECQ         DI
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
 	JNZ          gelu_tail_row
 	MOVQ         72(AX), CX
 	VMASKMOVPS   (CX)(DX*1), Y0, Y1
@@ -13254,36 +13772,45 @@ gelu_done:
 	RET
 
 next_gelu:
-	CMPQ 88(AX), $+8
-	JNE  next_gelutanh
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+8
+	JNE   next_gelutanh
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 gelutanh1:
 	CMPQ    CX, $+8
 	JLT     gelutanh1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y1
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Y2
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 gelutanh1_row:
-	VMOVUPS      (BX), Y5
-	ADDQ         R9, BX
-	VMOVUPS      (SI), Y6
-	ADDQ         R9, SI
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
 	VMOVAPS      Y5, Y7
 	VFMADD213PS  Y1, Y0, Y7
 	VMULPS       Y7, Y7, Y9
@@ -13315,18 +13842,18 @@ gelutanh1_row:
 	VADDPS       Y6, Y3, Y3
 	VSUBPS       Y2, Y5, Y5
 	VFMADD231PS  Y5, Y6, Y4
-	VMOVUPS      Y6, (DI)
-	ADDQ         R9, DI
-	DECQ         R8
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
 	JNZ          gelutanh1_row
-	MOVQ         72(AX), BX
-	VMOVUPS      (BX)(DX*1), Y0
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
 	VADDPS       Y3, Y0, Y0
-	VMOVUPS      Y0, (BX)(DX*1)
-	MOVQ         80(AX), BX
-	VMOVUPS      (BX)(DX*1), Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
 	VADDPS       Y4, Y0, Y0
-	VMOVUPS      Y0, (BX)(DX*1)
+	VMOVUPS      Y0, (SI)(DX*1)
 	SUBQ         $+8, CX
 	ADDQ         $+32, DX
 	JMP          gelutanh1
@@ -13334,16 +13861,16 @@ gelutanh1_row:
 gelutanh1_end:
 	CMPQ       CX, $0x00
 	JE         gelutanh_done
-	XORQ       BX, BX
-	CMPQ       CX, BX
-	CMOVQLT    BX, CX
-	MOVQ       $0x00000008, BX
-	CMPQ       CX, BX
-	CMOVQGT    BX, CX
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
 	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), BX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y0
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
 	MOVQ       48(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y1
 	MOVQ       56(AX), CX
@@ -13354,18 +13881,25 @@ gelutanh1_end:
 	VXORPS     Y5, Y5, Y5
 	MOVQ       (AX), CX
 	ADDQ       DX, CX
-	MOVQ       8(AX), BX
-	ADDQ       DX, BX
-	MOVQ       16(AX), SI
+	MOVQ       8(AX), SI
 	ADDQ       DX, SI
-	MOVQ       32(AX), DI
-	MOVQ       24(AX), R8
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
 
 gelutanh_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
 	VMASKMOVPS   (CX), Y0, Y6
-	ADDQ         R8, CX
-	VMASKMOVPS   (BX), Y0, Y7
-	ADDQ         R8, BX
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
 	VMOVAPS      Y6, Y8
 	VFMADD213PS  Y2, Y1, Y8
 	VMULPS       Y8, Y8, Y10
@@ -13397,9 +13931,9 @@ gelutanh_tail_row:
 	VADDPS       Y7, Y4, Y4
 	VSUBPS       Y3, Y6, Y6
 	VFMADD231PS  Y6, Y7, Y5
-	VMASKMOVPS   Y7, Y0, (SI)
-	ADDQ         R8, SI
-	DECQ         DI
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
 	JNZ          gelutanh_tail_row
 	MOVQ         72(AX), CX
 	VMASKMOVPS   (CX)(DX*1), Y0, Y1
@@ -13415,36 +13949,45 @@ gelutanh_done:
 	RET
 
 next_gelutanh:
-	CMPQ 88(AX), $+9
-	JNE  next_tanh
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+9
+	JNE   next_tanh
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 tanh1:
 	CMPQ    CX, $+8
 	JLT     tanh1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y1
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Y2
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 tanh1_row:
-	VMOVUPS      (BX), Y5
-	ADDQ         R9, BX
-	VMOVUPS      (SI), Y6
-	ADDQ         R9, SI
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
 	VMOVAPS      Y5, Y7
 	VFMADD213PS  Y1, Y0, Y7
 	VMULPS       fc038aa3bx8<>+0(SB), Y7, Y8
@@ -13471,18 +14014,18 @@ tanh1_row:
 	VADDPS       Y6, Y3, Y3
 	VSUBPS       Y2, Y5, Y5
 	VFMADD231PS  Y5, Y6, Y4
-	VMOVUPS      Y6, (DI)
-	ADDQ         R9, DI
-	DECQ         R8
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
 	JNZ          tanh1_row
-	MOVQ         72(AX), BX
-	VMOVUPS      (BX)(DX*1), Y0
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
 	VADDPS       Y3, Y0, Y0
-	VMOVUPS      Y0, (BX)(DX*1)
-	MOVQ         80(AX), BX
-	VMOVUPS      (BX)(DX*1), Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
 	VADDPS       Y4, Y0, Y0
-	VMOVUPS      Y0, (BX)(DX*1)
+	VMOVUPS      Y0, (SI)(DX*1)
 	SUBQ         $+8, CX
 	ADDQ         $+32, DX
 	JMP          tanh1
@@ -13490,16 +14033,16 @@ tanh1_row:
 tanh1_end:
 	CMPQ       CX, $0x00
 	JE         tanh_done
-	XORQ       BX, BX
-	CMPQ       CX, BX
-	CMOVQLT    BX, CX
-	MOVQ       $0x00000008, BX
-	CMPQ       CX, BX
-	CMOVQGT    BX, CX
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
 	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), BX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y0
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
 	MOVQ       48(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y1
 	MOVQ       56(AX), CX
@@ -13510,18 +14053,25 @@ tanh1_end:
 	VXORPS     Y5, Y5, Y5
 	MOVQ       (AX), CX
 	ADDQ       DX, CX
-	MOVQ       8(AX), BX
-	ADDQ       DX, BX
-	MOVQ       16(AX), SI
+	MOVQ       8(AX), SI
 	ADDQ       DX, SI
-	MOVQ       32(AX), DI
-	MOVQ       24(AX), R8
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
 
 tanh_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
 	VMASKMOVPS   (CX), Y0, Y6
-	ADDQ         R8, CX
-	VMASKMOVPS   (BX), Y0, Y7
-	ADDQ         R8, BX
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
 	VMOVAPS      Y6, Y8
 	VFMADD213PS  Y2, Y1, Y8
 	VMULPS       fc038aa3bx8<>+0(SB), Y8, Y9
@@ -13548,9 +14098,9 @@ tanh_tail_row:
 	VADDPS       Y7, Y4, Y4
 	VSUBPS       Y3, Y6, Y6
 	VFMADD231PS  Y6, Y7, Y5
-	VMASKMOVPS   Y7, Y0, (SI)
-	ADDQ         R8, SI
-	DECQ         DI
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
 	JNZ          tanh_tail_row
 	MOVQ         72(AX), CX
 	VMASKMOVPS   (CX)(DX*1), Y0, Y1
@@ -13621,48 +14171,57 @@ DATA f3fcc422ax8<>+28(SB)/4, $0x3fcc422a
 GLOBL f3fcc422ax8<>(SB), RODATA|NOPTR, $32
 
 // func columnsCombineAVX2(a *byte)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·columnsCombineAVX2(SB), NOSPLIT, $0-8
-	MOVQ a+0(FP), AX
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	MOVQ  a+0(FP), AX
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 combine2:
 	CMPQ    CX, $+16
 	JLT     combine2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	VMOVUPS 32(BX)(DX*1), Y1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y2
-	VMOVUPS 32(BX)(DX*1), Y3
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Y4
-	VMOVUPS 32(BX)(DX*1), Y5
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y4
+	VMOVUPS 32(SI)(DX*1), Y5
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 combine2_row:
-	VMOVUPS     (BX), Y6
-	VMOVUPS     32(BX), Y7
-	ADDQ        R9, BX
-	VMOVUPS     (SI), Y8
-	VMOVUPS     32(SI), Y9
-	ADDQ        R9, SI
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Y6
+	VMOVUPS     32(SI), Y7
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Y8
+	VMOVUPS     32(DI), Y9
+	ADDQ        R10, DI
 	VFMADD213PS Y4, Y2, Y8
 	VFMADD231PS Y6, Y0, Y8
 	VFMADD213PS Y5, Y3, Y9
 	VFMADD231PS Y7, Y1, Y9
-	VMOVUPS     Y8, (DI)
-	VMOVUPS     Y9, 32(DI)
-	ADDQ        R9, DI
-	DECQ        R8
+	VMOVUPS     Y8, (R8)
+	VMOVUPS     Y9, 32(R8)
+	ADDQ        R10, R8
+	DECQ        R9
 	JNZ         combine2_row
 	SUBQ        $+16, CX
 	ADDQ        $+64, DX
@@ -13672,31 +14231,38 @@ combine2_end:
 combine1:
 	CMPQ    CX, $+8
 	JLT     combine1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Y0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Y1
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Y2
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 combine1_row:
-	VMOVUPS     (BX), Y3
-	ADDQ        R9, BX
-	VMOVUPS     (SI), Y4
-	ADDQ        R9, SI
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y3
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Y4
+	ADDQ        R10, DI
 	VFMADD213PS Y2, Y1, Y4
 	VFMADD231PS Y3, Y0, Y4
-	VMOVUPS     Y4, (DI)
-	ADDQ        R9, DI
-	DECQ        R8
+	VMOVUPS     Y4, (R8)
+	ADDQ        R10, R8
+	DECQ        R9
 	JNZ         combine1_row
 	SUBQ        $+8, CX
 	ADDQ        $+32, DX
@@ -13705,16 +14271,16 @@ combine1_row:
 combine1_end:
 	CMPQ       CX, $0x00
 	JE         combine_done
-	XORQ       BX, BX
-	CMPQ       CX, BX
-	CMOVQLT    BX, CX
-	MOVQ       $0x00000008, BX
-	CMPQ       CX, BX
-	CMOVQGT    BX, CX
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
 	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), BX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y0
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
 	MOVQ       48(AX), CX
 	VMASKMOVPS (CX)(DX*1), Y0, Y1
 	MOVQ       56(AX), CX
@@ -13723,22 +14289,29 @@ combine1_end:
 	VMASKMOVPS (CX)(DX*1), Y0, Y3
 	MOVQ       (AX), CX
 	ADDQ       DX, CX
-	MOVQ       8(AX), BX
-	ADDQ       DX, BX
-	MOVQ       16(AX), SI
+	MOVQ       8(AX), SI
 	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
 	MOVQ       32(AX), DX
-	MOVQ       24(AX), AX
+	MOVQ       24(AX), R8
+	MOVQ       (AX), R9
+	MOVQ       8(AX), R10
+	MOVQ       16(AX), AX
 
 combine_tail_row:
+	PREFETCHT0  (R9)(BX*1)
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+32, BX
 	VMASKMOVPS  (CX), Y0, Y4
-	ADDQ        AX, CX
-	VMASKMOVPS  (BX), Y0, Y5
-	ADDQ        AX, BX
+	ADDQ        R8, CX
+	VMASKMOVPS  (SI), Y0, Y5
+	ADDQ        R8, SI
 	VFMADD213PS Y3, Y2, Y5
 	VFMADD231PS Y4, Y1, Y5
-	VMASKMOVPS  Y5, Y0, (SI)
-	ADDQ        AX, SI
+	VMASKMOVPS  Y5, Y0, (DI)
+	ADDQ        R8, DI
 	DECQ        DX
 	JNZ         combine_tail_row
 
@@ -13747,11 +14320,13 @@ combine_done:
 	RET
 
 // func columnsSumAVX2(a *byte)
-// Requires: AVX, CMOV
+// Requires: AVX, CMOV, MMX+
 TEXT ·columnsSumAVX2(SB), NOSPLIT, $0-8
-	MOVQ a+0(FP), AX
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	MOVQ  a+0(FP), AX
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 sum4:
 	CMPQ   CX, $+32
@@ -13760,88 +14335,98 @@ sum4:
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   (AX), BX
-	ADDQ   DX, BX
-	MOVQ   32(AX), SI
-	MOVQ   24(AX), DI
+	MOVQ   (AX), SI
+	ADDQ   DX, SI
+	MOVQ   32(AX), DI
+	MOVQ   24(AX), R8
+	MOVQ   (AX), R9
 
 sum4_row:
-	VMOVUPS (BX), Y4
-	VMOVUPS 32(BX), Y5
-	VMOVUPS 64(BX), Y6
-	VMOVUPS 96(BX), Y7
-	ADDQ    DI, BX
-	VADDPS  Y4, Y0, Y0
-	VADDPS  Y5, Y1, Y1
-	VADDPS  Y6, Y2, Y2
-	VADDPS  Y7, Y3, Y3
-	DECQ    SI
-	JNZ     sum4_row
-	MOVQ    72(AX), BX
-	VMOVUPS (BX)(DX*1), Y4
-	VADDPS  Y0, Y4, Y4
-	VMOVUPS Y4, (BX)(DX*1)
-	VMOVUPS 32(BX)(DX*1), Y0
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 32(BX)(DX*1)
-	VMOVUPS 64(BX)(DX*1), Y0
-	VADDPS  Y2, Y0, Y0
-	VMOVUPS Y0, 64(BX)(DX*1)
-	VMOVUPS 96(BX)(DX*1), Y0
-	VADDPS  Y3, Y0, Y0
-	VMOVUPS Y0, 96(BX)(DX*1)
-	SUBQ    $+32, CX
-	ADDQ    $+128, DX
-	JMP     sum4
+	PREFETCHT0 (R9)(BX*1)
+	PREFETCHT0 64(R9)(BX*1)
+	ADDQ       $+128, BX
+	VMOVUPS    (SI), Y4
+	VMOVUPS    32(SI), Y5
+	VMOVUPS    64(SI), Y6
+	VMOVUPS    96(SI), Y7
+	ADDQ       R8, SI
+	VADDPS     Y4, Y0, Y0
+	VADDPS     Y5, Y1, Y1
+	VADDPS     Y6, Y2, Y2
+	VADDPS     Y7, Y3, Y3
+	DECQ       DI
+	JNZ        sum4_row
+	MOVQ       72(AX), SI
+	VMOVUPS    (SI)(DX*1), Y4
+	VADDPS     Y0, Y4, Y4
+	VMOVUPS    Y4, (SI)(DX*1)
+	VMOVUPS    32(SI)(DX*1), Y0
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 32(SI)(DX*1)
+	VMOVUPS    64(SI)(DX*1), Y0
+	VADDPS     Y2, Y0, Y0
+	VMOVUPS    Y0, 64(SI)(DX*1)
+	VMOVUPS    96(SI)(DX*1), Y0
+	VADDPS     Y3, Y0, Y0
+	VMOVUPS    Y0, 96(SI)(DX*1)
+	SUBQ       $+32, CX
+	ADDQ       $+128, DX
+	JMP        sum4
 
 sum4_end:
 sum1:
 	CMPQ   CX, $+8
 	JLT    sum1_end
 	VXORPS Y0, Y0, Y0
-	MOVQ   (AX), BX
-	ADDQ   DX, BX
-	MOVQ   32(AX), SI
-	MOVQ   24(AX), DI
+	MOVQ   (AX), SI
+	ADDQ   DX, SI
+	MOVQ   32(AX), DI
+	MOVQ   24(AX), R8
+	MOVQ   (AX), R9
 
 sum1_row:
-	VMOVUPS (BX), Y1
-	ADDQ    DI, BX
-	VADDPS  Y1, Y0, Y0
-	DECQ    SI
-	JNZ     sum1_row
-	MOVQ    72(AX), BX
-	VMOVUPS (BX)(DX*1), Y1
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (BX)(DX*1)
-	SUBQ    $+8, CX
-	ADDQ    $+32, DX
-	JMP     sum1
+	PREFETCHT0 (R9)(BX*1)
+	ADDQ       $+32, BX
+	VMOVUPS    (SI), Y1
+	ADDQ       R8, SI
+	VADDPS     Y1, Y0, Y0
+	DECQ       DI
+	JNZ        sum1_row
+	MOVQ       72(AX), SI
+	VMOVUPS    (SI)(DX*1), Y1
+	VADDPS     Y0, Y1, Y1
+	VMOVUPS    Y1, (SI)(DX*1)
+	SUBQ       $+8, CX
+	ADDQ       $+32, DX
+	JMP        sum1
 
 sum1_end:
 	CMPQ    CX, $0x00
 	JE      sum_done
-	XORQ    BX, BX
-	CMPQ    CX, BX
-	CMOVQLT BX, CX
-	MOVQ    $0x00000008, BX
-	CMPQ    CX, BX
-	CMOVQGT BX, CX
+	XORQ    SI, SI
+	CMPQ    CX, SI
+	CMOVQLT SI, CX
+	MOVQ    $0x00000008, SI
+	CMPQ    CX, SI
+	CMOVQGT SI, CX
 	SHLQ    $0x02, CX
-	LEAQ    maskWords<>+0(SB), BX
-	SUBQ    CX, BX
-	VMOVUPS 32(BX), Y0
+	LEAQ    maskWords<>+0(SB), SI
+	SUBQ    CX, SI
+	VMOVUPS 32(SI), Y0
 	VXORPS  Y1, Y1, Y1
 	MOVQ    (AX), CX
 	ADDQ    DX, CX
-	MOVQ    32(AX), BX
-	MOVQ    24(AX), SI
+	MOVQ    32(AX), SI
+	MOVQ    24(AX), DI
+	MOVQ    (AX), R8
 
 sum_tail_row:
+	PREFETCHT0 (R8)(BX*1)
+	ADDQ       $+32, BX
 	VMASKMOVPS (CX), Y0, Y2
-	ADDQ       SI, CX
+	ADDQ       DI, CX
 	VADDPS     Y2, Y1, Y1
-	DECQ       BX
+	DECQ       SI
 	JNZ        sum_tail_row
 	MOVQ       72(AX), AX
 	VMASKMOVPS (AX)(DX*1), Y0, Y2
@@ -13853,11 +14438,13 @@ sum_done:
 	RET
 
 // func columnsDotAVX2(a *byte)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·columnsDotAVX2(SB), NOSPLIT, $0-8
-	MOVQ a+0(FP), AX
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	MOVQ  a+0(FP), AX
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 dot4:
 	CMPQ   CX, $+32
@@ -13866,43 +14453,50 @@ dot4:
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   (AX), BX
-	ADDQ   DX, BX
-	MOVQ   8(AX), SI
+	MOVQ   (AX), SI
 	ADDQ   DX, SI
-	MOVQ   32(AX), DI
-	MOVQ   24(AX), R8
+	MOVQ   8(AX), DI
+	ADDQ   DX, DI
+	MOVQ   32(AX), R8
+	MOVQ   24(AX), R9
+	MOVQ   (AX), R10
+	MOVQ   8(AX), R11
 
 dot4_row:
-	VMOVUPS     (BX), Y4
-	VMOVUPS     32(BX), Y5
-	VMOVUPS     64(BX), Y6
-	VMOVUPS     96(BX), Y7
-	ADDQ        R8, BX
-	VMOVUPS     (SI), Y8
-	VMOVUPS     32(SI), Y9
-	VMOVUPS     64(SI), Y10
-	VMOVUPS     96(SI), Y11
-	ADDQ        R8, SI
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  64(R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Y4
+	VMOVUPS     32(SI), Y5
+	VMOVUPS     64(SI), Y6
+	VMOVUPS     96(SI), Y7
+	ADDQ        R9, SI
+	VMOVUPS     (DI), Y8
+	VMOVUPS     32(DI), Y9
+	VMOVUPS     64(DI), Y10
+	VMOVUPS     96(DI), Y11
+	ADDQ        R9, DI
 	VFMADD231PS Y4, Y8, Y0
 	VFMADD231PS Y5, Y9, Y1
 	VFMADD231PS Y6, Y10, Y2
 	VFMADD231PS Y7, Y11, Y3
-	DECQ        DI
+	DECQ        R8
 	JNZ         dot4_row
-	MOVQ        72(AX), BX
-	VMOVUPS     (BX)(DX*1), Y4
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Y4
 	VADDPS      Y0, Y4, Y4
-	VMOVUPS     Y4, (BX)(DX*1)
-	VMOVUPS     32(BX)(DX*1), Y0
+	VMOVUPS     Y4, (SI)(DX*1)
+	VMOVUPS     32(SI)(DX*1), Y0
 	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 32(BX)(DX*1)
-	VMOVUPS     64(BX)(DX*1), Y0
+	VMOVUPS     Y0, 32(SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Y0
 	VADDPS      Y2, Y0, Y0
-	VMOVUPS     Y0, 64(BX)(DX*1)
-	VMOVUPS     96(BX)(DX*1), Y0
+	VMOVUPS     Y0, 64(SI)(DX*1)
+	VMOVUPS     96(SI)(DX*1), Y0
 	VADDPS      Y3, Y0, Y0
-	VMOVUPS     Y0, 96(BX)(DX*1)
+	VMOVUPS     Y0, 96(SI)(DX*1)
 	SUBQ        $+32, CX
 	ADDQ        $+128, DX
 	JMP         dot4
@@ -13912,25 +14506,30 @@ dot1:
 	CMPQ   CX, $+8
 	JLT    dot1_end
 	VXORPS Y0, Y0, Y0
-	MOVQ   (AX), BX
-	ADDQ   DX, BX
-	MOVQ   8(AX), SI
+	MOVQ   (AX), SI
 	ADDQ   DX, SI
-	MOVQ   32(AX), DI
-	MOVQ   24(AX), R8
+	MOVQ   8(AX), DI
+	ADDQ   DX, DI
+	MOVQ   32(AX), R8
+	MOVQ   24(AX), R9
+	MOVQ   (AX), R10
+	MOVQ   8(AX), R11
 
 dot1_row:
-	VMOVUPS     (BX), Y1
-	ADDQ        R8, BX
-	VMOVUPS     (SI), Y2
-	ADDQ        R8, SI
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y1
+	ADDQ        R9, SI
+	VMOVUPS     (DI), Y2
+	ADDQ        R9, DI
 	VFMADD231PS Y1, Y2, Y0
-	DECQ        DI
+	DECQ        R8
 	JNZ         dot1_row
-	MOVQ        72(AX), BX
-	VMOVUPS     (BX)(DX*1), Y1
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Y1
 	VADDPS      Y0, Y1, Y1
-	VMOVUPS     Y1, (BX)(DX*1)
+	VMOVUPS     Y1, (SI)(DX*1)
 	SUBQ        $+8, CX
 	ADDQ        $+32, DX
 	JMP         dot1
@@ -13938,31 +14537,36 @@ dot1_row:
 dot1_end:
 	CMPQ    CX, $0x00
 	JE      dot_done
-	XORQ    BX, BX
-	CMPQ    CX, BX
-	CMOVQLT BX, CX
-	MOVQ    $0x00000008, BX
-	CMPQ    CX, BX
-	CMOVQGT BX, CX
+	XORQ    SI, SI
+	CMPQ    CX, SI
+	CMOVQLT SI, CX
+	MOVQ    $0x00000008, SI
+	CMPQ    CX, SI
+	CMOVQGT SI, CX
 	SHLQ    $0x02, CX
-	LEAQ    maskWords<>+0(SB), BX
-	SUBQ    CX, BX
-	VMOVUPS 32(BX), Y0
+	LEAQ    maskWords<>+0(SB), SI
+	SUBQ    CX, SI
+	VMOVUPS 32(SI), Y0
 	VXORPS  Y1, Y1, Y1
 	MOVQ    (AX), CX
 	ADDQ    DX, CX
-	MOVQ    8(AX), BX
-	ADDQ    DX, BX
-	MOVQ    32(AX), SI
-	MOVQ    24(AX), DI
+	MOVQ    8(AX), SI
+	ADDQ    DX, SI
+	MOVQ    32(AX), DI
+	MOVQ    24(AX), R8
+	MOVQ    (AX), R9
+	MOVQ    8(AX), R10
 
 dot_tail_row:
+	PREFETCHT0  (R9)(BX*1)
+	PREFETCHT0  (R10)(BX*1)
+	ADDQ        $+32, BX
 	VMASKMOVPS  (CX), Y0, Y2
-	ADDQ        DI, CX
-	VMASKMOVPS  (BX), Y0, Y3
-	ADDQ        DI, BX
+	ADDQ        R8, CX
+	VMASKMOVPS  (SI), Y0, Y3
+	ADDQ        R8, SI
 	VFMADD231PS Y2, Y3, Y1
-	DECQ        SI
+	DECQ        DI
 	JNZ         dot_tail_row
 	MOVQ        72(AX), AX
 	VMASKMOVPS  (AX)(DX*1), Y0, Y2

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func gemmAVX512(a *byte)
-// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, CMOV, FMA3
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
 TEXT ·gemmAVX512(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
@@ -19,42 +19,80 @@ TEXT ·gemmAVX512(SB), NOSPLIT, $0-8
 	MOVQ 8(AX), CX
 
 columns32_rows12:
-	CMPQ    56(AX), $+12
-	JLT     columns32_rows12_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Z3
-	VMOVUPS (DX), Z4
-	VMOVUPS 64(DX), Z5
-	VMOVUPS (DX), Z6
-	VMOVUPS 64(DX), Z7
-	VMOVUPS (DX), Z8
-	VMOVUPS 64(DX), Z9
-	VMOVUPS (DX), Z10
-	VMOVUPS 64(DX), Z11
-	VMOVUPS (DX), Z12
-	VMOVUPS 64(DX), Z13
-	VMOVUPS (DX), Z14
-	VMOVUPS 64(DX), Z15
-	VMOVUPS (DX), Z16
-	VMOVUPS 64(DX), Z17
-	VMOVUPS (DX), Z18
-	VMOVUPS 64(DX), Z19
-	VMOVUPS (DX), Z20
-	VMOVUPS 64(DX), Z21
-	VMOVUPS (DX), Z22
-	VMOVUPS 64(DX), Z23
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	LEAQ    (SI)(CX*2), DI
-	ADDQ    CX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    88(AX), R10
+	CMPQ       56(AX), $+12
+	JLT        columns32_rows12_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Z1
+	VMOVUPS    (DX), Z2
+	VMOVUPS    64(DX), Z3
+	VMOVUPS    (DX), Z4
+	VMOVUPS    64(DX), Z5
+	VMOVUPS    (DX), Z6
+	VMOVUPS    64(DX), Z7
+	VMOVUPS    (DX), Z8
+	VMOVUPS    64(DX), Z9
+	VMOVUPS    (DX), Z10
+	VMOVUPS    64(DX), Z11
+	VMOVUPS    (DX), Z12
+	VMOVUPS    64(DX), Z13
+	VMOVUPS    (DX), Z14
+	VMOVUPS    64(DX), Z15
+	VMOVUPS    (DX), Z16
+	VMOVUPS    64(DX), Z17
+	VMOVUPS    (DX), Z18
+	VMOVUPS    64(DX), Z19
+	VMOVUPS    (DX), Z20
+	VMOVUPS    64(DX), Z21
+	VMOVUPS    (DX), Z22
+	VMOVUPS    64(DX), Z23
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	LEAQ       (SI)(CX*2), DI
+	ADDQ       CX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       88(AX), R10
 
 columns32_rows12_segment:
 	MOVQ 64(AX), R9
@@ -990,22 +1028,36 @@ columns32_rows12_done:
 
 columns32_rows12_end:
 columns32_rows4:
-	CMPQ    56(AX), $+4
-	JLT     columns32_rows4_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Z3
-	VMOVUPS (DX), Z4
-	VMOVUPS 64(DX), Z5
-	VMOVUPS (DX), Z6
-	VMOVUPS 64(DX), Z7
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	CMPQ       56(AX), $+4
+	JLT        columns32_rows4_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Z1
+	VMOVUPS    (DX), Z2
+	VMOVUPS    64(DX), Z3
+	VMOVUPS    (DX), Z4
+	VMOVUPS    64(DX), Z5
+	VMOVUPS    (DX), Z6
+	VMOVUPS    64(DX), Z7
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	MOVQ       88(AX), R8
 
 columns32_rows4_segment:
 	MOVQ 64(AX), DI
@@ -1367,16 +1419,24 @@ columns32_rows4_done:
 
 columns32_rows4_end:
 columns32_rows2:
-	CMPQ    56(AX), $+2
-	JLT     columns32_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Z3
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+2
+	JLT        columns32_rows2_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Z1
+	VMOVUPS    (DX), Z2
+	VMOVUPS    64(DX), Z3
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 columns32_rows2_segment:
 	MOVQ 64(AX), SI
@@ -1593,14 +1653,19 @@ columns32_rows2_done:
 
 columns32_rows2_end:
 columns32_rows1:
-	CMPQ    56(AX), $+1
-	JLT     columns32_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+1
+	JLT        columns32_rows1_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Z1
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 columns32_rows1_segment:
 	MOVQ 64(AX), SI
@@ -1765,30 +1830,56 @@ columns32_end:
 	MOVQ    8(AX), CX
 
 upto8_rows12:
-	CMPQ    56(AX), $+12
-	JLT     upto8_rows12_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS (DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS (DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS (DX), Y5
-	VMOVUPS (DX), Y6
-	VMOVUPS (DX), Y7
-	VMOVUPS (DX), Y8
-	VMOVUPS (DX), Y9
-	VMOVUPS (DX), Y10
-	VMOVUPS (DX), Y11
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	LEAQ    (SI)(CX*2), DI
-	ADDQ    CX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    88(AX), R10
+	CMPQ       56(AX), $+12
+	JLT        upto8_rows12_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    (DX), Y1
+	VMOVUPS    (DX), Y2
+	VMOVUPS    (DX), Y3
+	VMOVUPS    (DX), Y4
+	VMOVUPS    (DX), Y5
+	VMOVUPS    (DX), Y6
+	VMOVUPS    (DX), Y7
+	VMOVUPS    (DX), Y8
+	VMOVUPS    (DX), Y9
+	VMOVUPS    (DX), Y10
+	VMOVUPS    (DX), Y11
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	LEAQ       (SI)(CX*2), DI
+	ADDQ       CX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       88(AX), R10
 
 upto8_rows12_segment:
 	MOVQ 64(AX), R9
@@ -2335,18 +2426,28 @@ upto8_rows12_done:
 
 upto8_rows12_end:
 upto8_rows4:
-	CMPQ    56(AX), $+4
-	JLT     upto8_rows4_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS (DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS (DX), Y3
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	CMPQ       56(AX), $+4
+	JLT        upto8_rows4_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    (DX), Y1
+	VMOVUPS    (DX), Y2
+	VMOVUPS    (DX), Y3
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	MOVQ       88(AX), R8
 
 upto8_rows4_segment:
 	MOVQ 64(AX), DI
@@ -2575,14 +2676,20 @@ upto8_rows4_done:
 
 upto8_rows4_end:
 upto8_rows2:
-	CMPQ    56(AX), $+2
-	JLT     upto8_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS (DX), Y1
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+2
+	JLT        upto8_rows2_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    (DX), Y1
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto8_rows2_segment:
 	MOVQ 64(AX), SI
@@ -2730,13 +2837,17 @@ upto8_rows2_done:
 
 upto8_rows2_end:
 upto8_rows1:
-	CMPQ    56(AX), $+1
-	JLT     upto8_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+1
+	JLT        upto8_rows1_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto8_rows1_segment:
 	MOVQ 64(AX), SI
@@ -2875,42 +2986,80 @@ upto8_end:
 	MOVQ    8(AX), CX
 
 upto16_rows12:
-	CMPQ    56(AX), $+12
-	JLT     upto16_rows12_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS 32(DX), Y5
-	VMOVUPS (DX), Y6
-	VMOVUPS 32(DX), Y7
-	VMOVUPS (DX), Y8
-	VMOVUPS 32(DX), Y9
-	VMOVUPS (DX), Y10
-	VMOVUPS 32(DX), Y11
-	VMOVUPS (DX), Y12
-	VMOVUPS 32(DX), Y13
-	VMOVUPS (DX), Y14
-	VMOVUPS 32(DX), Y15
-	VMOVUPS (DX), Y16
-	VMOVUPS 32(DX), Y17
-	VMOVUPS (DX), Y18
-	VMOVUPS 32(DX), Y19
-	VMOVUPS (DX), Y20
-	VMOVUPS 32(DX), Y21
-	VMOVUPS (DX), Y22
-	VMOVUPS 32(DX), Y23
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	LEAQ    (SI)(CX*2), DI
-	ADDQ    CX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    88(AX), R10
+	CMPQ       56(AX), $+12
+	JLT        upto16_rows12_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	VMOVUPS    (DX), Y2
+	VMOVUPS    32(DX), Y3
+	VMOVUPS    (DX), Y4
+	VMOVUPS    32(DX), Y5
+	VMOVUPS    (DX), Y6
+	VMOVUPS    32(DX), Y7
+	VMOVUPS    (DX), Y8
+	VMOVUPS    32(DX), Y9
+	VMOVUPS    (DX), Y10
+	VMOVUPS    32(DX), Y11
+	VMOVUPS    (DX), Y12
+	VMOVUPS    32(DX), Y13
+	VMOVUPS    (DX), Y14
+	VMOVUPS    32(DX), Y15
+	VMOVUPS    (DX), Y16
+	VMOVUPS    32(DX), Y17
+	VMOVUPS    (DX), Y18
+	VMOVUPS    32(DX), Y19
+	VMOVUPS    (DX), Y20
+	VMOVUPS    32(DX), Y21
+	VMOVUPS    (DX), Y22
+	VMOVUPS    32(DX), Y23
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	LEAQ       (SI)(CX*2), DI
+	ADDQ       CX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       88(AX), R10
 
 upto16_rows12_segment:
 	MOVQ 64(AX), R9
@@ -3846,22 +3995,36 @@ upto16_rows12_done:
 
 upto16_rows12_end:
 upto16_rows4:
-	CMPQ    56(AX), $+4
-	JLT     upto16_rows4_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS 32(DX), Y5
-	VMOVUPS (DX), Y6
-	VMOVUPS 32(DX), Y7
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	CMPQ       56(AX), $+4
+	JLT        upto16_rows4_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	VMOVUPS    (DX), Y2
+	VMOVUPS    32(DX), Y3
+	VMOVUPS    (DX), Y4
+	VMOVUPS    32(DX), Y5
+	VMOVUPS    (DX), Y6
+	VMOVUPS    32(DX), Y7
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	MOVQ       88(AX), R8
 
 upto16_rows4_segment:
 	MOVQ 64(AX), DI
@@ -4223,16 +4386,24 @@ upto16_rows4_done:
 
 upto16_rows4_end:
 upto16_rows2:
-	CMPQ    56(AX), $+2
-	JLT     upto16_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+2
+	JLT        upto16_rows2_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	VMOVUPS    (DX), Y2
+	VMOVUPS    32(DX), Y3
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto16_rows2_segment:
 	MOVQ 64(AX), SI
@@ -4449,14 +4620,19 @@ upto16_rows2_done:
 
 upto16_rows2_end:
 upto16_rows1:
-	CMPQ    56(AX), $+1
-	JLT     upto16_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+1
+	JLT        upto16_rows1_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto16_rows1_segment:
 	MOVQ 64(AX), SI
@@ -4632,42 +4808,80 @@ upto16_end:
 	MOVQ    8(AX), CX
 
 upto24_rows12:
-	CMPQ    56(AX), $+12
-	JLT     upto24_rows12_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Y1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Y3
-	VMOVUPS (DX), Z4
-	VMOVUPS 64(DX), Y5
-	VMOVUPS (DX), Z6
-	VMOVUPS 64(DX), Y7
-	VMOVUPS (DX), Z8
-	VMOVUPS 64(DX), Y9
-	VMOVUPS (DX), Z10
-	VMOVUPS 64(DX), Y11
-	VMOVUPS (DX), Z12
-	VMOVUPS 64(DX), Y13
-	VMOVUPS (DX), Z14
-	VMOVUPS 64(DX), Y15
-	VMOVUPS (DX), Z16
-	VMOVUPS 64(DX), Y17
-	VMOVUPS (DX), Z18
-	VMOVUPS 64(DX), Y19
-	VMOVUPS (DX), Z20
-	VMOVUPS 64(DX), Y21
-	VMOVUPS (DX), Z22
-	VMOVUPS 64(DX), Y23
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	LEAQ    (SI)(CX*2), DI
-	ADDQ    CX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    88(AX), R10
+	CMPQ       56(AX), $+12
+	JLT        upto24_rows12_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Y1
+	VMOVUPS    (DX), Z2
+	VMOVUPS    64(DX), Y3
+	VMOVUPS    (DX), Z4
+	VMOVUPS    64(DX), Y5
+	VMOVUPS    (DX), Z6
+	VMOVUPS    64(DX), Y7
+	VMOVUPS    (DX), Z8
+	VMOVUPS    64(DX), Y9
+	VMOVUPS    (DX), Z10
+	VMOVUPS    64(DX), Y11
+	VMOVUPS    (DX), Z12
+	VMOVUPS    64(DX), Y13
+	VMOVUPS    (DX), Z14
+	VMOVUPS    64(DX), Y15
+	VMOVUPS    (DX), Z16
+	VMOVUPS    64(DX), Y17
+	VMOVUPS    (DX), Z18
+	VMOVUPS    64(DX), Y19
+	VMOVUPS    (DX), Z20
+	VMOVUPS    64(DX), Y21
+	VMOVUPS    (DX), Z22
+	VMOVUPS    64(DX), Y23
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	LEAQ       (SI)(CX*2), DI
+	ADDQ       CX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       88(AX), R10
 
 upto24_rows12_segment:
 	MOVQ 64(AX), R9
@@ -5624,22 +5838,36 @@ upto24_rows12_half_done:
 
 upto24_rows12_end:
 upto24_rows4:
-	CMPQ    56(AX), $+4
-	JLT     upto24_rows4_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Y1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Y3
-	VMOVUPS (DX), Z4
-	VMOVUPS 64(DX), Y5
-	VMOVUPS (DX), Z6
-	VMOVUPS 64(DX), Y7
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	CMPQ       56(AX), $+4
+	JLT        upto24_rows4_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Y1
+	VMOVUPS    (DX), Z2
+	VMOVUPS    64(DX), Y3
+	VMOVUPS    (DX), Z4
+	VMOVUPS    64(DX), Y5
+	VMOVUPS    (DX), Z6
+	VMOVUPS    64(DX), Y7
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	MOVQ       88(AX), R8
 
 upto24_rows4_segment:
 	MOVQ 64(AX), DI
@@ -6022,16 +6250,24 @@ upto24_rows4_half_done:
 
 upto24_rows4_end:
 upto24_rows2:
-	CMPQ    56(AX), $+2
-	JLT     upto24_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Y1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Y3
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+2
+	JLT        upto24_rows2_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Y1
+	VMOVUPS    (DX), Z2
+	VMOVUPS    64(DX), Y3
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto24_rows2_segment:
 	MOVQ 64(AX), SI
@@ -6269,14 +6505,19 @@ upto24_rows2_half_done:
 
 upto24_rows2_end:
 upto24_rows1:
-	CMPQ    56(AX), $+1
-	JLT     upto24_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Y1
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+1
+	JLT        upto24_rows1_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Y1
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto24_rows1_segment:
 	MOVQ 64(AX), SI
@@ -6472,42 +6713,80 @@ upto24_end:
 	MOVQ    8(AX), CX
 
 upto32_rows12:
-	CMPQ    56(AX), $+12
-	JLT     upto32_rows12_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Z3
-	VMOVUPS (DX), Z4
-	VMOVUPS 64(DX), Z5
-	VMOVUPS (DX), Z6
-	VMOVUPS 64(DX), Z7
-	VMOVUPS (DX), Z8
-	VMOVUPS 64(DX), Z9
-	VMOVUPS (DX), Z10
-	VMOVUPS 64(DX), Z11
-	VMOVUPS (DX), Z12
-	VMOVUPS 64(DX), Z13
-	VMOVUPS (DX), Z14
-	VMOVUPS 64(DX), Z15
-	VMOVUPS (DX), Z16
-	VMOVUPS 64(DX), Z17
-	VMOVUPS (DX), Z18
-	VMOVUPS 64(DX), Z19
-	VMOVUPS (DX), Z20
-	VMOVUPS 64(DX), Z21
-	VMOVUPS (DX), Z22
-	VMOVUPS 64(DX), Z23
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	LEAQ    (SI)(CX*2), DI
-	ADDQ    CX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    88(AX), R10
+	CMPQ       56(AX), $+12
+	JLT        upto32_rows12_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Z1
+	VMOVUPS    (DX), Z2
+	VMOVUPS    64(DX), Z3
+	VMOVUPS    (DX), Z4
+	VMOVUPS    64(DX), Z5
+	VMOVUPS    (DX), Z6
+	VMOVUPS    64(DX), Z7
+	VMOVUPS    (DX), Z8
+	VMOVUPS    64(DX), Z9
+	VMOVUPS    (DX), Z10
+	VMOVUPS    64(DX), Z11
+	VMOVUPS    (DX), Z12
+	VMOVUPS    64(DX), Z13
+	VMOVUPS    (DX), Z14
+	VMOVUPS    64(DX), Z15
+	VMOVUPS    (DX), Z16
+	VMOVUPS    64(DX), Z17
+	VMOVUPS    (DX), Z18
+	VMOVUPS    64(DX), Z19
+	VMOVUPS    (DX), Z20
+	VMOVUPS    64(DX), Z21
+	VMOVUPS    (DX), Z22
+	VMOVUPS    64(DX), Z23
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	LEAQ       (SI)(CX*2), DI
+	ADDQ       CX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       88(AX), R10
 
 upto32_rows12_segment:
 	MOVQ 64(AX), R9
@@ -7443,22 +7722,36 @@ upto32_rows12_done:
 
 upto32_rows12_end:
 upto32_rows4:
-	CMPQ    56(AX), $+4
-	JLT     upto32_rows4_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Z3
-	VMOVUPS (DX), Z4
-	VMOVUPS 64(DX), Z5
-	VMOVUPS (DX), Z6
-	VMOVUPS 64(DX), Z7
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	CMPQ       56(AX), $+4
+	JLT        upto32_rows4_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Z1
+	VMOVUPS    (DX), Z2
+	VMOVUPS    64(DX), Z3
+	VMOVUPS    (DX), Z4
+	VMOVUPS    64(DX), Z5
+	VMOVUPS    (DX), Z6
+	VMOVUPS    64(DX), Z7
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	MOVQ       88(AX), R8
 
 upto32_rows4_segment:
 	MOVQ 64(AX), DI
@@ -7820,16 +8113,24 @@ upto32_rows4_done:
 
 upto32_rows4_end:
 upto32_rows2:
-	CMPQ    56(AX), $+2
-	JLT     upto32_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Z3
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+2
+	JLT        upto32_rows2_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Z1
+	VMOVUPS    (DX), Z2
+	VMOVUPS    64(DX), Z3
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto32_rows2_segment:
 	MOVQ 64(AX), SI
@@ -8046,14 +8347,19 @@ upto32_rows2_done:
 
 upto32_rows2_end:
 upto32_rows1:
-	CMPQ    56(AX), $+1
-	JLT     upto32_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+1
+	JLT        upto32_rows1_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Z1
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto32_rows1_segment:
 	MOVQ 64(AX), SI
@@ -8235,7 +8541,7 @@ DATA f3e2aaaabx1<>+0(SB)/4, $0x3e2aaaab
 GLOBL f3e2aaaabx1<>(SB), RODATA|NOPTR, $4
 
 // func depthwiseAVX512(a *byte)
-// Requires: AVX512DQ, AVX512F, BMI2, CMOV
+// Requires: AVX512DQ, AVX512F, BMI2, CMOV, MMX+
 TEXT ·depthwiseAVX512(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
@@ -8266,24 +8572,43 @@ pixels8:
 	MOVQ DI, 200(AX)
 
 pixels8_full:
-	CMPQ    BX, $+16
-	JLT     pixels8_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Z0
-	VMOVUPS (DI)(SI*1), Z1
-	VMOVUPS (DI)(SI*1), Z2
-	VMOVUPS (DI)(SI*1), Z3
-	VMOVUPS (DI)(SI*1), Z4
-	VMOVUPS (DI)(SI*1), Z5
-	VMOVUPS (DI)(SI*1), Z6
-	VMOVUPS (DI)(SI*1), Z7
-	MOVQ    DX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	LEAQ    (R8)(CX*2), R9
-	ADDQ    CX, R9
-	MOVQ    200(AX), R10
-	MOVQ    128(AX), R11
+	CMPQ       BX, $+16
+	JLT        pixels8_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Z0
+	VMOVUPS    (DI)(SI*1), Z1
+	VMOVUPS    (DI)(SI*1), Z2
+	VMOVUPS    (DI)(SI*1), Z3
+	VMOVUPS    (DI)(SI*1), Z4
+	VMOVUPS    (DI)(SI*1), Z5
+	VMOVUPS    (DI)(SI*1), Z6
+	VMOVUPS    (DI)(SI*1), Z7
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	LEAQ       (R8)(CX*2), R9
+	ADDQ       CX, R9
+	MOVQ       200(AX), R10
+	MOVQ       128(AX), R11
 
 pixels8_full_ky:
 	MOVQ 136(AX), R12
@@ -8565,33 +8890,52 @@ pixels8_full_nosums:
 	JMP  pixels8_full
 
 pixels8_tail:
-	CMPQ    BX, $0x00
-	JE      pixels8_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000010, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	MOVQ    $0x0000ffff, DI
-	BZHIQ   BX, DI, DI
-	KMOVW   DI, K1
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Z0
-	VMOVUPS (BX)(SI*1), Z1
-	VMOVUPS (BX)(SI*1), Z2
-	VMOVUPS (BX)(SI*1), Z3
-	VMOVUPS (BX)(SI*1), Z4
-	VMOVUPS (BX)(SI*1), Z5
-	VMOVUPS (BX)(SI*1), Z6
-	VMOVUPS (BX)(SI*1), Z7
-	MOVQ    DX, BX
-	LEAQ    (BX)(CX*2), DI
-	ADDQ    CX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    200(AX), R9
-	MOVQ    128(AX), R10
+	CMPQ       BX, $0x00
+	JE         pixels8_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000010, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	MOVQ       $0x0000ffff, DI
+	BZHIQ      BX, DI, DI
+	KMOVW      DI, K1
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Z0
+	VMOVUPS    (BX)(SI*1), Z1
+	VMOVUPS    (BX)(SI*1), Z2
+	VMOVUPS    (BX)(SI*1), Z3
+	VMOVUPS    (BX)(SI*1), Z4
+	VMOVUPS    (BX)(SI*1), Z5
+	VMOVUPS    (BX)(SI*1), Z6
+	VMOVUPS    (BX)(SI*1), Z7
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	LEAQ       (BX)(CX*2), DI
+	ADDQ       CX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       200(AX), R9
+	MOVQ       128(AX), R10
 
 pixels8_tail_ky:
 	MOVQ 136(AX), R11
@@ -8891,23 +9235,40 @@ pixels7:
 	MOVQ DI, 200(AX)
 
 pixels7_full:
-	CMPQ    BX, $+16
-	JLT     pixels7_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Z0
-	VMOVUPS (DI)(SI*1), Z1
-	VMOVUPS (DI)(SI*1), Z2
-	VMOVUPS (DI)(SI*1), Z3
-	VMOVUPS (DI)(SI*1), Z4
-	VMOVUPS (DI)(SI*1), Z5
-	VMOVUPS (DI)(SI*1), Z6
-	MOVQ    DX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	LEAQ    (R8)(CX*2), R9
-	ADDQ    CX, R9
-	MOVQ    200(AX), R10
-	MOVQ    128(AX), R11
+	CMPQ       BX, $+16
+	JLT        pixels7_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Z0
+	VMOVUPS    (DI)(SI*1), Z1
+	VMOVUPS    (DI)(SI*1), Z2
+	VMOVUPS    (DI)(SI*1), Z3
+	VMOVUPS    (DI)(SI*1), Z4
+	VMOVUPS    (DI)(SI*1), Z5
+	VMOVUPS    (DI)(SI*1), Z6
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	LEAQ       (R8)(CX*2), R9
+	ADDQ       CX, R9
+	MOVQ       200(AX), R10
+	MOVQ       128(AX), R11
 
 pixels7_full_ky:
 	MOVQ 136(AX), R12
@@ -9161,32 +9522,49 @@ pixels7_full_nosums:
 	JMP  pixels7_full
 
 pixels7_tail:
-	CMPQ    BX, $0x00
-	JE      pixels7_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000010, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	MOVQ    $0x0000ffff, DI
-	BZHIQ   BX, DI, DI
-	KMOVW   DI, K1
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Z0
-	VMOVUPS (BX)(SI*1), Z1
-	VMOVUPS (BX)(SI*1), Z2
-	VMOVUPS (BX)(SI*1), Z3
-	VMOVUPS (BX)(SI*1), Z4
-	VMOVUPS (BX)(SI*1), Z5
-	VMOVUPS (BX)(SI*1), Z6
-	MOVQ    DX, BX
-	LEAQ    (BX)(CX*2), DI
-	ADDQ    CX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    200(AX), R9
-	MOVQ    128(AX), R10
+	CMPQ       BX, $0x00
+	JE         pixels7_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000010, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	MOVQ       $0x0000ffff, DI
+	BZHIQ      BX, DI, DI
+	KMOVW      DI, K1
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Z0
+	VMOVUPS    (BX)(SI*1), Z1
+	VMOVUPS    (BX)(SI*1), Z2
+	VMOVUPS    (BX)(SI*1), Z3
+	VMOVUPS    (BX)(SI*1), Z4
+	VMOVUPS    (BX)(SI*1), Z5
+	VMOVUPS    (BX)(SI*1), Z6
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	LEAQ       (BX)(CX*2), DI
+	ADDQ       CX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       200(AX), R9
+	MOVQ       128(AX), R10
 
 pixels7_tail_ky:
 	MOVQ 136(AX), R11
@@ -9458,18 +9836,29 @@ pixels4:
 	MOVQ DI, 200(AX)
 
 pixels4_full:
-	CMPQ    BX, $+16
-	JLT     pixels4_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Z0
-	VMOVUPS (DI)(SI*1), Z1
-	VMOVUPS (DI)(SI*1), Z2
-	VMOVUPS (DI)(SI*1), Z3
-	MOVQ    DX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    200(AX), R9
-	MOVQ    128(AX), R10
+	CMPQ       BX, $+16
+	JLT        pixels4_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Z0
+	VMOVUPS    (DI)(SI*1), Z1
+	VMOVUPS    (DI)(SI*1), Z2
+	VMOVUPS    (DI)(SI*1), Z3
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       200(AX), R9
+	MOVQ       128(AX), R10
 
 pixels4_full_ky:
 	MOVQ 136(AX), R11
@@ -9637,27 +10026,38 @@ pixels4_full_nosums:
 	JMP  pixels4_full
 
 pixels4_tail:
-	CMPQ    BX, $0x00
-	JE      pixels4_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000010, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	MOVQ    $0x0000ffff, DI
-	BZHIQ   BX, DI, DI
-	KMOVW   DI, K1
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Z0
-	VMOVUPS (BX)(SI*1), Z1
-	VMOVUPS (BX)(SI*1), Z2
-	VMOVUPS (BX)(SI*1), Z3
-	MOVQ    DX, BX
-	LEAQ    (BX)(CX*2), DI
-	ADDQ    CX, DI
-	MOVQ    200(AX), R8
-	MOVQ    128(AX), R9
+	CMPQ       BX, $0x00
+	JE         pixels4_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000010, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	MOVQ       $0x0000ffff, DI
+	BZHIQ      BX, DI, DI
+	KMOVW      DI, K1
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Z0
+	VMOVUPS    (BX)(SI*1), Z1
+	VMOVUPS    (BX)(SI*1), Z2
+	VMOVUPS    (BX)(SI*1), Z3
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	LEAQ       (BX)(CX*2), DI
+	ADDQ       CX, DI
+	MOVQ       200(AX), R8
+	MOVQ       128(AX), R9
 
 pixels4_tail_ky:
 	MOVQ 136(AX), R10
@@ -9843,14 +10243,21 @@ pixels2:
 	MOVQ DI, 200(AX)
 
 pixels2_full:
-	CMPQ    BX, $+16
-	JLT     pixels2_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Z0
-	VMOVUPS (DI)(SI*1), Z1
-	MOVQ    DX, DI
-	MOVQ    200(AX), R8
-	MOVQ    128(AX), R9
+	CMPQ       BX, $+16
+	JLT        pixels2_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Z0
+	VMOVUPS    (DI)(SI*1), Z1
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	MOVQ       200(AX), R8
+	MOVQ       128(AX), R9
 
 pixels2_full_ky:
 	MOVQ 136(AX), R10
@@ -9960,23 +10367,30 @@ pixels2_full_nosums:
 	JMP  pixels2_full
 
 pixels2_tail:
-	CMPQ    BX, $0x00
-	JE      pixels2_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000010, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	MOVQ    $0x0000ffff, DI
-	BZHIQ   BX, DI, DI
-	KMOVW   DI, K1
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Z0
-	VMOVUPS (BX)(SI*1), Z1
-	MOVQ    DX, BX
-	MOVQ    200(AX), DI
-	MOVQ    128(AX), R8
+	CMPQ       BX, $0x00
+	JE         pixels2_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000010, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	MOVQ       $0x0000ffff, DI
+	BZHIQ      BX, DI, DI
+	KMOVW      DI, K1
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Z0
+	VMOVUPS    (BX)(SI*1), Z1
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	MOVQ       200(AX), DI
+	MOVQ       128(AX), R8
 
 pixels2_tail_ky:
 	MOVQ 136(AX), R9
@@ -10104,13 +10518,18 @@ pixels1:
 	MOVQ DI, 200(AX)
 
 pixels1_full:
-	CMPQ    BX, $+16
-	JLT     pixels1_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Z0
-	MOVQ    DX, DI
-	MOVQ    200(AX), R8
-	MOVQ    128(AX), R9
+	CMPQ       BX, $+16
+	JLT        pixels1_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Z0
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	MOVQ       200(AX), R8
+	MOVQ       128(AX), R9
 
 pixels1_full_ky:
 	MOVQ 136(AX), R10
@@ -10192,22 +10611,27 @@ pixels1_full_nosums:
 	JMP  pixels1_full
 
 pixels1_tail:
-	CMPQ    BX, $0x00
-	JE      pixels1_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000010, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	MOVQ    $0x0000ffff, DI
-	BZHIQ   BX, DI, DI
-	KMOVW   DI, K1
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Z0
-	MOVQ    DX, BX
-	MOVQ    200(AX), DI
-	MOVQ    128(AX), R8
+	CMPQ       BX, $0x00
+	JE         pixels1_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000010, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	MOVQ       $0x0000ffff, DI
+	BZHIQ      BX, DI, DI
+	KMOVW      DI, K1
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Z0
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	MOVQ       200(AX), DI
+	MOVQ       128(AX), R8
 
 pixels1_tail_ky:
 	MOVQ 136(AX), R9
@@ -14750,40 +15174,49 @@ upto32_rows1_end:
 	RET
 
 // func columnsAffineAVX512(a *byte)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, MMX+
 TEXT ·columnsAffineAVX512(SB), NOSPLIT, $0-8
-	MOVQ a+0(FP), AX
-	CMPQ 88(AX), $+0
-	JNE  next_none
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	MOVQ  a+0(FP), AX
+	CMPQ  88(AX), $+0
+	JNE   next_none
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 none2:
 	CMPQ    CX, $+32
 	JLT     none2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	VMOVUPS 64(BX)(DX*1), Z1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
-	VMOVUPS 64(BX)(DX*1), Z3
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 none2_row:
-	VMOVUPS     (BX), Z4
-	VMOVUPS     64(BX), Z5
-	ADDQ        R8, BX
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  64(R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Z4
+	VMOVUPS     64(SI), Z5
+	ADDQ        R9, SI
 	VFMADD213PS Z2, Z0, Z4
 	VFMADD213PS Z3, Z1, Z5
-	VMOVUPS     Z4, (SI)
-	VMOVUPS     Z5, 64(SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Z4, (DI)
+	VMOVUPS     Z5, 64(DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         none2_row
 	SUBQ        $+32, CX
 	ADDQ        $+128, DX
@@ -14793,24 +15226,29 @@ none2_end:
 none1:
 	CMPQ    CX, $+16
 	JLT     none1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z1
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 none1_row:
-	VMOVUPS     (BX), Z2
-	ADDQ        R8, BX
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z2
+	ADDQ        R9, SI
 	VFMADD213PS Z1, Z0, Z2
-	VMOVUPS     Z2, (SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Z2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         none1_row
 	SUBQ        $+16, CX
 	ADDQ        $+64, DX
@@ -14819,32 +15257,37 @@ none1_row:
 none1_end:
 	CMPQ      CX, $0x00
 	JE        none_done
-	XORQ      BX, BX
-	CMPQ      CX, BX
-	CMOVQLT   BX, CX
-	MOVQ      $0x00000010, BX
-	CMPQ      CX, BX
-	CMOVQGT   BX, CX
-	MOVQ      $0x0000ffff, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
 	MOVQ      48(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z0
 	MOVQ      56(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z1
 	MOVQ      (AX), CX
 	ADDQ      DX, CX
-	MOVQ      16(AX), BX
-	ADDQ      DX, BX
+	MOVQ      16(AX), SI
+	ADDQ      DX, SI
 	MOVQ      32(AX), DX
-	MOVQ      24(AX), AX
+	MOVQ      24(AX), DI
+	MOVQ      (AX), R8
+	MOVQ      16(AX), AX
 
 none_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+64, BX
 	VMOVUPS.Z   (CX), K1, Z2
-	ADDQ        AX, CX
+	ADDQ        DI, CX
 	VFMADD213PS Z1, Z0, Z2
-	VMOVUPS     Z2, K1, (BX)
-	ADDQ        AX, BX
+	VMOVUPS     Z2, K1, (SI)
+	ADDQ        DI, SI
 	DECQ        DX
 	JNZ         none_tail_row
 
@@ -14853,41 +15296,50 @@ none_done:
 	RET
 
 next_none:
-	CMPQ 88(AX), $+1
-	JNE  next_relu
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+1
+	JNE   next_relu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 relu2:
 	CMPQ    CX, $+32
 	JLT     relu2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	VMOVUPS 64(BX)(DX*1), Z1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
-	VMOVUPS 64(BX)(DX*1), Z3
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 relu2_row:
-	VMOVUPS     (BX), Z4
-	VMOVUPS     64(BX), Z5
-	ADDQ        R8, BX
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  64(R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Z4
+	VMOVUPS     64(SI), Z5
+	ADDQ        R9, SI
 	VFMADD213PS Z2, Z0, Z4
 	VFMADD213PS Z3, Z1, Z5
 	VXORPS      Z6, Z6, Z6
 	VMAXPS      Z6, Z4, Z4
 	VXORPS      Z6, Z6, Z6
 	VMAXPS      Z6, Z5, Z5
-	VMOVUPS     Z4, (SI)
-	VMOVUPS     Z5, 64(SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Z4, (DI)
+	VMOVUPS     Z5, 64(DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         relu2_row
 	SUBQ        $+32, CX
 	ADDQ        $+128, DX
@@ -14897,26 +15349,31 @@ relu2_end:
 relu1:
 	CMPQ    CX, $+16
 	JLT     relu1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z1
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 relu1_row:
-	VMOVUPS     (BX), Z2
-	ADDQ        R8, BX
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z2
+	ADDQ        R9, SI
 	VFMADD213PS Z1, Z0, Z2
 	VXORPS      Z3, Z3, Z3
 	VMAXPS      Z3, Z2, Z2
-	VMOVUPS     Z2, (SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Z2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         relu1_row
 	SUBQ        $+16, CX
 	ADDQ        $+64, DX
@@ -14925,34 +15382,39 @@ relu1_row:
 relu1_end:
 	CMPQ      CX, $0x00
 	JE        relu_done
-	XORQ      BX, BX
-	CMPQ      CX, BX
-	CMOVQLT   BX, CX
-	MOVQ      $0x00000010, BX
-	CMPQ      CX, BX
-	CMOVQGT   BX, CX
-	MOVQ      $0x0000ffff, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
 	MOVQ      48(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z0
 	MOVQ      56(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z1
 	MOVQ      (AX), CX
 	ADDQ      DX, CX
-	MOVQ      16(AX), BX
-	ADDQ      DX, BX
+	MOVQ      16(AX), SI
+	ADDQ      DX, SI
 	MOVQ      32(AX), DX
-	MOVQ      24(AX), AX
+	MOVQ      24(AX), DI
+	MOVQ      (AX), R8
+	MOVQ      16(AX), AX
 
 relu_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+64, BX
 	VMOVUPS.Z   (CX), K1, Z2
-	ADDQ        AX, CX
+	ADDQ        DI, CX
 	VFMADD213PS Z1, Z0, Z2
 	VXORPS      Z3, Z3, Z3
 	VMAXPS      Z3, Z2, Z2
-	VMOVUPS     Z2, K1, (BX)
-	ADDQ        AX, BX
+	VMOVUPS     Z2, K1, (SI)
+	ADDQ        DI, SI
 	DECQ        DX
 	JNZ         relu_tail_row
 
@@ -14961,31 +15423,40 @@ relu_done:
 	RET
 
 next_relu:
-	CMPQ 88(AX), $+2
-	JNE  next_relu6
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+2
+	JNE   next_relu6
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 relu62:
 	CMPQ    CX, $+32
 	JLT     relu62_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	VMOVUPS 64(BX)(DX*1), Z1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
-	VMOVUPS 64(BX)(DX*1), Z3
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 relu62_row:
-	VMOVUPS     (BX), Z4
-	VMOVUPS     64(BX), Z5
-	ADDQ        R8, BX
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  64(R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Z4
+	VMOVUPS     64(SI), Z5
+	ADDQ        R9, SI
 	VFMADD213PS Z2, Z0, Z4
 	VFMADD213PS Z3, Z1, Z5
 	VXORPS      Z6, Z6, Z6
@@ -14994,10 +15465,10 @@ relu62_row:
 	VXORPS      Z6, Z6, Z6
 	VMAXPS      Z6, Z5, Z5
 	VMINPS.BCST f40c00000x1<>+0(SB), Z5, Z5
-	VMOVUPS     Z4, (SI)
-	VMOVUPS     Z5, 64(SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Z4, (DI)
+	VMOVUPS     Z5, 64(DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         relu62_row
 	SUBQ        $+32, CX
 	ADDQ        $+128, DX
@@ -15007,27 +15478,32 @@ relu62_end:
 relu61:
 	CMPQ    CX, $+16
 	JLT     relu61_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z1
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 relu61_row:
-	VMOVUPS     (BX), Z2
-	ADDQ        R8, BX
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z2
+	ADDQ        R9, SI
 	VFMADD213PS Z1, Z0, Z2
 	VXORPS      Z3, Z3, Z3
 	VMAXPS      Z3, Z2, Z2
 	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VMOVUPS     Z2, (SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Z2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         relu61_row
 	SUBQ        $+16, CX
 	ADDQ        $+64, DX
@@ -15036,35 +15512,40 @@ relu61_row:
 relu61_end:
 	CMPQ      CX, $0x00
 	JE        relu6_done
-	XORQ      BX, BX
-	CMPQ      CX, BX
-	CMOVQLT   BX, CX
-	MOVQ      $0x00000010, BX
-	CMPQ      CX, BX
-	CMOVQGT   BX, CX
-	MOVQ      $0x0000ffff, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
 	MOVQ      48(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z0
 	MOVQ      56(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z1
 	MOVQ      (AX), CX
 	ADDQ      DX, CX
-	MOVQ      16(AX), BX
-	ADDQ      DX, BX
+	MOVQ      16(AX), SI
+	ADDQ      DX, SI
 	MOVQ      32(AX), DX
-	MOVQ      24(AX), AX
+	MOVQ      24(AX), DI
+	MOVQ      (AX), R8
+	MOVQ      16(AX), AX
 
 relu6_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+64, BX
 	VMOVUPS.Z   (CX), K1, Z2
-	ADDQ        AX, CX
+	ADDQ        DI, CX
 	VFMADD213PS Z1, Z0, Z2
 	VXORPS      Z3, Z3, Z3
 	VMAXPS      Z3, Z2, Z2
 	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VMOVUPS     Z2, K1, (BX)
-	ADDQ        AX, BX
+	VMOVUPS     Z2, K1, (SI)
+	ADDQ        DI, SI
 	DECQ        DX
 	JNZ         relu6_tail_row
 
@@ -15073,31 +15554,40 @@ relu6_done:
 	RET
 
 next_relu6:
-	CMPQ 88(AX), $+3
-	JNE  next_silu
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+3
+	JNE   next_silu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 silu2:
 	CMPQ    CX, $+32
 	JLT     silu2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	VMOVUPS 64(BX)(DX*1), Z1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
-	VMOVUPS 64(BX)(DX*1), Z3
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 silu2_row:
-	VMOVUPS          (BX), Z4
-	VMOVUPS          64(BX), Z5
-	ADDQ             R8, BX
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       64(R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       64(R11)(BX*1)
+	ADDQ             $+128, BX
+	VMOVUPS          (SI), Z4
+	VMOVUPS          64(SI), Z5
+	ADDQ             R9, SI
 	VFMADD213PS      Z2, Z0, Z4
 	VFMADD213PS      Z3, Z1, Z5
 	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z4, Z6
@@ -15124,10 +15614,10 @@ silu2_row:
 	VSCALEFPS        Z7, Z8, Z6
 	VADDPS.BCST      f3f800000x1<>+0(SB), Z6, Z6
 	VDIVPS           Z6, Z5, Z5
-	VMOVUPS          Z4, (SI)
-	VMOVUPS          Z5, 64(SI)
-	ADDQ             R8, SI
-	DECQ             DI
+	VMOVUPS          Z4, (DI)
+	VMOVUPS          Z5, 64(DI)
+	ADDQ             R9, DI
+	DECQ             R8
 	JNZ              silu2_row
 	SUBQ             $+32, CX
 	ADDQ             $+128, DX
@@ -15137,20 +15627,25 @@ silu2_end:
 silu1:
 	CMPQ    CX, $+16
 	JLT     silu1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z1
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 silu1_row:
-	VMOVUPS          (BX), Z2
-	ADDQ             R8, BX
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS          (SI), Z2
+	ADDQ             R9, SI
 	VFMADD213PS      Z1, Z0, Z2
 	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z2, Z3
 	VRNDSCALEPS      $0x00, Z3, Z4
@@ -15164,9 +15659,9 @@ silu1_row:
 	VSCALEFPS        Z4, Z5, Z3
 	VADDPS.BCST      f3f800000x1<>+0(SB), Z3, Z3
 	VDIVPS           Z3, Z2, Z2
-	VMOVUPS          Z2, (SI)
-	ADDQ             R8, SI
-	DECQ             DI
+	VMOVUPS          Z2, (DI)
+	ADDQ             R9, DI
+	DECQ             R8
 	JNZ              silu1_row
 	SUBQ             $+16, CX
 	ADDQ             $+64, DX
@@ -15175,29 +15670,34 @@ silu1_row:
 silu1_end:
 	CMPQ      CX, $0x00
 	JE        silu_done
-	XORQ      BX, BX
-	CMPQ      CX, BX
-	CMOVQLT   BX, CX
-	MOVQ      $0x00000010, BX
-	CMPQ      CX, BX
-	CMOVQGT   BX, CX
-	MOVQ      $0x0000ffff, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
 	MOVQ      48(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z0
 	MOVQ      56(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z1
 	MOVQ      (AX), CX
 	ADDQ      DX, CX
-	MOVQ      16(AX), BX
-	ADDQ      DX, BX
+	MOVQ      16(AX), SI
+	ADDQ      DX, SI
 	MOVQ      32(AX), DX
-	MOVQ      24(AX), AX
+	MOVQ      24(AX), DI
+	MOVQ      (AX), R8
+	MOVQ      16(AX), AX
 
 silu_tail_row:
+	PREFETCHT0       (R8)(BX*1)
+	PREFETCHT0       (AX)(BX*1)
+	ADDQ             $+64, BX
 	VMOVUPS.Z        (CX), K1, Z2
-	ADDQ             AX, CX
+	ADDQ             DI, CX
 	VFMADD213PS      Z1, Z0, Z2
 	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z2, Z3
 	VRNDSCALEPS      $0x00, Z3, Z4
@@ -15211,8 +15711,8 @@ silu_tail_row:
 	VSCALEFPS        Z4, Z5, Z3
 	VADDPS.BCST      f3f800000x1<>+0(SB), Z3, Z3
 	VDIVPS           Z3, Z2, Z2
-	VMOVUPS          Z2, K1, (BX)
-	ADDQ             AX, BX
+	VMOVUPS          Z2, K1, (SI)
+	ADDQ             DI, SI
 	DECQ             DX
 	JNZ              silu_tail_row
 
@@ -15221,31 +15721,40 @@ silu_done:
 	RET
 
 next_silu:
-	CMPQ 88(AX), $+4
-	JNE  next_hardswish
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+4
+	JNE   next_hardswish
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 hardswish2:
 	CMPQ    CX, $+32
 	JLT     hardswish2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	VMOVUPS 64(BX)(DX*1), Z1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
-	VMOVUPS 64(BX)(DX*1), Z3
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 hardswish2_row:
-	VMOVUPS     (BX), Z4
-	VMOVUPS     64(BX), Z5
-	ADDQ        R8, BX
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  64(R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Z4
+	VMOVUPS     64(SI), Z5
+	ADDQ        R9, SI
 	VFMADD213PS Z2, Z0, Z4
 	VFMADD213PS Z3, Z1, Z5
 	VXORPS      Z7, Z7, Z7
@@ -15262,10 +15771,10 @@ hardswish2_row:
 	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
 	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z6, Z6
 	VMULPS      Z6, Z5, Z5
-	VMOVUPS     Z4, (SI)
-	VMOVUPS     Z5, 64(SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Z4, (DI)
+	VMOVUPS     Z5, 64(DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         hardswish2_row
 	SUBQ        $+32, CX
 	ADDQ        $+128, DX
@@ -15275,20 +15784,25 @@ hardswish2_end:
 hardswish1:
 	CMPQ    CX, $+16
 	JLT     hardswish1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z1
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 hardswish1_row:
-	VMOVUPS     (BX), Z2
-	ADDQ        R8, BX
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z2
+	ADDQ        R9, SI
 	VFMADD213PS Z1, Z0, Z2
 	VXORPS      Z4, Z4, Z4
 	VMOVAPS     Z2, Z3
@@ -15297,9 +15811,9 @@ hardswish1_row:
 	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
 	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z3, Z3
 	VMULPS      Z3, Z2, Z2
-	VMOVUPS     Z2, (SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Z2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         hardswish1_row
 	SUBQ        $+16, CX
 	ADDQ        $+64, DX
@@ -15308,29 +15822,34 @@ hardswish1_row:
 hardswish1_end:
 	CMPQ      CX, $0x00
 	JE        hardswish_done
-	XORQ      BX, BX
-	CMPQ      CX, BX
-	CMOVQLT   BX, CX
-	MOVQ      $0x00000010, BX
-	CMPQ      CX, BX
-	CMOVQGT   BX, CX
-	MOVQ      $0x0000ffff, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
 	MOVQ      48(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z0
 	MOVQ      56(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z1
 	MOVQ      (AX), CX
 	ADDQ      DX, CX
-	MOVQ      16(AX), BX
-	ADDQ      DX, BX
+	MOVQ      16(AX), SI
+	ADDQ      DX, SI
 	MOVQ      32(AX), DX
-	MOVQ      24(AX), AX
+	MOVQ      24(AX), DI
+	MOVQ      (AX), R8
+	MOVQ      16(AX), AX
 
 hardswish_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+64, BX
 	VMOVUPS.Z   (CX), K1, Z2
-	ADDQ        AX, CX
+	ADDQ        DI, CX
 	VFMADD213PS Z1, Z0, Z2
 	VXORPS      Z4, Z4, Z4
 	VMOVAPS     Z2, Z3
@@ -15339,8 +15858,8 @@ hardswish_tail_row:
 	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
 	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z3, Z3
 	VMULPS      Z3, Z2, Z2
-	VMOVUPS     Z2, K1, (BX)
-	ADDQ        AX, BX
+	VMOVUPS     Z2, K1, (SI)
+	ADDQ        DI, SI
 	DECQ        DX
 	JNZ         hardswish_tail_row
 
@@ -15349,31 +15868,40 @@ hardswish_done:
 	RET
 
 next_hardswish:
-	CMPQ 88(AX), $+5
-	JNE  next_sigmoid
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+5
+	JNE   next_sigmoid
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 sigmoid2:
 	CMPQ    CX, $+32
 	JLT     sigmoid2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	VMOVUPS 64(BX)(DX*1), Z1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
-	VMOVUPS 64(BX)(DX*1), Z3
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 sigmoid2_row:
-	VMOVUPS          (BX), Z4
-	VMOVUPS          64(BX), Z5
-	ADDQ             R8, BX
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       64(R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       64(R11)(BX*1)
+	ADDQ             $+128, BX
+	VMOVUPS          (SI), Z4
+	VMOVUPS          64(SI), Z5
+	ADDQ             R9, SI
 	VFMADD213PS      Z2, Z0, Z4
 	VFMADD213PS      Z3, Z1, Z5
 	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z4, Z4
@@ -15402,10 +15930,10 @@ sigmoid2_row:
 	VADDPS.BCST      f3f800000x1<>+0(SB), Z5, Z5
 	VBROADCASTSS     f3f800000x1<>+0(SB), Z6
 	VDIVPS           Z5, Z6, Z5
-	VMOVUPS          Z4, (SI)
-	VMOVUPS          Z5, 64(SI)
-	ADDQ             R8, SI
-	DECQ             DI
+	VMOVUPS          Z4, (DI)
+	VMOVUPS          Z5, 64(DI)
+	ADDQ             R9, DI
+	DECQ             R8
 	JNZ              sigmoid2_row
 	SUBQ             $+32, CX
 	ADDQ             $+128, DX
@@ -15415,20 +15943,25 @@ sigmoid2_end:
 sigmoid1:
 	CMPQ    CX, $+16
 	JLT     sigmoid1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z1
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 sigmoid1_row:
-	VMOVUPS          (BX), Z2
-	ADDQ             R8, BX
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS          (SI), Z2
+	ADDQ             R9, SI
 	VFMADD213PS      Z1, Z0, Z2
 	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z2, Z2
 	VRNDSCALEPS      $0x00, Z2, Z3
@@ -15443,9 +15976,9 @@ sigmoid1_row:
 	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
 	VBROADCASTSS     f3f800000x1<>+0(SB), Z3
 	VDIVPS           Z2, Z3, Z2
-	VMOVUPS          Z2, (SI)
-	ADDQ             R8, SI
-	DECQ             DI
+	VMOVUPS          Z2, (DI)
+	ADDQ             R9, DI
+	DECQ             R8
 	JNZ              sigmoid1_row
 	SUBQ             $+16, CX
 	ADDQ             $+64, DX
@@ -15454,29 +15987,34 @@ sigmoid1_row:
 sigmoid1_end:
 	CMPQ      CX, $0x00
 	JE        sigmoid_done
-	XORQ      BX, BX
-	CMPQ      CX, BX
-	CMOVQLT   BX, CX
-	MOVQ      $0x00000010, BX
-	CMPQ      CX, BX
-	CMOVQGT   BX, CX
-	MOVQ      $0x0000ffff, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
 	MOVQ      48(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z0
 	MOVQ      56(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z1
 	MOVQ      (AX), CX
 	ADDQ      DX, CX
-	MOVQ      16(AX), BX
-	ADDQ      DX, BX
+	MOVQ      16(AX), SI
+	ADDQ      DX, SI
 	MOVQ      32(AX), DX
-	MOVQ      24(AX), AX
+	MOVQ      24(AX), DI
+	MOVQ      (AX), R8
+	MOVQ      16(AX), AX
 
 sigmoid_tail_row:
+	PREFETCHT0       (R8)(BX*1)
+	PREFETCHT0       (AX)(BX*1)
+	ADDQ             $+64, BX
 	VMOVUPS.Z        (CX), K1, Z2
-	ADDQ             AX, CX
+	ADDQ             DI, CX
 	VFMADD213PS      Z1, Z0, Z2
 	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z2, Z2
 	VRNDSCALEPS      $0x00, Z2, Z3
@@ -15491,8 +16029,8 @@ sigmoid_tail_row:
 	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
 	VBROADCASTSS     f3f800000x1<>+0(SB), Z3
 	VDIVPS           Z2, Z3, Z2
-	VMOVUPS          Z2, K1, (BX)
-	ADDQ             AX, BX
+	VMOVUPS          Z2, K1, (SI)
+	ADDQ             DI, SI
 	DECQ             DX
 	JNZ              sigmoid_tail_row
 
@@ -15501,31 +16039,40 @@ sigmoid_done:
 	RET
 
 next_sigmoid:
-	CMPQ 88(AX), $+6
-	JNE  next_hardsigmoid
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+6
+	JNE   next_hardsigmoid
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 hardsigmoid2:
 	CMPQ    CX, $+32
 	JLT     hardsigmoid2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	VMOVUPS 64(BX)(DX*1), Z1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
-	VMOVUPS 64(BX)(DX*1), Z3
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 hardsigmoid2_row:
-	VMOVUPS     (BX), Z4
-	VMOVUPS     64(BX), Z5
-	ADDQ        R8, BX
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  64(R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Z4
+	VMOVUPS     64(SI), Z5
+	ADDQ        R9, SI
 	VFMADD213PS Z2, Z0, Z4
 	VFMADD213PS Z3, Z1, Z5
 	VXORPS      Z6, Z6, Z6
@@ -15540,10 +16087,10 @@ hardsigmoid2_row:
 	VMAXPS      Z6, Z5, Z5
 	VMINPS.BCST f40c00000x1<>+0(SB), Z5, Z5
 	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z5, Z5
-	VMOVUPS     Z4, (SI)
-	VMOVUPS     Z5, 64(SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Z4, (DI)
+	VMOVUPS     Z5, 64(DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         hardsigmoid2_row
 	SUBQ        $+32, CX
 	ADDQ        $+128, DX
@@ -15553,20 +16100,25 @@ hardsigmoid2_end:
 hardsigmoid1:
 	CMPQ    CX, $+16
 	JLT     hardsigmoid1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z1
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 hardsigmoid1_row:
-	VMOVUPS     (BX), Z2
-	ADDQ        R8, BX
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z2
+	ADDQ        R9, SI
 	VFMADD213PS Z1, Z0, Z2
 	VXORPS      Z3, Z3, Z3
 	VMOVAPS     Z2, Z2
@@ -15574,9 +16126,9 @@ hardsigmoid1_row:
 	VMAXPS      Z3, Z2, Z2
 	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
 	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
-	VMOVUPS     Z2, (SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Z2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         hardsigmoid1_row
 	SUBQ        $+16, CX
 	ADDQ        $+64, DX
@@ -15585,29 +16137,34 @@ hardsigmoid1_row:
 hardsigmoid1_end:
 	CMPQ      CX, $0x00
 	JE        hardsigmoid_done
-	XORQ      BX, BX
-	CMPQ      CX, BX
-	CMOVQLT   BX, CX
-	MOVQ      $0x00000010, BX
-	CMPQ      CX, BX
-	CMOVQGT   BX, CX
-	MOVQ      $0x0000ffff, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
 	MOVQ      48(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z0
 	MOVQ      56(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z1
 	MOVQ      (AX), CX
 	ADDQ      DX, CX
-	MOVQ      16(AX), BX
-	ADDQ      DX, BX
+	MOVQ      16(AX), SI
+	ADDQ      DX, SI
 	MOVQ      32(AX), DX
-	MOVQ      24(AX), AX
+	MOVQ      24(AX), DI
+	MOVQ      (AX), R8
+	MOVQ      16(AX), AX
 
 hardsigmoid_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+64, BX
 	VMOVUPS.Z   (CX), K1, Z2
-	ADDQ        AX, CX
+	ADDQ        DI, CX
 	VFMADD213PS Z1, Z0, Z2
 	VXORPS      Z3, Z3, Z3
 	VMOVAPS     Z2, Z2
@@ -15615,8 +16172,8 @@ hardsigmoid_tail_row:
 	VMAXPS      Z3, Z2, Z2
 	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
 	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
-	VMOVUPS     Z2, K1, (BX)
-	ADDQ        AX, BX
+	VMOVUPS     Z2, K1, (SI)
+	ADDQ        DI, SI
 	DECQ        DX
 	JNZ         hardsigmoid_tail_row
 
@@ -15625,31 +16182,40 @@ hardsigmoid_done:
 	RET
 
 next_hardsigmoid:
-	CMPQ 88(AX), $+7
-	JNE  next_gelu
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+7
+	JNE   next_gelu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 gelu2:
 	CMPQ    CX, $+32
 	JLT     gelu2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	VMOVUPS 64(BX)(DX*1), Z1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
-	VMOVUPS 64(BX)(DX*1), Z3
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 gelu2_row:
-	VMOVUPS     (BX), Z4
-	VMOVUPS     64(BX), Z5
-	ADDQ        R8, BX
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  64(R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Z4
+	VMOVUPS     64(SI), Z5
+	ADDQ        R9, SI
 	VFMADD213PS Z2, Z0, Z4
 	VFMADD213PS Z3, Z1, Z5
 	VANDPS.BCST f7fffffffx1<>+0(SB), Z4, Z6
@@ -15686,10 +16252,10 @@ gelu2_row:
 	VFMADD213PS Z8, Z7, Z9
 	VMULPS.BCST f3f000000x1<>+0(SB), Z5, Z5
 	VFMADD231PS Z6, Z9, Z5
-	VMOVUPS     Z4, (SI)
-	VMOVUPS     Z5, 64(SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Z4, (DI)
+	VMOVUPS     Z5, 64(DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         gelu2_row
 	SUBQ        $+32, CX
 	ADDQ        $+128, DX
@@ -15699,20 +16265,25 @@ gelu2_end:
 gelu1:
 	CMPQ    CX, $+16
 	JLT     gelu1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z1
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 gelu1_row:
-	VMOVUPS     (BX), Z2
-	ADDQ        R8, BX
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z2
+	ADDQ        R9, SI
 	VFMADD213PS Z1, Z0, Z2
 	VANDPS.BCST f7fffffffx1<>+0(SB), Z2, Z3
 	VMULPS.BCST f40300000x1<>+0(SB), Z3, Z4
@@ -15731,9 +16302,9 @@ gelu1_row:
 	VFMADD213PS Z5, Z4, Z6
 	VMULPS.BCST f3f000000x1<>+0(SB), Z2, Z2
 	VFMADD231PS Z3, Z6, Z2
-	VMOVUPS     Z2, (SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Z2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         gelu1_row
 	SUBQ        $+16, CX
 	ADDQ        $+64, DX
@@ -15742,29 +16313,34 @@ gelu1_row:
 gelu1_end:
 	CMPQ      CX, $0x00
 	JE        gelu_done
-	XORQ      BX, BX
-	CMPQ      CX, BX
-	CMOVQLT   BX, CX
-	MOVQ      $0x00000010, BX
-	CMPQ      CX, BX
-	CMOVQGT   BX, CX
-	MOVQ      $0x0000ffff, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
 	MOVQ      48(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z0
 	MOVQ      56(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z1
 	MOVQ      (AX), CX
 	ADDQ      DX, CX
-	MOVQ      16(AX), BX
-	ADDQ      DX, BX
+	MOVQ      16(AX), SI
+	ADDQ      DX, SI
 	MOVQ      32(AX), DX
-	MOVQ      24(AX), AX
+	MOVQ      24(AX), DI
+	MOVQ      (AX), R8
+	MOVQ      16(AX), AX
 
 gelu_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+64, BX
 	VMOVUPS.Z   (CX), K1, Z2
-	ADDQ        AX, CX
+	ADDQ        DI, CX
 	VFMADD213PS Z1, Z0, Z2
 	VANDPS.BCST f7fffffffx1<>+0(SB), Z2, Z3
 	VMULPS.BCST f40300000x1<>+0(SB), Z3, Z4
@@ -15783,8 +16359,8 @@ gelu_tail_row:
 	VFMADD213PS Z5, Z4, Z6
 	VMULPS.BCST f3f000000x1<>+0(SB), Z2, Z2
 	VFMADD231PS Z3, Z6, Z2
-	VMOVUPS     Z2, K1, (BX)
-	ADDQ        AX, BX
+	VMOVUPS     Z2, K1, (SI)
+	ADDQ        DI, SI
 	DECQ        DX
 	JNZ         gelu_tail_row
 
@@ -15793,31 +16369,40 @@ gelu_done:
 	RET
 
 next_gelu:
-	CMPQ 88(AX), $+8
-	JNE  next_gelutanh
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+8
+	JNE   next_gelutanh
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 gelutanh2:
 	CMPQ    CX, $+32
 	JLT     gelutanh2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	VMOVUPS 64(BX)(DX*1), Z1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
-	VMOVUPS 64(BX)(DX*1), Z3
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 gelutanh2_row:
-	VMOVUPS          (BX), Z4
-	VMOVUPS          64(BX), Z5
-	ADDQ             R8, BX
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       64(R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       64(R11)(BX*1)
+	ADDQ             $+128, BX
+	VMOVUPS          (SI), Z4
+	VMOVUPS          64(SI), Z5
+	ADDQ             R9, SI
 	VFMADD213PS      Z2, Z0, Z4
 	VFMADD213PS      Z3, Z1, Z5
 	VMULPS           Z4, Z4, Z6
@@ -15850,10 +16435,10 @@ gelutanh2_row:
 	VSCALEFPS        Z7, Z8, Z6
 	VADDPS.BCST      f3f800000x1<>+0(SB), Z6, Z6
 	VDIVPS           Z6, Z5, Z5
-	VMOVUPS          Z4, (SI)
-	VMOVUPS          Z5, 64(SI)
-	ADDQ             R8, SI
-	DECQ             DI
+	VMOVUPS          Z4, (DI)
+	VMOVUPS          Z5, 64(DI)
+	ADDQ             R9, DI
+	DECQ             R8
 	JNZ              gelutanh2_row
 	SUBQ             $+32, CX
 	ADDQ             $+128, DX
@@ -15863,20 +16448,25 @@ gelutanh2_end:
 gelutanh1:
 	CMPQ    CX, $+16
 	JLT     gelutanh1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z1
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 gelutanh1_row:
-	VMOVUPS          (BX), Z2
-	ADDQ             R8, BX
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS          (SI), Z2
+	ADDQ             R9, SI
 	VFMADD213PS      Z1, Z0, Z2
 	VMULPS           Z2, Z2, Z3
 	VMULPS.BCST      fbdd2d3e8x1<>+0(SB), Z3, Z3
@@ -15893,9 +16483,9 @@ gelutanh1_row:
 	VSCALEFPS        Z4, Z5, Z3
 	VADDPS.BCST      f3f800000x1<>+0(SB), Z3, Z3
 	VDIVPS           Z3, Z2, Z2
-	VMOVUPS          Z2, (SI)
-	ADDQ             R8, SI
-	DECQ             DI
+	VMOVUPS          Z2, (DI)
+	ADDQ             R9, DI
+	DECQ             R8
 	JNZ              gelutanh1_row
 	SUBQ             $+16, CX
 	ADDQ             $+64, DX
@@ -15904,29 +16494,34 @@ gelutanh1_row:
 gelutanh1_end:
 	CMPQ      CX, $0x00
 	JE        gelutanh_done
-	XORQ      BX, BX
-	CMPQ      CX, BX
-	CMOVQLT   BX, CX
-	MOVQ      $0x00000010, BX
-	CMPQ      CX, BX
-	CMOVQGT   BX, CX
-	MOVQ      $0x0000ffff, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
 	MOVQ      48(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z0
 	MOVQ      56(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z1
 	MOVQ      (AX), CX
 	ADDQ      DX, CX
-	MOVQ      16(AX), BX
-	ADDQ      DX, BX
+	MOVQ      16(AX), SI
+	ADDQ      DX, SI
 	MOVQ      32(AX), DX
-	MOVQ      24(AX), AX
+	MOVQ      24(AX), DI
+	MOVQ      (AX), R8
+	MOVQ      16(AX), AX
 
 gelutanh_tail_row:
+	PREFETCHT0       (R8)(BX*1)
+	PREFETCHT0       (AX)(BX*1)
+	ADDQ             $+64, BX
 	VMOVUPS.Z        (CX), K1, Z2
-	ADDQ             AX, CX
+	ADDQ             DI, CX
 	VFMADD213PS      Z1, Z0, Z2
 	VMULPS           Z2, Z2, Z3
 	VMULPS.BCST      fbdd2d3e8x1<>+0(SB), Z3, Z3
@@ -15943,8 +16538,8 @@ gelutanh_tail_row:
 	VSCALEFPS        Z4, Z5, Z3
 	VADDPS.BCST      f3f800000x1<>+0(SB), Z3, Z3
 	VDIVPS           Z3, Z2, Z2
-	VMOVUPS          Z2, K1, (BX)
-	ADDQ             AX, BX
+	VMOVUPS          Z2, K1, (SI)
+	ADDQ             DI, SI
 	DECQ             DX
 	JNZ              gelutanh_tail_row
 
@@ -15953,31 +16548,40 @@ gelutanh_done:
 	RET
 
 next_gelutanh:
-	CMPQ 88(AX), $+9
-	JNE  next_tanh
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+9
+	JNE   next_tanh
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 tanh2:
 	CMPQ    CX, $+32
 	JLT     tanh2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	VMOVUPS 64(BX)(DX*1), Z1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
-	VMOVUPS 64(BX)(DX*1), Z3
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 tanh2_row:
-	VMOVUPS          (BX), Z4
-	VMOVUPS          64(BX), Z5
-	ADDQ             R8, BX
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       64(R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       64(R11)(BX*1)
+	ADDQ             $+128, BX
+	VMOVUPS          (SI), Z4
+	VMOVUPS          64(SI), Z5
+	ADDQ             R9, SI
 	VFMADD213PS      Z2, Z0, Z4
 	VFMADD213PS      Z3, Z1, Z5
 	VMULPS.BCST      fc038aa3bx1<>+0(SB), Z4, Z4
@@ -16008,10 +16612,10 @@ tanh2_row:
 	VBROADCASTSS     f40000000x1<>+0(SB), Z6
 	VDIVPS           Z5, Z6, Z5
 	VADDPS.BCST      fbf800000x1<>+0(SB), Z5, Z5
-	VMOVUPS          Z4, (SI)
-	VMOVUPS          Z5, 64(SI)
-	ADDQ             R8, SI
-	DECQ             DI
+	VMOVUPS          Z4, (DI)
+	VMOVUPS          Z5, 64(DI)
+	ADDQ             R9, DI
+	DECQ             R8
 	JNZ              tanh2_row
 	SUBQ             $+32, CX
 	ADDQ             $+128, DX
@@ -16021,20 +16625,25 @@ tanh2_end:
 tanh1:
 	CMPQ    CX, $+16
 	JLT     tanh1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z1
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    16(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    32(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
 
 tanh1_row:
-	VMOVUPS          (BX), Z2
-	ADDQ             R8, BX
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS          (SI), Z2
+	ADDQ             R9, SI
 	VFMADD213PS      Z1, Z0, Z2
 	VMULPS.BCST      fc038aa3bx1<>+0(SB), Z2, Z2
 	VRNDSCALEPS      $0x00, Z2, Z3
@@ -16050,9 +16659,9 @@ tanh1_row:
 	VBROADCASTSS     f40000000x1<>+0(SB), Z3
 	VDIVPS           Z2, Z3, Z2
 	VADDPS.BCST      fbf800000x1<>+0(SB), Z2, Z2
-	VMOVUPS          Z2, (SI)
-	ADDQ             R8, SI
-	DECQ             DI
+	VMOVUPS          Z2, (DI)
+	ADDQ             R9, DI
+	DECQ             R8
 	JNZ              tanh1_row
 	SUBQ             $+16, CX
 	ADDQ             $+64, DX
@@ -16061,29 +16670,34 @@ tanh1_row:
 tanh1_end:
 	CMPQ      CX, $0x00
 	JE        tanh_done
-	XORQ      BX, BX
-	CMPQ      CX, BX
-	CMOVQLT   BX, CX
-	MOVQ      $0x00000010, BX
-	CMPQ      CX, BX
-	CMOVQGT   BX, CX
-	MOVQ      $0x0000ffff, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
 	MOVQ      48(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z0
 	MOVQ      56(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z1
 	MOVQ      (AX), CX
 	ADDQ      DX, CX
-	MOVQ      16(AX), BX
-	ADDQ      DX, BX
+	MOVQ      16(AX), SI
+	ADDQ      DX, SI
 	MOVQ      32(AX), DX
-	MOVQ      24(AX), AX
+	MOVQ      24(AX), DI
+	MOVQ      (AX), R8
+	MOVQ      16(AX), AX
 
 tanh_tail_row:
+	PREFETCHT0       (R8)(BX*1)
+	PREFETCHT0       (AX)(BX*1)
+	ADDQ             $+64, BX
 	VMOVUPS.Z        (CX), K1, Z2
-	ADDQ             AX, CX
+	ADDQ             DI, CX
 	VFMADD213PS      Z1, Z0, Z2
 	VMULPS.BCST      fc038aa3bx1<>+0(SB), Z2, Z2
 	VRNDSCALEPS      $0x00, Z2, Z3
@@ -16099,8 +16713,8 @@ tanh_tail_row:
 	VBROADCASTSS     f40000000x1<>+0(SB), Z3
 	VDIVPS           Z2, Z3, Z2
 	VADDPS.BCST      fbf800000x1<>+0(SB), Z2, Z2
-	VMOVUPS          Z2, K1, (BX)
-	ADDQ             AX, BX
+	VMOVUPS          Z2, K1, (SI)
+	ADDQ             DI, SI
 	DECQ             DX
 	JNZ              tanh_tail_row
 
@@ -16112,20 +16726,22 @@ next_tanh:
 	RET
 
 // func columnsMomentsAVX512(a *byte)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, MMX+
 TEXT ·columnsMomentsAVX512(SB), NOSPLIT, $0-8
-	MOVQ a+0(FP), AX
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	MOVQ  a+0(FP), AX
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 moments4:
 	CMPQ    CX, $+64
 	JLT     moments4_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	VMOVUPS 64(BX)(DX*1), Z1
-	VMOVUPS 128(BX)(DX*1), Z2
-	VMOVUPS 192(BX)(DX*1), Z3
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	VMOVUPS 128(SI)(DX*1), Z2
+	VMOVUPS 192(SI)(DX*1), Z3
 	VXORPS  Z4, Z4, Z4
 	VXORPS  Z5, Z5, Z5
 	VXORPS  Z6, Z6, Z6
@@ -16134,17 +16750,23 @@ moments4:
 	VXORPS  Z9, Z9, Z9
 	VXORPS  Z10, Z10, Z10
 	VXORPS  Z11, Z11, Z11
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    32(AX), SI
-	MOVQ    24(AX), DI
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    32(AX), DI
+	MOVQ    24(AX), R8
+	MOVQ    (AX), R9
 
 moments4_row:
-	VMOVUPS     (BX), Z12
-	VMOVUPS     64(BX), Z13
-	VMOVUPS     128(BX), Z14
-	VMOVUPS     192(BX), Z15
-	ADDQ        DI, BX
+	PREFETCHT0  (R9)(BX*1)
+	PREFETCHT0  64(R9)(BX*1)
+	PREFETCHT0  128(R9)(BX*1)
+	PREFETCHT0  192(R9)(BX*1)
+	ADDQ        $+256, BX
+	VMOVUPS     (SI), Z12
+	VMOVUPS     64(SI), Z13
+	VMOVUPS     128(SI), Z14
+	VMOVUPS     192(SI), Z15
+	ADDQ        R8, SI
 	VSUBPS      Z0, Z12, Z12
 	VADDPS      Z12, Z4, Z4
 	VFMADD231PS Z12, Z12, Z8
@@ -16157,34 +16779,34 @@ moments4_row:
 	VSUBPS      Z3, Z15, Z15
 	VADDPS      Z15, Z7, Z7
 	VFMADD231PS Z15, Z15, Z11
-	DECQ        SI
+	DECQ        DI
 	JNZ         moments4_row
-	MOVQ        72(AX), BX
-	VMOVUPS     (BX)(DX*1), Z0
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
 	VADDPS      Z4, Z0, Z0
-	VMOVUPS     Z0, (BX)(DX*1)
-	VMOVUPS     64(BX)(DX*1), Z0
+	VMOVUPS     Z0, (SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Z0
 	VADDPS      Z5, Z0, Z0
-	VMOVUPS     Z0, 64(BX)(DX*1)
-	VMOVUPS     128(BX)(DX*1), Z0
+	VMOVUPS     Z0, 64(SI)(DX*1)
+	VMOVUPS     128(SI)(DX*1), Z0
 	VADDPS      Z6, Z0, Z0
-	VMOVUPS     Z0, 128(BX)(DX*1)
-	VMOVUPS     192(BX)(DX*1), Z0
+	VMOVUPS     Z0, 128(SI)(DX*1)
+	VMOVUPS     192(SI)(DX*1), Z0
 	VADDPS      Z7, Z0, Z0
-	VMOVUPS     Z0, 192(BX)(DX*1)
-	MOVQ        80(AX), BX
-	VMOVUPS     (BX)(DX*1), Z0
+	VMOVUPS     Z0, 192(SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
 	VADDPS      Z8, Z0, Z0
-	VMOVUPS     Z0, (BX)(DX*1)
-	VMOVUPS     64(BX)(DX*1), Z0
+	VMOVUPS     Z0, (SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Z0
 	VADDPS      Z9, Z0, Z0
-	VMOVUPS     Z0, 64(BX)(DX*1)
-	VMOVUPS     128(BX)(DX*1), Z0
+	VMOVUPS     Z0, 64(SI)(DX*1)
+	VMOVUPS     128(SI)(DX*1), Z0
 	VADDPS      Z10, Z0, Z0
-	VMOVUPS     Z0, 128(BX)(DX*1)
-	VMOVUPS     192(BX)(DX*1), Z0
+	VMOVUPS     Z0, 128(SI)(DX*1)
+	VMOVUPS     192(SI)(DX*1), Z0
 	VADDPS      Z11, Z0, Z0
-	VMOVUPS     Z0, 192(BX)(DX*1)
+	VMOVUPS     Z0, 192(SI)(DX*1)
 	SUBQ        $+64, CX
 	ADDQ        $+256, DX
 	JMP         moments4
@@ -16193,31 +16815,34 @@ moments4_end:
 moments1:
 	CMPQ    CX, $+16
 	JLT     moments1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
 	VXORPS  Z1, Z1, Z1
 	VXORPS  Z2, Z2, Z2
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    32(AX), SI
-	MOVQ    24(AX), DI
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    32(AX), DI
+	MOVQ    24(AX), R8
+	MOVQ    (AX), R9
 
 moments1_row:
-	VMOVUPS     (BX), Z3
-	ADDQ        DI, BX
+	PREFETCHT0  (R9)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z3
+	ADDQ        R8, SI
 	VSUBPS      Z0, Z3, Z3
 	VADDPS      Z3, Z1, Z1
 	VFMADD231PS Z3, Z3, Z2
-	DECQ        SI
+	DECQ        DI
 	JNZ         moments1_row
-	MOVQ        72(AX), BX
-	VMOVUPS     (BX)(DX*1), Z0
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
 	VADDPS      Z1, Z0, Z0
-	VMOVUPS     Z0, (BX)(DX*1)
-	MOVQ        80(AX), BX
-	VMOVUPS     (BX)(DX*1), Z0
+	VMOVUPS     Z0, (SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
 	VADDPS      Z2, Z0, Z0
-	VMOVUPS     Z0, (BX)(DX*1)
+	VMOVUPS     Z0, (SI)(DX*1)
 	SUBQ        $+16, CX
 	ADDQ        $+64, DX
 	JMP         moments1
@@ -16225,31 +16850,34 @@ moments1_row:
 moments1_end:
 	CMPQ      CX, $0x00
 	JE        moments_done
-	XORQ      BX, BX
-	CMPQ      CX, BX
-	CMOVQLT   BX, CX
-	MOVQ      $0x00000010, BX
-	CMPQ      CX, BX
-	CMOVQGT   BX, CX
-	MOVQ      $0x0000ffff, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
 	MOVQ      48(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z0
 	VXORPS    Z1, Z1, Z1
 	VXORPS    Z2, Z2, Z2
 	MOVQ      (AX), CX
 	ADDQ      DX, CX
-	MOVQ      32(AX), BX
-	MOVQ      24(AX), SI
+	MOVQ      32(AX), SI
+	MOVQ      24(AX), DI
+	MOVQ      (AX), R8
 
 moments_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	ADDQ        $+64, BX
 	VMOVUPS.Z   (CX), K1, Z3
-	ADDQ        SI, CX
+	ADDQ        DI, CX
 	VSUBPS      Z0, Z3, Z3
 	VADDPS      Z3, Z1, Z1
 	VFMADD231PS Z3, Z3, Z2
-	DECQ        BX
+	DECQ        SI
 	JNZ         moments_tail_row
 	MOVQ        72(AX), CX
 	VMOVUPS.Z   (CX)(DX*1), K1, Z0
@@ -16265,46 +16893,58 @@ moments_done:
 	RET
 
 // func columnsGradAVX512(a *byte)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, MMX+
 TEXT ·columnsGradAVX512(SB), NOSPLIT, $0-8
-	MOVQ a+0(FP), AX
-	CMPQ 88(AX), $+0
-	JNE  next_none
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	MOVQ  a+0(FP), AX
+	CMPQ  88(AX), $+0
+	JNE   next_none
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 none2:
 	CMPQ    CX, $+32
 	JLT     none2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	VMOVUPS 64(BX)(DX*1), Z1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
-	VMOVUPS 64(BX)(DX*1), Z3
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Z4
-	VMOVUPS 64(BX)(DX*1), Z5
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z4
+	VMOVUPS 64(SI)(DX*1), Z5
 	VXORPS  Z6, Z6, Z6
 	VXORPS  Z7, Z7, Z7
 	VXORPS  Z8, Z8, Z8
 	VXORPS  Z9, Z9, Z9
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 none2_row:
-	VMOVUPS     (BX), Z10
-	VMOVUPS     64(BX), Z11
-	ADDQ        R9, BX
-	VMOVUPS     (SI), Z12
-	VMOVUPS     64(SI), Z13
-	ADDQ        R9, SI
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  64(R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	PREFETCHT0  64(R13)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Z10
+	VMOVUPS     64(SI), Z11
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Z12
+	VMOVUPS     64(DI), Z13
+	ADDQ        R10, DI
 	VMOVAPS     Z10, Z14
 	VFMADD213PS Z2, Z0, Z14
 	VADDPS      Z12, Z6, Z6
@@ -16315,25 +16955,25 @@ none2_row:
 	VADDPS      Z13, Z7, Z7
 	VSUBPS      Z5, Z11, Z11
 	VFMADD231PS Z11, Z13, Z9
-	VMOVUPS     Z12, (DI)
-	VMOVUPS     Z13, 64(DI)
-	ADDQ        R9, DI
-	DECQ        R8
+	VMOVUPS     Z12, (R8)
+	VMOVUPS     Z13, 64(R8)
+	ADDQ        R10, R8
+	DECQ        R9
 	JNZ         none2_row
-	MOVQ        72(AX), BX
-	VMOVUPS     (BX)(DX*1), Z0
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
 	VADDPS      Z6, Z0, Z0
-	VMOVUPS     Z0, (BX)(DX*1)
-	VMOVUPS     64(BX)(DX*1), Z0
+	VMOVUPS     Z0, (SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Z0
 	VADDPS      Z7, Z0, Z0
-	VMOVUPS     Z0, 64(BX)(DX*1)
-	MOVQ        80(AX), BX
-	VMOVUPS     (BX)(DX*1), Z0
+	VMOVUPS     Z0, 64(SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
 	VADDPS      Z8, Z0, Z0
-	VMOVUPS     Z0, (BX)(DX*1)
-	VMOVUPS     64(BX)(DX*1), Z0
+	VMOVUPS     Z0, (SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Z0
 	VADDPS      Z9, Z0, Z0
-	VMOVUPS     Z0, 64(BX)(DX*1)
+	VMOVUPS     Z0, 64(SI)(DX*1)
 	SUBQ        $+32, CX
 	ADDQ        $+128, DX
 	JMP         none2
@@ -16342,45 +16982,52 @@ none2_end:
 none1:
 	CMPQ    CX, $+16
 	JLT     none1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z1
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
 	VXORPS  Z3, Z3, Z3
 	VXORPS  Z4, Z4, Z4
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 none1_row:
-	VMOVUPS     (BX), Z5
-	ADDQ        R9, BX
-	VMOVUPS     (SI), Z6
-	ADDQ        R9, SI
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z5
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Z6
+	ADDQ        R10, DI
 	VMOVAPS     Z5, Z7
 	VFMADD213PS Z1, Z0, Z7
 	VADDPS      Z6, Z3, Z3
 	VSUBPS      Z2, Z5, Z5
 	VFMADD231PS Z5, Z6, Z4
-	VMOVUPS     Z6, (DI)
-	ADDQ        R9, DI
-	DECQ        R8
+	VMOVUPS     Z6, (R8)
+	ADDQ        R10, R8
+	DECQ        R9
 	JNZ         none1_row
-	MOVQ        72(AX), BX
-	VMOVUPS     (BX)(DX*1), Z0
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
 	VADDPS      Z3, Z0, Z0
-	VMOVUPS     Z0, (BX)(DX*1)
-	MOVQ        80(AX), BX
-	VMOVUPS     (BX)(DX*1), Z0
+	VMOVUPS     Z0, (SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
 	VADDPS      Z4, Z0, Z0
-	VMOVUPS     Z0, (BX)(DX*1)
+	VMOVUPS     Z0, (SI)(DX*1)
 	SUBQ        $+16, CX
 	ADDQ        $+64, DX
 	JMP         none1
@@ -16388,15 +17035,15 @@ none1_row:
 none1_end:
 	CMPQ      CX, $0x00
 	JE        none_done
-	XORQ      BX, BX
-	CMPQ      CX, BX
-	CMOVQLT   BX, CX
-	MOVQ      $0x00000010, BX
-	CMPQ      CX, BX
-	CMOVQGT   BX, CX
-	MOVQ      $0x0000ffff, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
 	MOVQ      48(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z0
 	MOVQ      56(AX), CX
@@ -16407,26 +17054,33 @@ none1_end:
 	VXORPS    Z4, Z4, Z4
 	MOVQ      (AX), CX
 	ADDQ      DX, CX
-	MOVQ      8(AX), BX
-	ADDQ      DX, BX
-	MOVQ      16(AX), SI
+	MOVQ      8(AX), SI
 	ADDQ      DX, SI
-	MOVQ      32(AX), DI
-	MOVQ      24(AX), R8
+	MOVQ      16(AX), DI
+	ADDQ      DX, DI
+	MOVQ      32(AX), R8
+	MOVQ      24(AX), R9
+	MOVQ      (AX), R10
+	MOVQ      8(AX), R11
+	MOVQ      16(AX), R12
 
 none_tail_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	ADDQ        $+64, BX
 	VMOVUPS.Z   (CX), K1, Z5
-	ADDQ        R8, CX
-	VMOVUPS.Z   (BX), K1, Z6
-	ADDQ        R8, BX
+	ADDQ        R9, CX
+	VMOVUPS.Z   (SI), K1, Z6
+	ADDQ        R9, SI
 	VMOVAPS     Z5, Z7
 	VFMADD213PS Z1, Z0, Z7
 	VADDPS      Z6, Z3, Z3
 	VSUBPS      Z2, Z5, Z5
 	VFMADD231PS Z5, Z6, Z4
-	VMOVUPS     Z6, K1, (SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Z6, K1, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         none_tail_row
 	MOVQ        72(AX), CX
 	VMOVUPS.Z   (CX)(DX*1), K1, Z0
@@ -16442,43 +17096,55 @@ none_done:
 	RET
 
 next_none:
-	CMPQ 88(AX), $+1
-	JNE  next_relu
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+1
+	JNE   next_relu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 relu2:
 	CMPQ    CX, $+32
 	JLT     relu2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	VMOVUPS 64(BX)(DX*1), Z1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
-	VMOVUPS 64(BX)(DX*1), Z3
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Z4
-	VMOVUPS 64(BX)(DX*1), Z5
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z4
+	VMOVUPS 64(SI)(DX*1), Z5
 	VXORPS  Z6, Z6, Z6
 	VXORPS  Z7, Z7, Z7
 	VXORPS  Z8, Z8, Z8
 	VXORPS  Z9, Z9, Z9
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 relu2_row:
-	VMOVUPS     (BX), Z10
-	VMOVUPS     64(BX), Z11
-	ADDQ        R9, BX
-	VMOVUPS     (SI), Z12
-	VMOVUPS     64(SI), Z13
-	ADDQ        R9, SI
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  64(R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	PREFETCHT0  64(R13)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Z10
+	VMOVUPS     64(SI), Z11
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Z12
+	VMOVUPS     64(DI), Z13
+	ADDQ        R10, DI
 	VMOVAPS     Z10, Z14
 	VFMADD213PS Z2, Z0, Z14
 	VXORPS      Z15, Z15, Z15
@@ -16495,25 +17161,25 @@ relu2_row:
 	VADDPS      Z13, Z7, Z7
 	VSUBPS      Z5, Z11, Z11
 	VFMADD231PS Z11, Z13, Z9
-	VMOVUPS     Z12, (DI)
-	VMOVUPS     Z13, 64(DI)
-	ADDQ        R9, DI
-	DECQ        R8
+	VMOVUPS     Z12, (R8)
+	VMOVUPS     Z13, 64(R8)
+	ADDQ        R10, R8
+	DECQ        R9
 	JNZ         relu2_row
-	MOVQ        72(AX), BX
-	VMOVUPS     (BX)(DX*1), Z0
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
 	VADDPS      Z6, Z0, Z0
-	VMOVUPS     Z0, (BX)(DX*1)
-	VMOVUPS     64(BX)(DX*1), Z0
+	VMOVUPS     Z0, (SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Z0
 	VADDPS      Z7, Z0, Z0
-	VMOVUPS     Z0, 64(BX)(DX*1)
-	MOVQ        80(AX), BX
-	VMOVUPS     (BX)(DX*1), Z0
+	VMOVUPS     Z0, 64(SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
 	VADDPS      Z8, Z0, Z0
-	VMOVUPS     Z0, (BX)(DX*1)
-	VMOVUPS     64(BX)(DX*1), Z0
+	VMOVUPS     Z0, (SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Z0
 	VADDPS      Z9, Z0, Z0
-	VMOVUPS     Z0, 64(BX)(DX*1)
+	VMOVUPS     Z0, 64(SI)(DX*1)
 	SUBQ        $+32, CX
 	ADDQ        $+128, DX
 	JMP         relu2
@@ -16522,28 +17188,35 @@ relu2_end:
 relu1:
 	CMPQ    CX, $+16
 	JLT     relu1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z1
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
 	VXORPS  Z3, Z3, Z3
 	VXORPS  Z4, Z4, Z4
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 relu1_row:
-	VMOVUPS     (BX), Z5
-	ADDQ        R9, BX
-	VMOVUPS     (SI), Z6
-	ADDQ        R9, SI
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z5
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Z6
+	ADDQ        R10, DI
 	VMOVAPS     Z5, Z7
 	VFMADD213PS Z1, Z0, Z7
 	VXORPS      Z8, Z8, Z8
@@ -16552,18 +17225,18 @@ relu1_row:
 	VADDPS      Z6, Z3, Z3
 	VSUBPS      Z2, Z5, Z5
 	VFMADD231PS Z5, Z6, Z4
-	VMOVUPS     Z6, (DI)
-	ADDQ        R9, DI
-	DECQ        R8
+	VMOVUPS     Z6, (R8)
+	ADDQ        R10, R8
+	DECQ        R9
 	JNZ         relu1_row
-	MOVQ        72(AX), BX
-	VMOVUPS     (BX)(DX*1), Z0
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
 	VADDPS      Z3, Z0, Z0
-	VMOVUPS     Z0, (BX)(DX*1)
-	MOVQ        80(AX), BX
-	VMOVUPS     (BX)(DX*1), Z0
+	VMOVUPS     Z0, (SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
 	VADDPS      Z4, Z0, Z0
-	VMOVUPS     Z0, (BX)(DX*1)
+	VMOVUPS     Z0, (SI)(DX*1)
 	SUBQ        $+16, CX
 	ADDQ        $+64, DX
 	JMP         relu1
@@ -16571,15 +17244,15 @@ relu1_row:
 relu1_end:
 	CMPQ      CX, $0x00
 	JE        relu_done
-	XORQ      BX, BX
-	CMPQ      CX, BX
-	CMOVQLT   BX, CX
-	MOVQ      $0x00000010, BX
-	CMPQ      CX, BX
-	CMOVQGT   BX, CX
-	MOVQ      $0x0000ffff, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
 	MOVQ      48(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z0
 	MOVQ      56(AX), CX
@@ -16590,18 +17263,25 @@ relu1_end:
 	VXORPS    Z4, Z4, Z4
 	MOVQ      (AX), CX
 	ADDQ      DX, CX
-	MOVQ      8(AX), BX
-	ADDQ      DX, BX
-	MOVQ      16(AX), SI
+	MOVQ      8(AX), SI
 	ADDQ      DX, SI
-	MOVQ      32(AX), DI
-	MOVQ      24(AX), R8
+	MOVQ      16(AX), DI
+	ADDQ      DX, DI
+	MOVQ      32(AX), R8
+	MOVQ      24(AX), R9
+	MOVQ      (AX), R10
+	MOVQ      8(AX), R11
+	MOVQ      16(AX), R12
 
 relu_tail_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	ADDQ        $+64, BX
 	VMOVUPS.Z   (CX), K1, Z5
-	ADDQ        R8, CX
-	VMOVUPS.Z   (BX), K1, Z6
-	ADDQ        R8, BX
+	ADDQ        R9, CX
+	VMOVUPS.Z   (SI), K1, Z6
+	ADDQ        R9, SI
 	VMOVAPS     Z5, Z7
 	VFMADD213PS Z1, Z0, Z7
 	VXORPS      Z8, Z8, Z8
@@ -16610,9 +17290,9 @@ relu_tail_row:
 	VADDPS      Z6, Z3, Z3
 	VSUBPS      Z2, Z5, Z5
 	VFMADD231PS Z5, Z6, Z4
-	VMOVUPS     Z6, K1, (SI)
-	ADDQ        R8, SI
-	DECQ        DI
+	VMOVUPS     Z6, K1, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
 	JNZ         relu_tail_row
 	MOVQ        72(AX), CX
 	VMOVUPS.Z   (CX)(DX*1), K1, Z0
@@ -16628,43 +17308,55 @@ relu_done:
 	RET
 
 next_relu:
-	CMPQ 88(AX), $+2
-	JNE  next_relu6
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+2
+	JNE   next_relu6
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 relu62:
 	CMPQ    CX, $+32
 	JLT     relu62_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	VMOVUPS 64(BX)(DX*1), Z1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
-	VMOVUPS 64(BX)(DX*1), Z3
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Z4
-	VMOVUPS 64(BX)(DX*1), Z5
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z4
+	VMOVUPS 64(SI)(DX*1), Z5
 	VXORPS  Z6, Z6, Z6
 	VXORPS  Z7, Z7, Z7
 	VXORPS  Z8, Z8, Z8
 	VXORPS  Z9, Z9, Z9
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 relu62_row:
-	VMOVUPS      (BX), Z10
-	VMOVUPS      64(BX), Z11
-	ADDQ         R9, BX
-	VMOVUPS      (SI), Z12
-	VMOVUPS      64(SI), Z13
-	ADDQ         R9, SI
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   64(R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   64(R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	PREFETCHT0   64(R13)(BX*1)
+	ADDQ         $+128, BX
+	VMOVUPS      (SI), Z10
+	VMOVUPS      64(SI), Z11
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Z12
+	VMOVUPS      64(DI), Z13
+	ADDQ         R10, DI
 	VMOVAPS      Z10, Z14
 	VFMADD213PS  Z2, Z0, Z14
 	VXORPS       Z15, Z15, Z15
@@ -16687,25 +17379,25 @@ relu62_row:
 	VADDPS       Z13, Z7, Z7
 	VSUBPS       Z5, Z11, Z11
 	VFMADD231PS  Z11, Z13, Z9
-	VMOVUPS      Z12, (DI)
-	VMOVUPS      Z13, 64(DI)
-	ADDQ         R9, DI
-	DECQ         R8
+	VMOVUPS      Z12, (R8)
+	VMOVUPS      Z13, 64(R8)
+	ADDQ         R10, R8
+	DECQ         R9
 	JNZ          relu62_row
-	MOVQ         72(AX), BX
-	VMOVUPS      (BX)(DX*1), Z0
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
 	VADDPS       Z6, Z0, Z0
-	VMOVUPS      Z0, (BX)(DX*1)
-	VMOVUPS      64(BX)(DX*1), Z0
+	VMOVUPS      Z0, (SI)(DX*1)
+	VMOVUPS      64(SI)(DX*1), Z0
 	VADDPS       Z7, Z0, Z0
-	VMOVUPS      Z0, 64(BX)(DX*1)
-	MOVQ         80(AX), BX
-	VMOVUPS      (BX)(DX*1), Z0
+	VMOVUPS      Z0, 64(SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
 	VADDPS       Z8, Z0, Z0
-	VMOVUPS      Z0, (BX)(DX*1)
-	VMOVUPS      64(BX)(DX*1), Z0
+	VMOVUPS      Z0, (SI)(DX*1)
+	VMOVUPS      64(SI)(DX*1), Z0
 	VADDPS       Z9, Z0, Z0
-	VMOVUPS      Z0, 64(BX)(DX*1)
+	VMOVUPS      Z0, 64(SI)(DX*1)
 	SUBQ         $+32, CX
 	ADDQ         $+128, DX
 	JMP          relu62
@@ -16714,28 +17406,35 @@ relu62_end:
 relu61:
 	CMPQ    CX, $+16
 	JLT     relu61_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z1
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
 	VXORPS  Z3, Z3, Z3
 	VXORPS  Z4, Z4, Z4
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 relu61_row:
-	VMOVUPS      (BX), Z5
-	ADDQ         R9, BX
-	VMOVUPS      (SI), Z6
-	ADDQ         R9, SI
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Z5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Z6
+	ADDQ         R10, DI
 	VMOVAPS      Z5, Z7
 	VFMADD213PS  Z1, Z0, Z7
 	VXORPS       Z8, Z8, Z8
@@ -16747,18 +17446,18 @@ relu61_row:
 	VADDPS       Z6, Z3, Z3
 	VSUBPS       Z2, Z5, Z5
 	VFMADD231PS  Z5, Z6, Z4
-	VMOVUPS      Z6, (DI)
-	ADDQ         R9, DI
-	DECQ         R8
+	VMOVUPS      Z6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
 	JNZ          relu61_row
-	MOVQ         72(AX), BX
-	VMOVUPS      (BX)(DX*1), Z0
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
 	VADDPS       Z3, Z0, Z0
-	VMOVUPS      Z0, (BX)(DX*1)
-	MOVQ         80(AX), BX
-	VMOVUPS      (BX)(DX*1), Z0
+	VMOVUPS      Z0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
 	VADDPS       Z4, Z0, Z0
-	VMOVUPS      Z0, (BX)(DX*1)
+	VMOVUPS      Z0, (SI)(DX*1)
 	SUBQ         $+16, CX
 	ADDQ         $+64, DX
 	JMP          relu61
@@ -16766,15 +17465,15 @@ relu61_row:
 relu61_end:
 	CMPQ      CX, $0x00
 	JE        relu6_done
-	XORQ      BX, BX
-	CMPQ      CX, BX
-	CMOVQLT   BX, CX
-	MOVQ      $0x00000010, BX
-	CMPQ      CX, BX
-	CMOVQGT   BX, CX
-	MOVQ      $0x0000ffff, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
 	MOVQ      48(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z0
 	MOVQ      56(AX), CX
@@ -16785,18 +17484,25 @@ relu61_end:
 	VXORPS    Z4, Z4, Z4
 	MOVQ      (AX), CX
 	ADDQ      DX, CX
-	MOVQ      8(AX), BX
-	ADDQ      DX, BX
-	MOVQ      16(AX), SI
+	MOVQ      8(AX), SI
 	ADDQ      DX, SI
-	MOVQ      32(AX), DI
-	MOVQ      24(AX), R8
+	MOVQ      16(AX), DI
+	ADDQ      DX, DI
+	MOVQ      32(AX), R8
+	MOVQ      24(AX), R9
+	MOVQ      (AX), R10
+	MOVQ      8(AX), R11
+	MOVQ      16(AX), R12
 
 relu6_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+64, BX
 	VMOVUPS.Z    (CX), K1, Z5
-	ADDQ         R8, CX
-	VMOVUPS.Z    (BX), K1, Z6
-	ADDQ         R8, BX
+	ADDQ         R9, CX
+	VMOVUPS.Z    (SI), K1, Z6
+	ADDQ         R9, SI
 	VMOVAPS      Z5, Z7
 	VFMADD213PS  Z1, Z0, Z7
 	VXORPS       Z8, Z8, Z8
@@ -16808,9 +17514,9 @@ relu6_tail_row:
 	VADDPS       Z6, Z3, Z3
 	VSUBPS       Z2, Z5, Z5
 	VFMADD231PS  Z5, Z6, Z4
-	VMOVUPS      Z6, K1, (SI)
-	ADDQ         R8, SI
-	DECQ         DI
+	VMOVUPS      Z6, K1, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
 	JNZ          relu6_tail_row
 	MOVQ         72(AX), CX
 	VMOVUPS.Z    (CX)(DX*1), K1, Z0
@@ -16826,43 +17532,55 @@ relu6_done:
 	RET
 
 next_relu6:
-	CMPQ 88(AX), $+3
-	JNE  next_silu
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+3
+	JNE   next_silu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 silu2:
 	CMPQ    CX, $+32
 	JLT     silu2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	VMOVUPS 64(BX)(DX*1), Z1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
-	VMOVUPS 64(BX)(DX*1), Z3
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Z4
-	VMOVUPS 64(BX)(DX*1), Z5
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z4
+	VMOVUPS 64(SI)(DX*1), Z5
 	VXORPS  Z6, Z6, Z6
 	VXORPS  Z7, Z7, Z7
 	VXORPS  Z8, Z8, Z8
 	VXORPS  Z9, Z9, Z9
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 silu2_row:
-	VMOVUPS          (BX), Z10
-	VMOVUPS          64(BX), Z11
-	ADDQ             R9, BX
-	VMOVUPS          (SI), Z12
-	VMOVUPS          64(SI), Z13
-	ADDQ             R9, SI
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       64(R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	PREFETCHT0       64(R12)(BX*1)
+	PREFETCHT0       (R13)(BX*1)
+	PREFETCHT0       64(R13)(BX*1)
+	ADDQ             $+128, BX
+	VMOVUPS          (SI), Z10
+	VMOVUPS          64(SI), Z11
+	ADDQ             R10, SI
+	VMOVUPS          (DI), Z12
+	VMOVUPS          64(DI), Z13
+	ADDQ             R10, DI
 	VMOVAPS          Z10, Z14
 	VFMADD213PS      Z2, Z0, Z14
 	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z14, Z15
@@ -16905,25 +17623,25 @@ silu2_row:
 	VADDPS           Z13, Z7, Z7
 	VSUBPS           Z5, Z11, Z11
 	VFMADD231PS      Z11, Z13, Z9
-	VMOVUPS          Z12, (DI)
-	VMOVUPS          Z13, 64(DI)
-	ADDQ             R9, DI
-	DECQ             R8
+	VMOVUPS          Z12, (R8)
+	VMOVUPS          Z13, 64(R8)
+	ADDQ             R10, R8
+	DECQ             R9
 	JNZ              silu2_row
-	MOVQ             72(AX), BX
-	VMOVUPS          (BX)(DX*1), Z0
+	MOVQ             72(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
 	VADDPS           Z6, Z0, Z0
-	VMOVUPS          Z0, (BX)(DX*1)
-	VMOVUPS          64(BX)(DX*1), Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	VMOVUPS          64(SI)(DX*1), Z0
 	VADDPS           Z7, Z0, Z0
-	VMOVUPS          Z0, 64(BX)(DX*1)
-	MOVQ             80(AX), BX
-	VMOVUPS          (BX)(DX*1), Z0
+	VMOVUPS          Z0, 64(SI)(DX*1)
+	MOVQ             80(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
 	VADDPS           Z8, Z0, Z0
-	VMOVUPS          Z0, (BX)(DX*1)
-	VMOVUPS          64(BX)(DX*1), Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	VMOVUPS          64(SI)(DX*1), Z0
 	VADDPS           Z9, Z0, Z0
-	VMOVUPS          Z0, 64(BX)(DX*1)
+	VMOVUPS          Z0, 64(SI)(DX*1)
 	SUBQ             $+32, CX
 	ADDQ             $+128, DX
 	JMP              silu2
@@ -16932,27 +17650,112 @@ silu2_end:
 silu1:
 	CMPQ    CX, $+16
 	JLT     silu1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z1
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
 	VXORPS  Z3, Z3, Z3
 	VXORPS  Z4, Z4, Z4
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 silu1_row:
-	VMOVUPS          (BX), Z5
-	ADDQ             R9, BX
-	VMOVUPS          (SI), Z6
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	PREFETCHT0       (R13)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS          (SI), Z5
+	ADDQ             R10, SI
+	VMOVUPS          (DI), Z6
+	ADDQ             R10, DI
+	VMOVAPS          Z5, Z7
+	VFMADD213PS      Z1, Z0, Z7
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z7, Z8
+	VRNDSCALEPS      $0x00, Z8, Z9
+	VSUBPS           Z9, Z8, Z8
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z10
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z8, Z10
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z8, Z10
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z8, Z10
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z8, Z10
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z8, Z10
+	VSCALEFPS        Z9, Z10, Z8
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z8, Z8
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z9
+	VDIVPS           Z8, Z9, Z8
+	VMULPS           Z8, Z6, Z6
+	VFNMADD213PS     Z7, Z7, Z8
+	VFMADD231PS      Z8, Z6, Z6
+	VADDPS           Z6, Z3, Z3
+	VSUBPS           Z2, Z5, Z5
+	VFMADD231PS      Z5, Z6, Z4
+	VMOVUPS          Z6, (R8)
+	ADDQ             R10, R8
+	DECQ             R9
+	JNZ              silu1_row
+	MOVQ             72(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z3, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	MOVQ             80(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z4, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	SUBQ             $+16, CX
+	ADDQ             $+64, DX
+	JMP              silu1
+
+silu1_end:
+	CMPQ      CX, $0x00
+	JE        silu_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      64(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z2
+	VXORPS    Z3, Z3, Z3
+	VXORPS    Z4, Z4, Z4
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      8(AX), SI
+	ADDQ      DX, SI
+	MOVQ      16(AX), DI
+	ADDQ      DX, DI
+	MOVQ      32(AX), R8
+	MOVQ      24(AX), R9
+	MOVQ      (AX), R10
+	MOVQ      8(AX), R11
+	MOVQ      16(AX), R12
+
+silu_tail_row:
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS.Z        (CX), K1, Z5
+	ADDQ             R9, CX
+	VMOVUPS.Z        (SI), K1, Z6
 	ADDQ             R9, SI
 	VMOVAPS          Z5, Z7
 	VFMADD213PS      Z1, Z0, Z7
@@ -16975,80 +17778,9 @@ silu1_row:
 	VADDPS           Z6, Z3, Z3
 	VSUBPS           Z2, Z5, Z5
 	VFMADD231PS      Z5, Z6, Z4
-	VMOVUPS          Z6, (DI)
+	VMOVUPS          Z6, K1, (DI)
 	ADDQ             R9, DI
 	DECQ             R8
-	JNZ              silu1_row
-	MOVQ             72(AX), BX
-	VMOVUPS          (BX)(DX*1), Z0
-	VADDPS           Z3, Z0, Z0
-	VMOVUPS          Z0, (BX)(DX*1)
-	MOVQ             80(AX), BX
-	VMOVUPS          (BX)(DX*1), Z0
-	VADDPS           Z4, Z0, Z0
-	VMOVUPS          Z0, (BX)(DX*1)
-	SUBQ             $+16, CX
-	ADDQ             $+64, DX
-	JMP              silu1
-
-silu1_end:
-	CMPQ      CX, $0x00
-	JE        silu_done
-	XORQ      BX, BX
-	CMPQ      CX, BX
-	CMOVQLT   BX, CX
-	MOVQ      $0x00000010, BX
-	CMPQ      CX, BX
-	CMOVQGT   BX, CX
-	MOVQ      $0x0000ffff, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
-	MOVQ      48(AX), CX
-	VMOVUPS.Z (CX)(DX*1), K1, Z0
-	MOVQ      56(AX), CX
-	VMOVUPS.Z (CX)(DX*1), K1, Z1
-	MOVQ      64(AX), CX
-	VMOVUPS.Z (CX)(DX*1), K1, Z2
-	VXORPS    Z3, Z3, Z3
-	VXORPS    Z4, Z4, Z4
-	MOVQ      (AX), CX
-	ADDQ      DX, CX
-	MOVQ      8(AX), BX
-	ADDQ      DX, BX
-	MOVQ      16(AX), SI
-	ADDQ      DX, SI
-	MOVQ      32(AX), DI
-	MOVQ      24(AX), R8
-
-silu_tail_row:
-	VMOVUPS.Z        (CX), K1, Z5
-	ADDQ             R8, CX
-	VMOVUPS.Z        (BX), K1, Z6
-	ADDQ             R8, BX
-	VMOVAPS          Z5, Z7
-	VFMADD213PS      Z1, Z0, Z7
-	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z7, Z8
-	VRNDSCALEPS      $0x00, Z8, Z9
-	VSUBPS           Z9, Z8, Z8
-	VBROADCASTSS     f3aae0473x1<>+0(SB), Z10
-	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z8, Z10
-	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z8, Z10
-	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z8, Z10
-	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z8, Z10
-	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z8, Z10
-	VSCALEFPS        Z9, Z10, Z8
-	VADDPS.BCST      f3f800000x1<>+0(SB), Z8, Z8
-	VBROADCASTSS     f3f800000x1<>+0(SB), Z9
-	VDIVPS           Z8, Z9, Z8
-	VMULPS           Z8, Z6, Z6
-	VFNMADD213PS     Z7, Z7, Z8
-	VFMADD231PS      Z8, Z6, Z6
-	VADDPS           Z6, Z3, Z3
-	VSUBPS           Z2, Z5, Z5
-	VFMADD231PS      Z5, Z6, Z4
-	VMOVUPS          Z6, K1, (SI)
-	ADDQ             R8, SI
-	DECQ             DI
 	JNZ              silu_tail_row
 	MOVQ             72(AX), CX
 	VMOVUPS.Z        (CX)(DX*1), K1, Z0
@@ -17064,43 +17796,55 @@ silu_done:
 	RET
 
 next_silu:
-	CMPQ 88(AX), $+4
-	JNE  next_hardswish
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+4
+	JNE   next_hardswish
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 hardswish2:
 	CMPQ    CX, $+32
 	JLT     hardswish2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	VMOVUPS 64(BX)(DX*1), Z1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
-	VMOVUPS 64(BX)(DX*1), Z3
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Z4
-	VMOVUPS 64(BX)(DX*1), Z5
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z4
+	VMOVUPS 64(SI)(DX*1), Z5
 	VXORPS  Z6, Z6, Z6
 	VXORPS  Z7, Z7, Z7
 	VXORPS  Z8, Z8, Z8
 	VXORPS  Z9, Z9, Z9
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 hardswish2_row:
-	VMOVUPS      (BX), Z10
-	VMOVUPS      64(BX), Z11
-	ADDQ         R9, BX
-	VMOVUPS      (SI), Z12
-	VMOVUPS      64(SI), Z13
-	ADDQ         R9, SI
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   64(R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   64(R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	PREFETCHT0   64(R13)(BX*1)
+	ADDQ         $+128, BX
+	VMOVUPS      (SI), Z10
+	VMOVUPS      64(SI), Z11
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Z12
+	VMOVUPS      64(DI), Z13
+	ADDQ         R10, DI
 	VMOVAPS      Z10, Z14
 	VFMADD213PS  Z2, Z0, Z14
 	VBROADCASTSS f40400000x1<>+0(SB), Z16
@@ -17137,25 +17881,25 @@ hardswish2_row:
 	VADDPS       Z13, Z7, Z7
 	VSUBPS       Z5, Z11, Z11
 	VFMADD231PS  Z11, Z13, Z9
-	VMOVUPS      Z12, (DI)
-	VMOVUPS      Z13, 64(DI)
-	ADDQ         R9, DI
-	DECQ         R8
+	VMOVUPS      Z12, (R8)
+	VMOVUPS      Z13, 64(R8)
+	ADDQ         R10, R8
+	DECQ         R9
 	JNZ          hardswish2_row
-	MOVQ         72(AX), BX
-	VMOVUPS      (BX)(DX*1), Z0
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
 	VADDPS       Z6, Z0, Z0
-	VMOVUPS      Z0, (BX)(DX*1)
-	VMOVUPS      64(BX)(DX*1), Z0
+	VMOVUPS      Z0, (SI)(DX*1)
+	VMOVUPS      64(SI)(DX*1), Z0
 	VADDPS       Z7, Z0, Z0
-	VMOVUPS      Z0, 64(BX)(DX*1)
-	MOVQ         80(AX), BX
-	VMOVUPS      (BX)(DX*1), Z0
+	VMOVUPS      Z0, 64(SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
 	VADDPS       Z8, Z0, Z0
-	VMOVUPS      Z0, (BX)(DX*1)
-	VMOVUPS      64(BX)(DX*1), Z0
+	VMOVUPS      Z0, (SI)(DX*1)
+	VMOVUPS      64(SI)(DX*1), Z0
 	VADDPS       Z9, Z0, Z0
-	VMOVUPS      Z0, 64(BX)(DX*1)
+	VMOVUPS      Z0, 64(SI)(DX*1)
 	SUBQ         $+32, CX
 	ADDQ         $+128, DX
 	JMP          hardswish2
@@ -17164,28 +17908,35 @@ hardswish2_end:
 hardswish1:
 	CMPQ    CX, $+16
 	JLT     hardswish1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z1
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
 	VXORPS  Z3, Z3, Z3
 	VXORPS  Z4, Z4, Z4
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 hardswish1_row:
-	VMOVUPS      (BX), Z5
-	ADDQ         R9, BX
-	VMOVUPS      (SI), Z6
-	ADDQ         R9, SI
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Z5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Z6
+	ADDQ         R10, DI
 	VMOVAPS      Z5, Z7
 	VFMADD213PS  Z1, Z0, Z7
 	VBROADCASTSS f40400000x1<>+0(SB), Z9
@@ -17204,18 +17955,18 @@ hardswish1_row:
 	VADDPS       Z6, Z3, Z3
 	VSUBPS       Z2, Z5, Z5
 	VFMADD231PS  Z5, Z6, Z4
-	VMOVUPS      Z6, (DI)
-	ADDQ         R9, DI
-	DECQ         R8
+	VMOVUPS      Z6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
 	JNZ          hardswish1_row
-	MOVQ         72(AX), BX
-	VMOVUPS      (BX)(DX*1), Z0
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
 	VADDPS       Z3, Z0, Z0
-	VMOVUPS      Z0, (BX)(DX*1)
-	MOVQ         80(AX), BX
-	VMOVUPS      (BX)(DX*1), Z0
+	VMOVUPS      Z0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
 	VADDPS       Z4, Z0, Z0
-	VMOVUPS      Z0, (BX)(DX*1)
+	VMOVUPS      Z0, (SI)(DX*1)
 	SUBQ         $+16, CX
 	ADDQ         $+64, DX
 	JMP          hardswish1
@@ -17223,15 +17974,15 @@ hardswish1_row:
 hardswish1_end:
 	CMPQ      CX, $0x00
 	JE        hardswish_done
-	XORQ      BX, BX
-	CMPQ      CX, BX
-	CMOVQLT   BX, CX
-	MOVQ      $0x00000010, BX
-	CMPQ      CX, BX
-	CMOVQGT   BX, CX
-	MOVQ      $0x0000ffff, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
 	MOVQ      48(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z0
 	MOVQ      56(AX), CX
@@ -17242,18 +17993,25 @@ hardswish1_end:
 	VXORPS    Z4, Z4, Z4
 	MOVQ      (AX), CX
 	ADDQ      DX, CX
-	MOVQ      8(AX), BX
-	ADDQ      DX, BX
-	MOVQ      16(AX), SI
+	MOVQ      8(AX), SI
 	ADDQ      DX, SI
-	MOVQ      32(AX), DI
-	MOVQ      24(AX), R8
+	MOVQ      16(AX), DI
+	ADDQ      DX, DI
+	MOVQ      32(AX), R8
+	MOVQ      24(AX), R9
+	MOVQ      (AX), R10
+	MOVQ      8(AX), R11
+	MOVQ      16(AX), R12
 
 hardswish_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+64, BX
 	VMOVUPS.Z    (CX), K1, Z5
-	ADDQ         R8, CX
-	VMOVUPS.Z    (BX), K1, Z6
-	ADDQ         R8, BX
+	ADDQ         R9, CX
+	VMOVUPS.Z    (SI), K1, Z6
+	ADDQ         R9, SI
 	VMOVAPS      Z5, Z7
 	VFMADD213PS  Z1, Z0, Z7
 	VBROADCASTSS f40400000x1<>+0(SB), Z9
@@ -17272,9 +18030,9 @@ hardswish_tail_row:
 	VADDPS       Z6, Z3, Z3
 	VSUBPS       Z2, Z5, Z5
 	VFMADD231PS  Z5, Z6, Z4
-	VMOVUPS      Z6, K1, (SI)
-	ADDQ         R8, SI
-	DECQ         DI
+	VMOVUPS      Z6, K1, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
 	JNZ          hardswish_tail_row
 	MOVQ         72(AX), CX
 	VMOVUPS.Z    (CX)(DX*1), K1, Z0
@@ -17290,43 +18048,55 @@ hardswish_done:
 	RET
 
 next_hardswish:
-	CMPQ 88(AX), $+5
-	JNE  next_sigmoid
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+5
+	JNE   next_sigmoid
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 sigmoid2:
 	CMPQ    CX, $+32
 	JLT     sigmoid2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	VMOVUPS 64(BX)(DX*1), Z1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
-	VMOVUPS 64(BX)(DX*1), Z3
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Z4
-	VMOVUPS 64(BX)(DX*1), Z5
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z4
+	VMOVUPS 64(SI)(DX*1), Z5
 	VXORPS  Z6, Z6, Z6
 	VXORPS  Z7, Z7, Z7
 	VXORPS  Z8, Z8, Z8
 	VXORPS  Z9, Z9, Z9
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 sigmoid2_row:
-	VMOVUPS          (BX), Z10
-	VMOVUPS          64(BX), Z11
-	ADDQ             R9, BX
-	VMOVUPS          (SI), Z12
-	VMOVUPS          64(SI), Z13
-	ADDQ             R9, SI
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       64(R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	PREFETCHT0       64(R12)(BX*1)
+	PREFETCHT0       (R13)(BX*1)
+	PREFETCHT0       64(R13)(BX*1)
+	ADDQ             $+128, BX
+	VMOVUPS          (SI), Z10
+	VMOVUPS          64(SI), Z11
+	ADDQ             R10, SI
+	VMOVUPS          (DI), Z12
+	VMOVUPS          64(DI), Z13
+	ADDQ             R10, DI
 	VMOVAPS          Z10, Z14
 	VFMADD213PS      Z2, Z0, Z14
 	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z14, Z15
@@ -17369,25 +18139,25 @@ sigmoid2_row:
 	VADDPS           Z13, Z7, Z7
 	VSUBPS           Z5, Z11, Z11
 	VFMADD231PS      Z11, Z13, Z9
-	VMOVUPS          Z12, (DI)
-	VMOVUPS          Z13, 64(DI)
-	ADDQ             R9, DI
-	DECQ             R8
+	VMOVUPS          Z12, (R8)
+	VMOVUPS          Z13, 64(R8)
+	ADDQ             R10, R8
+	DECQ             R9
 	JNZ              sigmoid2_row
-	MOVQ             72(AX), BX
-	VMOVUPS          (BX)(DX*1), Z0
+	MOVQ             72(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
 	VADDPS           Z6, Z0, Z0
-	VMOVUPS          Z0, (BX)(DX*1)
-	VMOVUPS          64(BX)(DX*1), Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	VMOVUPS          64(SI)(DX*1), Z0
 	VADDPS           Z7, Z0, Z0
-	VMOVUPS          Z0, 64(BX)(DX*1)
-	MOVQ             80(AX), BX
-	VMOVUPS          (BX)(DX*1), Z0
+	VMOVUPS          Z0, 64(SI)(DX*1)
+	MOVQ             80(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
 	VADDPS           Z8, Z0, Z0
-	VMOVUPS          Z0, (BX)(DX*1)
-	VMOVUPS          64(BX)(DX*1), Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	VMOVUPS          64(SI)(DX*1), Z0
 	VADDPS           Z9, Z0, Z0
-	VMOVUPS          Z0, 64(BX)(DX*1)
+	VMOVUPS          Z0, 64(SI)(DX*1)
 	SUBQ             $+32, CX
 	ADDQ             $+128, DX
 	JMP              sigmoid2
@@ -17396,27 +18166,112 @@ sigmoid2_end:
 sigmoid1:
 	CMPQ    CX, $+16
 	JLT     sigmoid1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z1
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
 	VXORPS  Z3, Z3, Z3
 	VXORPS  Z4, Z4, Z4
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 sigmoid1_row:
-	VMOVUPS          (BX), Z5
-	ADDQ             R9, BX
-	VMOVUPS          (SI), Z6
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	PREFETCHT0       (R13)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS          (SI), Z5
+	ADDQ             R10, SI
+	VMOVUPS          (DI), Z6
+	ADDQ             R10, DI
+	VMOVAPS          Z5, Z7
+	VFMADD213PS      Z1, Z0, Z7
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z7, Z8
+	VRNDSCALEPS      $0x00, Z8, Z7
+	VSUBPS           Z7, Z8, Z8
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z9
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z8, Z9
+	VSCALEFPS        Z7, Z9, Z8
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z8, Z8
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z7
+	VDIVPS           Z8, Z7, Z8
+	VMOVAPS          Z8, Z7
+	VFNMADD231PS     Z8, Z8, Z7
+	VMULPS           Z7, Z6, Z6
+	VADDPS           Z6, Z3, Z3
+	VSUBPS           Z2, Z5, Z5
+	VFMADD231PS      Z5, Z6, Z4
+	VMOVUPS          Z6, (R8)
+	ADDQ             R10, R8
+	DECQ             R9
+	JNZ              sigmoid1_row
+	MOVQ             72(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z3, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	MOVQ             80(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z4, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	SUBQ             $+16, CX
+	ADDQ             $+64, DX
+	JMP              sigmoid1
+
+sigmoid1_end:
+	CMPQ      CX, $0x00
+	JE        sigmoid_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      64(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z2
+	VXORPS    Z3, Z3, Z3
+	VXORPS    Z4, Z4, Z4
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      8(AX), SI
+	ADDQ      DX, SI
+	MOVQ      16(AX), DI
+	ADDQ      DX, DI
+	MOVQ      32(AX), R8
+	MOVQ      24(AX), R9
+	MOVQ      (AX), R10
+	MOVQ      8(AX), R11
+	MOVQ      16(AX), R12
+
+sigmoid_tail_row:
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS.Z        (CX), K1, Z5
+	ADDQ             R9, CX
+	VMOVUPS.Z        (SI), K1, Z6
 	ADDQ             R9, SI
 	VMOVAPS          Z5, Z7
 	VFMADD213PS      Z1, Z0, Z7
@@ -17439,80 +18294,9 @@ sigmoid1_row:
 	VADDPS           Z6, Z3, Z3
 	VSUBPS           Z2, Z5, Z5
 	VFMADD231PS      Z5, Z6, Z4
-	VMOVUPS          Z6, (DI)
+	VMOVUPS          Z6, K1, (DI)
 	ADDQ             R9, DI
 	DECQ             R8
-	JNZ              sigmoid1_row
-	MOVQ             72(AX), BX
-	VMOVUPS          (BX)(DX*1), Z0
-	VADDPS           Z3, Z0, Z0
-	VMOVUPS          Z0, (BX)(DX*1)
-	MOVQ             80(AX), BX
-	VMOVUPS          (BX)(DX*1), Z0
-	VADDPS           Z4, Z0, Z0
-	VMOVUPS          Z0, (BX)(DX*1)
-	SUBQ             $+16, CX
-	ADDQ             $+64, DX
-	JMP              sigmoid1
-
-sigmoid1_end:
-	CMPQ      CX, $0x00
-	JE        sigmoid_done
-	XORQ      BX, BX
-	CMPQ      CX, BX
-	CMOVQLT   BX, CX
-	MOVQ      $0x00000010, BX
-	CMPQ      CX, BX
-	CMOVQGT   BX, CX
-	MOVQ      $0x0000ffff, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
-	MOVQ      48(AX), CX
-	VMOVUPS.Z (CX)(DX*1), K1, Z0
-	MOVQ      56(AX), CX
-	VMOVUPS.Z (CX)(DX*1), K1, Z1
-	MOVQ      64(AX), CX
-	VMOVUPS.Z (CX)(DX*1), K1, Z2
-	VXORPS    Z3, Z3, Z3
-	VXORPS    Z4, Z4, Z4
-	MOVQ      (AX), CX
-	ADDQ      DX, CX
-	MOVQ      8(AX), BX
-	ADDQ      DX, BX
-	MOVQ      16(AX), SI
-	ADDQ      DX, SI
-	MOVQ      32(AX), DI
-	MOVQ      24(AX), R8
-
-sigmoid_tail_row:
-	VMOVUPS.Z        (CX), K1, Z5
-	ADDQ             R8, CX
-	VMOVUPS.Z        (BX), K1, Z6
-	ADDQ             R8, BX
-	VMOVAPS          Z5, Z7
-	VFMADD213PS      Z1, Z0, Z7
-	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z7, Z8
-	VRNDSCALEPS      $0x00, Z8, Z7
-	VSUBPS           Z7, Z8, Z8
-	VBROADCASTSS     f3aae0473x1<>+0(SB), Z9
-	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z8, Z9
-	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z8, Z9
-	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z8, Z9
-	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z8, Z9
-	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z8, Z9
-	VSCALEFPS        Z7, Z9, Z8
-	VADDPS.BCST      f3f800000x1<>+0(SB), Z8, Z8
-	VBROADCASTSS     f3f800000x1<>+0(SB), Z7
-	VDIVPS           Z8, Z7, Z8
-	VMOVAPS          Z8, Z7
-	VFNMADD231PS     Z8, Z8, Z7
-	VMULPS           Z7, Z6, Z6
-	VADDPS           Z6, Z3, Z3
-	VSUBPS           Z2, Z5, Z5
-	VFMADD231PS      Z5, Z6, Z4
-	VMOVUPS          Z6, K1, (SI)
-	ADDQ             R8, SI
-	DECQ             DI
 	JNZ              sigmoid_tail_row
 	MOVQ             72(AX), CX
 	VMOVUPS.Z        (CX)(DX*1), K1, Z0
@@ -17528,43 +18312,55 @@ sigmoid_done:
 	RET
 
 next_sigmoid:
-	CMPQ 88(AX), $+6
-	JNE  next_hardsigmoid
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+6
+	JNE   next_hardsigmoid
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 hardsigmoid2:
 	CMPQ    CX, $+32
 	JLT     hardsigmoid2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	VMOVUPS 64(BX)(DX*1), Z1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
-	VMOVUPS 64(BX)(DX*1), Z3
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Z4
-	VMOVUPS 64(BX)(DX*1), Z5
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z4
+	VMOVUPS 64(SI)(DX*1), Z5
 	VXORPS  Z6, Z6, Z6
 	VXORPS  Z7, Z7, Z7
 	VXORPS  Z8, Z8, Z8
 	VXORPS  Z9, Z9, Z9
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 hardsigmoid2_row:
-	VMOVUPS      (BX), Z10
-	VMOVUPS      64(BX), Z11
-	ADDQ         R9, BX
-	VMOVUPS      (SI), Z12
-	VMOVUPS      64(SI), Z13
-	ADDQ         R9, SI
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   64(R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   64(R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	PREFETCHT0   64(R13)(BX*1)
+	ADDQ         $+128, BX
+	VMOVUPS      (SI), Z10
+	VMOVUPS      64(SI), Z11
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Z12
+	VMOVUPS      64(DI), Z13
+	ADDQ         R10, DI
 	VMOVAPS      Z10, Z14
 	VFMADD213PS  Z2, Z0, Z14
 	VMULPS.BCST  f3e2aaaabx1<>+0(SB), Z12, Z12
@@ -17589,25 +18385,25 @@ hardsigmoid2_row:
 	VADDPS       Z13, Z7, Z7
 	VSUBPS       Z5, Z11, Z11
 	VFMADD231PS  Z11, Z13, Z9
-	VMOVUPS      Z12, (DI)
-	VMOVUPS      Z13, 64(DI)
-	ADDQ         R9, DI
-	DECQ         R8
+	VMOVUPS      Z12, (R8)
+	VMOVUPS      Z13, 64(R8)
+	ADDQ         R10, R8
+	DECQ         R9
 	JNZ          hardsigmoid2_row
-	MOVQ         72(AX), BX
-	VMOVUPS      (BX)(DX*1), Z0
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
 	VADDPS       Z6, Z0, Z0
-	VMOVUPS      Z0, (BX)(DX*1)
-	VMOVUPS      64(BX)(DX*1), Z0
+	VMOVUPS      Z0, (SI)(DX*1)
+	VMOVUPS      64(SI)(DX*1), Z0
 	VADDPS       Z7, Z0, Z0
-	VMOVUPS      Z0, 64(BX)(DX*1)
-	MOVQ         80(AX), BX
-	VMOVUPS      (BX)(DX*1), Z0
+	VMOVUPS      Z0, 64(SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
 	VADDPS       Z8, Z0, Z0
-	VMOVUPS      Z0, (BX)(DX*1)
-	VMOVUPS      64(BX)(DX*1), Z0
+	VMOVUPS      Z0, (SI)(DX*1)
+	VMOVUPS      64(SI)(DX*1), Z0
 	VADDPS       Z9, Z0, Z0
-	VMOVUPS      Z0, 64(BX)(DX*1)
+	VMOVUPS      Z0, 64(SI)(DX*1)
 	SUBQ         $+32, CX
 	ADDQ         $+128, DX
 	JMP          hardsigmoid2
@@ -17616,28 +18412,35 @@ hardsigmoid2_end:
 hardsigmoid1:
 	CMPQ    CX, $+16
 	JLT     hardsigmoid1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z1
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
 	VXORPS  Z3, Z3, Z3
 	VXORPS  Z4, Z4, Z4
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 hardsigmoid1_row:
-	VMOVUPS      (BX), Z5
-	ADDQ         R9, BX
-	VMOVUPS      (SI), Z6
-	ADDQ         R9, SI
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Z5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Z6
+	ADDQ         R10, DI
 	VMOVAPS      Z5, Z7
 	VFMADD213PS  Z1, Z0, Z7
 	VMULPS.BCST  f3e2aaaabx1<>+0(SB), Z6, Z6
@@ -17650,18 +18453,18 @@ hardsigmoid1_row:
 	VADDPS       Z6, Z3, Z3
 	VSUBPS       Z2, Z5, Z5
 	VFMADD231PS  Z5, Z6, Z4
-	VMOVUPS      Z6, (DI)
-	ADDQ         R9, DI
-	DECQ         R8
+	VMOVUPS      Z6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
 	JNZ          hardsigmoid1_row
-	MOVQ         72(AX), BX
-	VMOVUPS      (BX)(DX*1), Z0
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
 	VADDPS       Z3, Z0, Z0
-	VMOVUPS      Z0, (BX)(DX*1)
-	MOVQ         80(AX), BX
-	VMOVUPS      (BX)(DX*1), Z0
+	VMOVUPS      Z0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
 	VADDPS       Z4, Z0, Z0
-	VMOVUPS      Z0, (BX)(DX*1)
+	VMOVUPS      Z0, (SI)(DX*1)
 	SUBQ         $+16, CX
 	ADDQ         $+64, DX
 	JMP          hardsigmoid1
@@ -17669,15 +18472,15 @@ hardsigmoid1_row:
 hardsigmoid1_end:
 	CMPQ      CX, $0x00
 	JE        hardsigmoid_done
-	XORQ      BX, BX
-	CMPQ      CX, BX
-	CMOVQLT   BX, CX
-	MOVQ      $0x00000010, BX
-	CMPQ      CX, BX
-	CMOVQGT   BX, CX
-	MOVQ      $0x0000ffff, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
 	MOVQ      48(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z0
 	MOVQ      56(AX), CX
@@ -17688,18 +18491,25 @@ hardsigmoid1_end:
 	VXORPS    Z4, Z4, Z4
 	MOVQ      (AX), CX
 	ADDQ      DX, CX
-	MOVQ      8(AX), BX
-	ADDQ      DX, BX
-	MOVQ      16(AX), SI
+	MOVQ      8(AX), SI
 	ADDQ      DX, SI
-	MOVQ      32(AX), DI
-	MOVQ      24(AX), R8
+	MOVQ      16(AX), DI
+	ADDQ      DX, DI
+	MOVQ      32(AX), R8
+	MOVQ      24(AX), R9
+	MOVQ      (AX), R10
+	MOVQ      8(AX), R11
+	MOVQ      16(AX), R12
 
 hardsigmoid_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+64, BX
 	VMOVUPS.Z    (CX), K1, Z5
-	ADDQ         R8, CX
-	VMOVUPS.Z    (BX), K1, Z6
-	ADDQ         R8, BX
+	ADDQ         R9, CX
+	VMOVUPS.Z    (SI), K1, Z6
+	ADDQ         R9, SI
 	VMOVAPS      Z5, Z7
 	VFMADD213PS  Z1, Z0, Z7
 	VMULPS.BCST  f3e2aaaabx1<>+0(SB), Z6, Z6
@@ -17712,9 +18522,9 @@ hardsigmoid_tail_row:
 	VADDPS       Z6, Z3, Z3
 	VSUBPS       Z2, Z5, Z5
 	VFMADD231PS  Z5, Z6, Z4
-	VMOVUPS      Z6, K1, (SI)
-	ADDQ         R8, SI
-	DECQ         DI
+	VMOVUPS      Z6, K1, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
 	JNZ          hardsigmoid_tail_row
 	MOVQ         72(AX), CX
 	VMOVUPS.Z    (CX)(DX*1), K1, Z0
@@ -17730,43 +18540,55 @@ hardsigmoid_done:
 	RET
 
 next_hardsigmoid:
-	CMPQ 88(AX), $+7
-	JNE  next_gelu
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+7
+	JNE   next_gelu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 gelu2:
 	CMPQ    CX, $+32
 	JLT     gelu2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	VMOVUPS 64(BX)(DX*1), Z1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
-	VMOVUPS 64(BX)(DX*1), Z3
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Z4
-	VMOVUPS 64(BX)(DX*1), Z5
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z4
+	VMOVUPS 64(SI)(DX*1), Z5
 	VXORPS  Z6, Z6, Z6
 	VXORPS  Z7, Z7, Z7
 	VXORPS  Z8, Z8, Z8
 	VXORPS  Z9, Z9, Z9
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 gelu2_row:
-	VMOVUPS          (BX), Z10
-	VMOVUPS          64(BX), Z11
-	ADDQ             R9, BX
-	VMOVUPS          (SI), Z12
-	VMOVUPS          64(SI), Z13
-	ADDQ             R9, SI
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       64(R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	PREFETCHT0       64(R12)(BX*1)
+	PREFETCHT0       (R13)(BX*1)
+	PREFETCHT0       64(R13)(BX*1)
+	ADDQ             $+128, BX
+	VMOVUPS          (SI), Z10
+	VMOVUPS          64(SI), Z11
+	ADDQ             R10, SI
+	VMOVUPS          (DI), Z12
+	VMOVUPS          64(DI), Z13
+	ADDQ             R10, DI
 	VMOVAPS          Z10, Z14
 	VFMADD213PS      Z2, Z0, Z14
 	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z14, Z15
@@ -17845,25 +18667,25 @@ gelu2_row:
 	VADDPS           Z13, Z7, Z7
 	VSUBPS           Z5, Z11, Z11
 	VFMADD231PS      Z11, Z13, Z9
-	VMOVUPS          Z12, (DI)
-	VMOVUPS          Z13, 64(DI)
-	ADDQ             R9, DI
-	DECQ             R8
+	VMOVUPS          Z12, (R8)
+	VMOVUPS          Z13, 64(R8)
+	ADDQ             R10, R8
+	DECQ             R9
 	JNZ              gelu2_row
-	MOVQ             72(AX), BX
-	VMOVUPS          (BX)(DX*1), Z0
+	MOVQ             72(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
 	VADDPS           Z6, Z0, Z0
-	VMOVUPS          Z0, (BX)(DX*1)
-	VMOVUPS          64(BX)(DX*1), Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	VMOVUPS          64(SI)(DX*1), Z0
 	VADDPS           Z7, Z0, Z0
-	VMOVUPS          Z0, 64(BX)(DX*1)
-	MOVQ             80(AX), BX
-	VMOVUPS          (BX)(DX*1), Z0
+	VMOVUPS          Z0, 64(SI)(DX*1)
+	MOVQ             80(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
 	VADDPS           Z8, Z0, Z0
-	VMOVUPS          Z0, (BX)(DX*1)
-	VMOVUPS          64(BX)(DX*1), Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	VMOVUPS          64(SI)(DX*1), Z0
 	VADDPS           Z9, Z0, Z0
-	VMOVUPS          Z0, 64(BX)(DX*1)
+	VMOVUPS          Z0, 64(SI)(DX*1)
 	SUBQ             $+32, CX
 	ADDQ             $+128, DX
 	JMP              gelu2
@@ -17872,27 +18694,130 @@ gelu2_end:
 gelu1:
 	CMPQ    CX, $+16
 	JLT     gelu1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z1
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
 	VXORPS  Z3, Z3, Z3
 	VXORPS  Z4, Z4, Z4
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 gelu1_row:
-	VMOVUPS          (BX), Z5
-	ADDQ             R9, BX
-	VMOVUPS          (SI), Z6
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	PREFETCHT0       (R13)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS          (SI), Z5
+	ADDQ             R10, SI
+	VMOVUPS          (DI), Z6
+	ADDQ             R10, DI
+	VMOVAPS          Z5, Z7
+	VFMADD213PS      Z1, Z0, Z7
+	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z7, Z8
+	VMINPS.BCST      f40800000x1<>+0(SB), Z8, Z8
+	VMAXPS.BCST      fc0800000x1<>+0(SB), Z8, Z8
+	VMULPS           Z8, Z8, Z9
+	VBROADCASTSS     faf95df0bx1<>+0(SB), Z10
+	VFMADD213PS.BCST f32edffeex1<>+0(SB), Z9, Z10
+	VFMADD213PS.BCST fb60cff51x1<>+0(SB), Z9, Z10
+	VFMADD213PS.BCST fb86ec2d2x1<>+0(SB), Z9, Z10
+	VFMADD213PS.BCST fba40ac63x1<>+0(SB), Z9, Z10
+	VFMADD213PS.BCST fbb41a1f6x1<>+0(SB), Z9, Z10
+	VFMADD213PS.BCST fbc83dbd4x1<>+0(SB), Z9, Z10
+	VBROADCASTSS     fb77460cdx1<>+0(SB), Z11
+	VFMADD213PS.BCST fb95fbd29x1<>+0(SB), Z9, Z11
+	VFMADD213PS.BCST fbadc924ex1<>+0(SB), Z9, Z11
+	VFMADD213PS.BCST fbbf19bf8x1<>+0(SB), Z9, Z11
+	VFMADD213PS.BCST fbc69b6a7x1<>+0(SB), Z9, Z11
+	VMULPS           Z8, Z10, Z10
+	VDIVPS           Z11, Z10, Z10
+	VMULPS.BCST      f3f000000x1<>+0(SB), Z10, Z8
+	VADDPS.BCST      f3f000000x1<>+0(SB), Z8, Z8
+	VMULPS           Z7, Z7, Z9
+	VMULPS.BCST      fbf38aa3bx1<>+0(SB), Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z11
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z9, Z11
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z9, Z11
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z9, Z11
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z9, Z11
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z9, Z11
+	VSCALEFPS        Z10, Z11, Z9
+	VMULPS.BCST      f3ecc422ax1<>+0(SB), Z9, Z9
+	VFMADD231PS      Z7, Z9, Z8
+	VMULPS           Z8, Z6, Z6
+	VADDPS           Z6, Z3, Z3
+	VSUBPS           Z2, Z5, Z5
+	VFMADD231PS      Z5, Z6, Z4
+	VMOVUPS          Z6, (R8)
+	ADDQ             R10, R8
+	DECQ             R9
+	JNZ              gelu1_row
+	MOVQ             72(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z3, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	MOVQ             80(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z4, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	SUBQ             $+16, CX
+	ADDQ             $+64, DX
+	JMP              gelu1
+
+gelu1_end:
+	CMPQ      CX, $0x00
+	JE        gelu_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      64(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z2
+	VXORPS    Z3, Z3, Z3
+	VXORPS    Z4, Z4, Z4
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      8(AX), SI
+	ADDQ      DX, SI
+	MOVQ      16(AX), DI
+	ADDQ      DX, DI
+	MOVQ      32(AX), R8
+	MOVQ      24(AX), R9
+	MOVQ      (AX), R10
+	MOVQ      8(AX), R11
+	MOVQ      16(AX), R12
+
+gelu_tail_row:
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS.Z        (CX), K1, Z5
+	ADDQ             R9, CX
+	VMOVUPS.Z        (SI), K1, Z6
 	ADDQ             R9, SI
 	VMOVAPS          Z5, Z7
 	VFMADD213PS      Z1, Z0, Z7
@@ -17933,98 +18858,9 @@ gelu1_row:
 	VADDPS           Z6, Z3, Z3
 	VSUBPS           Z2, Z5, Z5
 	VFMADD231PS      Z5, Z6, Z4
-	VMOVUPS          Z6, (DI)
+	VMOVUPS          Z6, K1, (DI)
 	ADDQ             R9, DI
 	DECQ             R8
-	JNZ              gelu1_row
-	MOVQ             72(AX), BX
-	VMOVUPS          (BX)(DX*1), Z0
-	VADDPS           Z3, Z0, Z0
-	VMOVUPS          Z0, (BX)(DX*1)
-	MOVQ             80(AX), BX
-	VMOVUPS          (BX)(DX*1), Z0
-	VADDPS           Z4, Z0, Z0
-	VMOVUPS          Z0, (BX)(DX*1)
-	SUBQ             $+16, CX
-	ADDQ             $+64, DX
-	JMP              gelu1
-
-gelu1_end:
-	CMPQ      CX, $0x00
-	JE        gelu_done
-	XORQ      BX, BX
-	CMPQ      CX, BX
-	CMOVQLT   BX, CX
-	MOVQ      $0x00000010, BX
-	CMPQ      CX, BX
-	CMOVQGT   BX, CX
-	MOVQ      $0x0000ffff, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
-	MOVQ      48(AX), CX
-	VMOVUPS.Z (CX)(DX*1), K1, Z0
-	MOVQ      56(AX), CX
-	VMOVUPS.Z (CX)(DX*1), K1, Z1
-	MOVQ      64(AX), CX
-	VMOVUPS.Z (CX)(DX*1), K1, Z2
-	VXORPS    Z3, Z3, Z3
-	VXORPS    Z4, Z4, Z4
-	MOVQ      (AX), CX
-	ADDQ      DX, CX
-	MOVQ      8(AX), BX
-	ADDQ      DX, BX
-	MOVQ      16(AX), SI
-	ADDQ      DX, SI
-	MOVQ      32(AX), DI
-	MOVQ      24(AX), R8
-
-gelu_tail_row:
-	VMOVUPS.Z        (CX), K1, Z5
-	ADDQ             R8, CX
-	VMOVUPS.Z        (BX), K1, Z6
-	ADDQ             R8, BX
-	VMOVAPS          Z5, Z7
-	VFMADD213PS      Z1, Z0, Z7
-	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z7, Z8
-	VMINPS.BCST      f40800000x1<>+0(SB), Z8, Z8
-	VMAXPS.BCST      fc0800000x1<>+0(SB), Z8, Z8
-	VMULPS           Z8, Z8, Z9
-	VBROADCASTSS     faf95df0bx1<>+0(SB), Z10
-	VFMADD213PS.BCST f32edffeex1<>+0(SB), Z9, Z10
-	VFMADD213PS.BCST fb60cff51x1<>+0(SB), Z9, Z10
-	VFMADD213PS.BCST fb86ec2d2x1<>+0(SB), Z9, Z10
-	VFMADD213PS.BCST fba40ac63x1<>+0(SB), Z9, Z10
-	VFMADD213PS.BCST fbb41a1f6x1<>+0(SB), Z9, Z10
-	VFMADD213PS.BCST fbc83dbd4x1<>+0(SB), Z9, Z10
-	VBROADCASTSS     fb77460cdx1<>+0(SB), Z11
-	VFMADD213PS.BCST fb95fbd29x1<>+0(SB), Z9, Z11
-	VFMADD213PS.BCST fbadc924ex1<>+0(SB), Z9, Z11
-	VFMADD213PS.BCST fbbf19bf8x1<>+0(SB), Z9, Z11
-	VFMADD213PS.BCST fbc69b6a7x1<>+0(SB), Z9, Z11
-	VMULPS           Z8, Z10, Z10
-	VDIVPS           Z11, Z10, Z10
-	VMULPS.BCST      f3f000000x1<>+0(SB), Z10, Z8
-	VADDPS.BCST      f3f000000x1<>+0(SB), Z8, Z8
-	VMULPS           Z7, Z7, Z9
-	VMULPS.BCST      fbf38aa3bx1<>+0(SB), Z9, Z9
-	VRNDSCALEPS      $0x00, Z9, Z10
-	VSUBPS           Z10, Z9, Z9
-	VBROADCASTSS     f3aae0473x1<>+0(SB), Z11
-	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z9, Z11
-	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z9, Z11
-	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z9, Z11
-	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z9, Z11
-	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z9, Z11
-	VSCALEFPS        Z10, Z11, Z9
-	VMULPS.BCST      f3ecc422ax1<>+0(SB), Z9, Z9
-	VFMADD231PS      Z7, Z9, Z8
-	VMULPS           Z8, Z6, Z6
-	VADDPS           Z6, Z3, Z3
-	VSUBPS           Z2, Z5, Z5
-	VFMADD231PS      Z5, Z6, Z4
-	VMOVUPS          Z6, K1, (SI)
-	ADDQ             R8, SI
-	DECQ             DI
 	JNZ              gelu_tail_row
 	MOVQ             72(AX), CX
 	VMOVUPS.Z        (CX)(DX*1), K1, Z0
@@ -18040,43 +18876,55 @@ gelu_done:
 	RET
 
 next_gelu:
-	CMPQ 88(AX), $+8
-	JNE  next_gelutanh
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+8
+	JNE   next_gelutanh
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 gelutanh2:
 	CMPQ    CX, $+32
 	JLT     gelutanh2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	VMOVUPS 64(BX)(DX*1), Z1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
-	VMOVUPS 64(BX)(DX*1), Z3
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Z4
-	VMOVUPS 64(BX)(DX*1), Z5
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z4
+	VMOVUPS 64(SI)(DX*1), Z5
 	VXORPS  Z6, Z6, Z6
 	VXORPS  Z7, Z7, Z7
 	VXORPS  Z8, Z8, Z8
 	VXORPS  Z9, Z9, Z9
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 gelutanh2_row:
-	VMOVUPS          (BX), Z10
-	VMOVUPS          64(BX), Z11
-	ADDQ             R9, BX
-	VMOVUPS          (SI), Z12
-	VMOVUPS          64(SI), Z13
-	ADDQ             R9, SI
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       64(R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	PREFETCHT0       64(R12)(BX*1)
+	PREFETCHT0       (R13)(BX*1)
+	PREFETCHT0       64(R13)(BX*1)
+	ADDQ             $+128, BX
+	VMOVUPS          (SI), Z10
+	VMOVUPS          64(SI), Z11
+	ADDQ             R10, SI
+	VMOVUPS          (DI), Z12
+	VMOVUPS          64(DI), Z13
+	ADDQ             R10, DI
 	VMOVAPS          Z10, Z14
 	VFMADD213PS      Z2, Z0, Z14
 	VMULPS           Z14, Z14, Z16
@@ -18131,25 +18979,25 @@ gelutanh2_row:
 	VADDPS           Z13, Z7, Z7
 	VSUBPS           Z5, Z11, Z11
 	VFMADD231PS      Z11, Z13, Z9
-	VMOVUPS          Z12, (DI)
-	VMOVUPS          Z13, 64(DI)
-	ADDQ             R9, DI
-	DECQ             R8
+	VMOVUPS          Z12, (R8)
+	VMOVUPS          Z13, 64(R8)
+	ADDQ             R10, R8
+	DECQ             R9
 	JNZ              gelutanh2_row
-	MOVQ             72(AX), BX
-	VMOVUPS          (BX)(DX*1), Z0
+	MOVQ             72(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
 	VADDPS           Z6, Z0, Z0
-	VMOVUPS          Z0, (BX)(DX*1)
-	VMOVUPS          64(BX)(DX*1), Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	VMOVUPS          64(SI)(DX*1), Z0
 	VADDPS           Z7, Z0, Z0
-	VMOVUPS          Z0, 64(BX)(DX*1)
-	MOVQ             80(AX), BX
-	VMOVUPS          (BX)(DX*1), Z0
+	VMOVUPS          Z0, 64(SI)(DX*1)
+	MOVQ             80(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
 	VADDPS           Z8, Z0, Z0
-	VMOVUPS          Z0, (BX)(DX*1)
-	VMOVUPS          64(BX)(DX*1), Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	VMOVUPS          64(SI)(DX*1), Z0
 	VADDPS           Z9, Z0, Z0
-	VMOVUPS          Z0, 64(BX)(DX*1)
+	VMOVUPS          Z0, 64(SI)(DX*1)
 	SUBQ             $+32, CX
 	ADDQ             $+128, DX
 	JMP              gelutanh2
@@ -18158,27 +19006,118 @@ gelutanh2_end:
 gelutanh1:
 	CMPQ    CX, $+16
 	JLT     gelutanh1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z1
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
 	VXORPS  Z3, Z3, Z3
 	VXORPS  Z4, Z4, Z4
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 gelutanh1_row:
-	VMOVUPS          (BX), Z5
-	ADDQ             R9, BX
-	VMOVUPS          (SI), Z6
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	PREFETCHT0       (R13)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS          (SI), Z5
+	ADDQ             R10, SI
+	VMOVUPS          (DI), Z6
+	ADDQ             R10, DI
+	VMOVAPS          Z5, Z7
+	VFMADD213PS      Z1, Z0, Z7
+	VMULPS           Z7, Z7, Z9
+	VMULPS.BCST      fbdd2d3e8x1<>+0(SB), Z9, Z8
+	VADDPS.BCST      fc0135761x1<>+0(SB), Z8, Z8
+	VMULPS           Z7, Z8, Z8
+	VRNDSCALEPS      $0x00, Z8, Z10
+	VSUBPS           Z10, Z8, Z8
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z11
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z8, Z11
+	VSCALEFPS        Z10, Z11, Z8
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z8, Z8
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z10
+	VDIVPS           Z8, Z10, Z8
+	VMULPS.BCST      f3e5b33b6x1<>+0(SB), Z9, Z9
+	VADDPS.BCST      f3fcc422ax1<>+0(SB), Z9, Z9
+	VMULPS           Z7, Z9, Z9
+	VFNMADD231PS     Z8, Z9, Z9
+	VMULPS           Z8, Z6, Z6
+	VFMADD231PS      Z9, Z6, Z6
+	VADDPS           Z6, Z3, Z3
+	VSUBPS           Z2, Z5, Z5
+	VFMADD231PS      Z5, Z6, Z4
+	VMOVUPS          Z6, (R8)
+	ADDQ             R10, R8
+	DECQ             R9
+	JNZ              gelutanh1_row
+	MOVQ             72(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z3, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	MOVQ             80(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z4, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	SUBQ             $+16, CX
+	ADDQ             $+64, DX
+	JMP              gelutanh1
+
+gelutanh1_end:
+	CMPQ      CX, $0x00
+	JE        gelutanh_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      64(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z2
+	VXORPS    Z3, Z3, Z3
+	VXORPS    Z4, Z4, Z4
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      8(AX), SI
+	ADDQ      DX, SI
+	MOVQ      16(AX), DI
+	ADDQ      DX, DI
+	MOVQ      32(AX), R8
+	MOVQ      24(AX), R9
+	MOVQ      (AX), R10
+	MOVQ      8(AX), R11
+	MOVQ      16(AX), R12
+
+gelutanh_tail_row:
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS.Z        (CX), K1, Z5
+	ADDQ             R9, CX
+	VMOVUPS.Z        (SI), K1, Z6
 	ADDQ             R9, SI
 	VMOVAPS          Z5, Z7
 	VFMADD213PS      Z1, Z0, Z7
@@ -18207,86 +19146,9 @@ gelutanh1_row:
 	VADDPS           Z6, Z3, Z3
 	VSUBPS           Z2, Z5, Z5
 	VFMADD231PS      Z5, Z6, Z4
-	VMOVUPS          Z6, (DI)
+	VMOVUPS          Z6, K1, (DI)
 	ADDQ             R9, DI
 	DECQ             R8
-	JNZ              gelutanh1_row
-	MOVQ             72(AX), BX
-	VMOVUPS          (BX)(DX*1), Z0
-	VADDPS           Z3, Z0, Z0
-	VMOVUPS          Z0, (BX)(DX*1)
-	MOVQ             80(AX), BX
-	VMOVUPS          (BX)(DX*1), Z0
-	VADDPS           Z4, Z0, Z0
-	VMOVUPS          Z0, (BX)(DX*1)
-	SUBQ             $+16, CX
-	ADDQ             $+64, DX
-	JMP              gelutanh1
-
-gelutanh1_end:
-	CMPQ      CX, $0x00
-	JE        gelutanh_done
-	XORQ      BX, BX
-	CMPQ      CX, BX
-	CMOVQLT   BX, CX
-	MOVQ      $0x00000010, BX
-	CMPQ      CX, BX
-	CMOVQGT   BX, CX
-	MOVQ      $0x0000ffff, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
-	MOVQ      48(AX), CX
-	VMOVUPS.Z (CX)(DX*1), K1, Z0
-	MOVQ      56(AX), CX
-	VMOVUPS.Z (CX)(DX*1), K1, Z1
-	MOVQ      64(AX), CX
-	VMOVUPS.Z (CX)(DX*1), K1, Z2
-	VXORPS    Z3, Z3, Z3
-	VXORPS    Z4, Z4, Z4
-	MOVQ      (AX), CX
-	ADDQ      DX, CX
-	MOVQ      8(AX), BX
-	ADDQ      DX, BX
-	MOVQ      16(AX), SI
-	ADDQ      DX, SI
-	MOVQ      32(AX), DI
-	MOVQ      24(AX), R8
-
-gelutanh_tail_row:
-	VMOVUPS.Z        (CX), K1, Z5
-	ADDQ             R8, CX
-	VMOVUPS.Z        (BX), K1, Z6
-	ADDQ             R8, BX
-	VMOVAPS          Z5, Z7
-	VFMADD213PS      Z1, Z0, Z7
-	VMULPS           Z7, Z7, Z9
-	VMULPS.BCST      fbdd2d3e8x1<>+0(SB), Z9, Z8
-	VADDPS.BCST      fc0135761x1<>+0(SB), Z8, Z8
-	VMULPS           Z7, Z8, Z8
-	VRNDSCALEPS      $0x00, Z8, Z10
-	VSUBPS           Z10, Z8, Z8
-	VBROADCASTSS     f3aae0473x1<>+0(SB), Z11
-	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z8, Z11
-	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z8, Z11
-	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z8, Z11
-	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z8, Z11
-	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z8, Z11
-	VSCALEFPS        Z10, Z11, Z8
-	VADDPS.BCST      f3f800000x1<>+0(SB), Z8, Z8
-	VBROADCASTSS     f3f800000x1<>+0(SB), Z10
-	VDIVPS           Z8, Z10, Z8
-	VMULPS.BCST      f3e5b33b6x1<>+0(SB), Z9, Z9
-	VADDPS.BCST      f3fcc422ax1<>+0(SB), Z9, Z9
-	VMULPS           Z7, Z9, Z9
-	VFNMADD231PS     Z8, Z9, Z9
-	VMULPS           Z8, Z6, Z6
-	VFMADD231PS      Z9, Z6, Z6
-	VADDPS           Z6, Z3, Z3
-	VSUBPS           Z2, Z5, Z5
-	VFMADD231PS      Z5, Z6, Z4
-	VMOVUPS          Z6, K1, (SI)
-	ADDQ             R8, SI
-	DECQ             DI
 	JNZ              gelutanh_tail_row
 	MOVQ             72(AX), CX
 	VMOVUPS.Z        (CX)(DX*1), K1, Z0
@@ -18302,43 +19164,55 @@ gelutanh_done:
 	RET
 
 next_gelutanh:
-	CMPQ 88(AX), $+9
-	JNE  next_tanh
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	CMPQ  88(AX), $+9
+	JNE   next_tanh
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 tanh2:
 	CMPQ    CX, $+32
 	JLT     tanh2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	VMOVUPS 64(BX)(DX*1), Z1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
-	VMOVUPS 64(BX)(DX*1), Z3
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Z4
-	VMOVUPS 64(BX)(DX*1), Z5
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z4
+	VMOVUPS 64(SI)(DX*1), Z5
 	VXORPS  Z6, Z6, Z6
 	VXORPS  Z7, Z7, Z7
 	VXORPS  Z8, Z8, Z8
 	VXORPS  Z9, Z9, Z9
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 tanh2_row:
-	VMOVUPS          (BX), Z10
-	VMOVUPS          64(BX), Z11
-	ADDQ             R9, BX
-	VMOVUPS          (SI), Z12
-	VMOVUPS          64(SI), Z13
-	ADDQ             R9, SI
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       64(R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	PREFETCHT0       64(R12)(BX*1)
+	PREFETCHT0       (R13)(BX*1)
+	PREFETCHT0       64(R13)(BX*1)
+	ADDQ             $+128, BX
+	VMOVUPS          (SI), Z10
+	VMOVUPS          64(SI), Z11
+	ADDQ             R10, SI
+	VMOVUPS          (DI), Z12
+	VMOVUPS          64(DI), Z13
+	ADDQ             R10, DI
 	VMOVAPS          Z10, Z14
 	VFMADD213PS      Z2, Z0, Z14
 	VMULPS.BCST      fc038aa3bx1<>+0(SB), Z14, Z15
@@ -18383,25 +19257,25 @@ tanh2_row:
 	VADDPS           Z13, Z7, Z7
 	VSUBPS           Z5, Z11, Z11
 	VFMADD231PS      Z11, Z13, Z9
-	VMOVUPS          Z12, (DI)
-	VMOVUPS          Z13, 64(DI)
-	ADDQ             R9, DI
-	DECQ             R8
+	VMOVUPS          Z12, (R8)
+	VMOVUPS          Z13, 64(R8)
+	ADDQ             R10, R8
+	DECQ             R9
 	JNZ              tanh2_row
-	MOVQ             72(AX), BX
-	VMOVUPS          (BX)(DX*1), Z0
+	MOVQ             72(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
 	VADDPS           Z6, Z0, Z0
-	VMOVUPS          Z0, (BX)(DX*1)
-	VMOVUPS          64(BX)(DX*1), Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	VMOVUPS          64(SI)(DX*1), Z0
 	VADDPS           Z7, Z0, Z0
-	VMOVUPS          Z0, 64(BX)(DX*1)
-	MOVQ             80(AX), BX
-	VMOVUPS          (BX)(DX*1), Z0
+	VMOVUPS          Z0, 64(SI)(DX*1)
+	MOVQ             80(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
 	VADDPS           Z8, Z0, Z0
-	VMOVUPS          Z0, (BX)(DX*1)
-	VMOVUPS          64(BX)(DX*1), Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	VMOVUPS          64(SI)(DX*1), Z0
 	VADDPS           Z9, Z0, Z0
-	VMOVUPS          Z0, 64(BX)(DX*1)
+	VMOVUPS          Z0, 64(SI)(DX*1)
 	SUBQ             $+32, CX
 	ADDQ             $+128, DX
 	JMP              tanh2
@@ -18410,27 +19284,113 @@ tanh2_end:
 tanh1:
 	CMPQ    CX, $+16
 	JLT     tanh1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z1
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
 	VXORPS  Z3, Z3, Z3
 	VXORPS  Z4, Z4, Z4
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 tanh1_row:
-	VMOVUPS          (BX), Z5
-	ADDQ             R9, BX
-	VMOVUPS          (SI), Z6
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	PREFETCHT0       (R13)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS          (SI), Z5
+	ADDQ             R10, SI
+	VMOVUPS          (DI), Z6
+	ADDQ             R10, DI
+	VMOVAPS          Z5, Z7
+	VFMADD213PS      Z1, Z0, Z7
+	VMULPS.BCST      fc038aa3bx1<>+0(SB), Z7, Z8
+	VRNDSCALEPS      $0x00, Z8, Z7
+	VSUBPS           Z7, Z8, Z8
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z9
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z8, Z9
+	VSCALEFPS        Z7, Z9, Z8
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z8, Z8
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z7
+	VDIVPS           Z8, Z7, Z8
+	VADDPS           Z8, Z8, Z8
+	VADDPS.BCST      fbf800000x1<>+0(SB), Z8, Z8
+	VMULPS           Z8, Z6, Z7
+	VFNMADD231PS     Z8, Z7, Z6
+	VADDPS           Z6, Z3, Z3
+	VSUBPS           Z2, Z5, Z5
+	VFMADD231PS      Z5, Z6, Z4
+	VMOVUPS          Z6, (R8)
+	ADDQ             R10, R8
+	DECQ             R9
+	JNZ              tanh1_row
+	MOVQ             72(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z3, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	MOVQ             80(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z4, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	SUBQ             $+16, CX
+	ADDQ             $+64, DX
+	JMP              tanh1
+
+tanh1_end:
+	CMPQ      CX, $0x00
+	JE        tanh_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      64(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z2
+	VXORPS    Z3, Z3, Z3
+	VXORPS    Z4, Z4, Z4
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      8(AX), SI
+	ADDQ      DX, SI
+	MOVQ      16(AX), DI
+	ADDQ      DX, DI
+	MOVQ      32(AX), R8
+	MOVQ      24(AX), R9
+	MOVQ      (AX), R10
+	MOVQ      8(AX), R11
+	MOVQ      16(AX), R12
+
+tanh_tail_row:
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS.Z        (CX), K1, Z5
+	ADDQ             R9, CX
+	VMOVUPS.Z        (SI), K1, Z6
 	ADDQ             R9, SI
 	VMOVAPS          Z5, Z7
 	VFMADD213PS      Z1, Z0, Z7
@@ -18454,81 +19414,9 @@ tanh1_row:
 	VADDPS           Z6, Z3, Z3
 	VSUBPS           Z2, Z5, Z5
 	VFMADD231PS      Z5, Z6, Z4
-	VMOVUPS          Z6, (DI)
+	VMOVUPS          Z6, K1, (DI)
 	ADDQ             R9, DI
 	DECQ             R8
-	JNZ              tanh1_row
-	MOVQ             72(AX), BX
-	VMOVUPS          (BX)(DX*1), Z0
-	VADDPS           Z3, Z0, Z0
-	VMOVUPS          Z0, (BX)(DX*1)
-	MOVQ             80(AX), BX
-	VMOVUPS          (BX)(DX*1), Z0
-	VADDPS           Z4, Z0, Z0
-	VMOVUPS          Z0, (BX)(DX*1)
-	SUBQ             $+16, CX
-	ADDQ             $+64, DX
-	JMP              tanh1
-
-tanh1_end:
-	CMPQ      CX, $0x00
-	JE        tanh_done
-	XORQ      BX, BX
-	CMPQ      CX, BX
-	CMOVQLT   BX, CX
-	MOVQ      $0x00000010, BX
-	CMPQ      CX, BX
-	CMOVQGT   BX, CX
-	MOVQ      $0x0000ffff, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
-	MOVQ      48(AX), CX
-	VMOVUPS.Z (CX)(DX*1), K1, Z0
-	MOVQ      56(AX), CX
-	VMOVUPS.Z (CX)(DX*1), K1, Z1
-	MOVQ      64(AX), CX
-	VMOVUPS.Z (CX)(DX*1), K1, Z2
-	VXORPS    Z3, Z3, Z3
-	VXORPS    Z4, Z4, Z4
-	MOVQ      (AX), CX
-	ADDQ      DX, CX
-	MOVQ      8(AX), BX
-	ADDQ      DX, BX
-	MOVQ      16(AX), SI
-	ADDQ      DX, SI
-	MOVQ      32(AX), DI
-	MOVQ      24(AX), R8
-
-tanh_tail_row:
-	VMOVUPS.Z        (CX), K1, Z5
-	ADDQ             R8, CX
-	VMOVUPS.Z        (BX), K1, Z6
-	ADDQ             R8, BX
-	VMOVAPS          Z5, Z7
-	VFMADD213PS      Z1, Z0, Z7
-	VMULPS.BCST      fc038aa3bx1<>+0(SB), Z7, Z8
-	VRNDSCALEPS      $0x00, Z8, Z7
-	VSUBPS           Z7, Z8, Z8
-	VBROADCASTSS     f3aae0473x1<>+0(SB), Z9
-	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z8, Z9
-	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z8, Z9
-	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z8, Z9
-	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z8, Z9
-	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z8, Z9
-	VSCALEFPS        Z7, Z9, Z8
-	VADDPS.BCST      f3f800000x1<>+0(SB), Z8, Z8
-	VBROADCASTSS     f3f800000x1<>+0(SB), Z7
-	VDIVPS           Z8, Z7, Z8
-	VADDPS           Z8, Z8, Z8
-	VADDPS.BCST      fbf800000x1<>+0(SB), Z8, Z8
-	VMULPS           Z8, Z6, Z7
-	VFNMADD231PS     Z8, Z7, Z6
-	VADDPS           Z6, Z3, Z3
-	VSUBPS           Z2, Z5, Z5
-	VFMADD231PS      Z5, Z6, Z4
-	VMOVUPS          Z6, K1, (SI)
-	ADDQ             R8, SI
-	DECQ             DI
 	JNZ              tanh_tail_row
 	MOVQ             72(AX), CX
 	VMOVUPS.Z        (CX)(DX*1), K1, Z0
@@ -18607,48 +19495,60 @@ DATA f3fcc422ax1<>+0(SB)/4, $0x3fcc422a
 GLOBL f3fcc422ax1<>(SB), RODATA|NOPTR, $4
 
 // func columnsCombineAVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·columnsCombineAVX512(SB), NOSPLIT, $0-8
-	MOVQ a+0(FP), AX
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	MOVQ  a+0(FP), AX
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 combine2:
 	CMPQ    CX, $+32
 	JLT     combine2_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	VMOVUPS 64(BX)(DX*1), Z1
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
-	VMOVUPS 64(BX)(DX*1), Z3
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Z4
-	VMOVUPS 64(BX)(DX*1), Z5
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z4
+	VMOVUPS 64(SI)(DX*1), Z5
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 combine2_row:
-	VMOVUPS     (BX), Z6
-	VMOVUPS     64(BX), Z7
-	ADDQ        R9, BX
-	VMOVUPS     (SI), Z8
-	VMOVUPS     64(SI), Z9
-	ADDQ        R9, SI
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  64(R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	PREFETCHT0  64(R13)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Z6
+	VMOVUPS     64(SI), Z7
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Z8
+	VMOVUPS     64(DI), Z9
+	ADDQ        R10, DI
 	VFMADD213PS Z4, Z2, Z8
 	VFMADD231PS Z6, Z0, Z8
 	VFMADD213PS Z5, Z3, Z9
 	VFMADD231PS Z7, Z1, Z9
-	VMOVUPS     Z8, (DI)
-	VMOVUPS     Z9, 64(DI)
-	ADDQ        R9, DI
-	DECQ        R8
+	VMOVUPS     Z8, (R8)
+	VMOVUPS     Z9, 64(R8)
+	ADDQ        R10, R8
+	DECQ        R9
 	JNZ         combine2_row
 	SUBQ        $+32, CX
 	ADDQ        $+128, DX
@@ -18658,31 +19558,38 @@ combine2_end:
 combine1:
 	CMPQ    CX, $+16
 	JLT     combine1_end
-	MOVQ    48(AX), BX
-	VMOVUPS (BX)(DX*1), Z0
-	MOVQ    56(AX), BX
-	VMOVUPS (BX)(DX*1), Z1
-	MOVQ    64(AX), BX
-	VMOVUPS (BX)(DX*1), Z2
-	MOVQ    (AX), BX
-	ADDQ    DX, BX
-	MOVQ    8(AX), SI
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	MOVQ    (AX), SI
 	ADDQ    DX, SI
-	MOVQ    16(AX), DI
+	MOVQ    8(AX), DI
 	ADDQ    DX, DI
-	MOVQ    32(AX), R8
-	MOVQ    24(AX), R9
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
 
 combine1_row:
-	VMOVUPS     (BX), Z3
-	ADDQ        R9, BX
-	VMOVUPS     (SI), Z4
-	ADDQ        R9, SI
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z3
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Z4
+	ADDQ        R10, DI
 	VFMADD213PS Z2, Z1, Z4
 	VFMADD231PS Z3, Z0, Z4
-	VMOVUPS     Z4, (DI)
-	ADDQ        R9, DI
-	DECQ        R8
+	VMOVUPS     Z4, (R8)
+	ADDQ        R10, R8
+	DECQ        R9
 	JNZ         combine1_row
 	SUBQ        $+16, CX
 	ADDQ        $+64, DX
@@ -18691,15 +19598,15 @@ combine1_row:
 combine1_end:
 	CMPQ      CX, $0x00
 	JE        combine_done
-	XORQ      BX, BX
-	CMPQ      CX, BX
-	CMOVQLT   BX, CX
-	MOVQ      $0x00000010, BX
-	CMPQ      CX, BX
-	CMOVQGT   BX, CX
-	MOVQ      $0x0000ffff, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
 	MOVQ      48(AX), CX
 	VMOVUPS.Z (CX)(DX*1), K1, Z0
 	MOVQ      56(AX), CX
@@ -18708,22 +19615,29 @@ combine1_end:
 	VMOVUPS.Z (CX)(DX*1), K1, Z2
 	MOVQ      (AX), CX
 	ADDQ      DX, CX
-	MOVQ      8(AX), BX
-	ADDQ      DX, BX
-	MOVQ      16(AX), SI
+	MOVQ      8(AX), SI
 	ADDQ      DX, SI
+	MOVQ      16(AX), DI
+	ADDQ      DX, DI
 	MOVQ      32(AX), DX
-	MOVQ      24(AX), AX
+	MOVQ      24(AX), R8
+	MOVQ      (AX), R9
+	MOVQ      8(AX), R10
+	MOVQ      16(AX), AX
 
 combine_tail_row:
+	PREFETCHT0  (R9)(BX*1)
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+64, BX
 	VMOVUPS.Z   (CX), K1, Z3
-	ADDQ        AX, CX
-	VMOVUPS.Z   (BX), K1, Z4
-	ADDQ        AX, BX
+	ADDQ        R8, CX
+	VMOVUPS.Z   (SI), K1, Z4
+	ADDQ        R8, SI
 	VFMADD213PS Z2, Z1, Z4
 	VFMADD231PS Z3, Z0, Z4
-	VMOVUPS     Z4, K1, (SI)
-	ADDQ        AX, SI
+	VMOVUPS     Z4, K1, (DI)
+	ADDQ        R8, DI
 	DECQ        DX
 	JNZ         combine_tail_row
 
@@ -18732,11 +19646,13 @@ combine_done:
 	RET
 
 // func columnsSumAVX512(a *byte)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, MMX+
 TEXT ·columnsSumAVX512(SB), NOSPLIT, $0-8
-	MOVQ a+0(FP), AX
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	MOVQ  a+0(FP), AX
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 sum4:
 	CMPQ   CX, $+64
@@ -18745,103 +19661,117 @@ sum4:
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
-	MOVQ   (AX), BX
-	ADDQ   DX, BX
-	MOVQ   32(AX), SI
-	MOVQ   24(AX), DI
+	MOVQ   (AX), SI
+	ADDQ   DX, SI
+	MOVQ   32(AX), DI
+	MOVQ   24(AX), R8
+	MOVQ   (AX), R9
 
 sum4_row:
-	VMOVUPS (BX), Z4
-	VMOVUPS 64(BX), Z5
-	VMOVUPS 128(BX), Z6
-	VMOVUPS 192(BX), Z7
-	ADDQ    DI, BX
-	VADDPS  Z4, Z0, Z0
-	VADDPS  Z5, Z1, Z1
-	VADDPS  Z6, Z2, Z2
-	VADDPS  Z7, Z3, Z3
-	DECQ    SI
-	JNZ     sum4_row
-	MOVQ    72(AX), BX
-	VMOVUPS (BX)(DX*1), Z4
-	VADDPS  Z0, Z4, Z4
-	VMOVUPS Z4, (BX)(DX*1)
-	VMOVUPS 64(BX)(DX*1), Z0
-	VADDPS  Z1, Z0, Z0
-	VMOVUPS Z0, 64(BX)(DX*1)
-	VMOVUPS 128(BX)(DX*1), Z0
-	VADDPS  Z2, Z0, Z0
-	VMOVUPS Z0, 128(BX)(DX*1)
-	VMOVUPS 192(BX)(DX*1), Z0
-	VADDPS  Z3, Z0, Z0
-	VMOVUPS Z0, 192(BX)(DX*1)
-	SUBQ    $+64, CX
-	ADDQ    $+256, DX
-	JMP     sum4
+	PREFETCHT0 (R9)(BX*1)
+	PREFETCHT0 64(R9)(BX*1)
+	PREFETCHT0 128(R9)(BX*1)
+	PREFETCHT0 192(R9)(BX*1)
+	ADDQ       $+256, BX
+	VMOVUPS    (SI), Z4
+	VMOVUPS    64(SI), Z5
+	VMOVUPS    128(SI), Z6
+	VMOVUPS    192(SI), Z7
+	ADDQ       R8, SI
+	VADDPS     Z4, Z0, Z0
+	VADDPS     Z5, Z1, Z1
+	VADDPS     Z6, Z2, Z2
+	VADDPS     Z7, Z3, Z3
+	DECQ       DI
+	JNZ        sum4_row
+	MOVQ       72(AX), SI
+	VMOVUPS    (SI)(DX*1), Z4
+	VADDPS     Z0, Z4, Z4
+	VMOVUPS    Z4, (SI)(DX*1)
+	VMOVUPS    64(SI)(DX*1), Z0
+	VADDPS     Z1, Z0, Z0
+	VMOVUPS    Z0, 64(SI)(DX*1)
+	VMOVUPS    128(SI)(DX*1), Z0
+	VADDPS     Z2, Z0, Z0
+	VMOVUPS    Z0, 128(SI)(DX*1)
+	VMOVUPS    192(SI)(DX*1), Z0
+	VADDPS     Z3, Z0, Z0
+	VMOVUPS    Z0, 192(SI)(DX*1)
+	SUBQ       $+64, CX
+	ADDQ       $+256, DX
+	JMP        sum4
 
 sum4_end:
 sum1:
 	CMPQ   CX, $+16
 	JLT    sum1_end
 	VXORPS Z0, Z0, Z0
-	MOVQ   (AX), BX
-	ADDQ   DX, BX
-	MOVQ   32(AX), SI
-	MOVQ   24(AX), DI
+	MOVQ   (AX), SI
+	ADDQ   DX, SI
+	MOVQ   32(AX), DI
+	MOVQ   24(AX), R8
+	MOVQ   (AX), R9
 
 sum1_row:
-	VMOVUPS (BX), Z1
-	ADDQ    DI, BX
-	VADDPS  Z1, Z0, Z0
-	DECQ    SI
-	JNZ     sum1_row
-	MOVQ    72(AX), BX
-	VMOVUPS (BX)(DX*1), Z1
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, (BX)(DX*1)
-	SUBQ    $+16, CX
-	ADDQ    $+64, DX
-	JMP     sum1
+	PREFETCHT0 (R9)(BX*1)
+	ADDQ       $+64, BX
+	VMOVUPS    (SI), Z1
+	ADDQ       R8, SI
+	VADDPS     Z1, Z0, Z0
+	DECQ       DI
+	JNZ        sum1_row
+	MOVQ       72(AX), SI
+	VMOVUPS    (SI)(DX*1), Z1
+	VADDPS     Z0, Z1, Z1
+	VMOVUPS    Z1, (SI)(DX*1)
+	SUBQ       $+16, CX
+	ADDQ       $+64, DX
+	JMP        sum1
 
 sum1_end:
 	CMPQ    CX, $0x00
 	JE      sum_done
-	XORQ    BX, BX
-	CMPQ    CX, BX
-	CMOVQLT BX, CX
-	MOVQ    $0x00000010, BX
-	CMPQ    CX, BX
-	CMOVQGT BX, CX
-	MOVQ    $0x0000ffff, BX
-	BZHIQ   CX, BX, BX
-	KMOVW   BX, K1
+	XORQ    SI, SI
+	CMPQ    CX, SI
+	CMOVQLT SI, CX
+	MOVQ    $0x00000010, SI
+	CMPQ    CX, SI
+	CMOVQGT SI, CX
+	MOVQ    $0x0000ffff, SI
+	BZHIQ   CX, SI, SI
+	KMOVW   SI, K1
 	VXORPS  Z0, Z0, Z0
 	MOVQ    (AX), CX
 	ADDQ    DX, CX
-	MOVQ    32(AX), BX
-	MOVQ    24(AX), SI
+	MOVQ    32(AX), SI
+	MOVQ    24(AX), DI
+	MOVQ    (AX), R8
 
 sum_tail_row:
-	VMOVUPS.Z (CX), K1, Z1
-	ADDQ      SI, CX
-	VADDPS    Z1, Z0, Z0
-	DECQ      BX
-	JNZ       sum_tail_row
-	MOVQ      72(AX), AX
-	VMOVUPS.Z (AX)(DX*1), K1, Z1
-	VADDPS    Z0, Z1, Z1
-	VMOVUPS   Z1, K1, (AX)(DX*1)
+	PREFETCHT0 (R8)(BX*1)
+	ADDQ       $+64, BX
+	VMOVUPS.Z  (CX), K1, Z1
+	ADDQ       DI, CX
+	VADDPS     Z1, Z0, Z0
+	DECQ       SI
+	JNZ        sum_tail_row
+	MOVQ       72(AX), AX
+	VMOVUPS.Z  (AX)(DX*1), K1, Z1
+	VADDPS     Z0, Z1, Z1
+	VMOVUPS    Z1, K1, (AX)(DX*1)
 
 sum_done:
 	VZEROUPPER
 	RET
 
 // func columnsDotAVX512(a *byte)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, MMX+
 TEXT ·columnsDotAVX512(SB), NOSPLIT, $0-8
-	MOVQ a+0(FP), AX
-	MOVQ 40(AX), CX
-	XORQ DX, DX
+	MOVQ  a+0(FP), AX
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
 
 dot4:
 	CMPQ   CX, $+64
@@ -18850,43 +19780,54 @@ dot4:
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
-	MOVQ   (AX), BX
-	ADDQ   DX, BX
-	MOVQ   8(AX), SI
+	MOVQ   (AX), SI
 	ADDQ   DX, SI
-	MOVQ   32(AX), DI
-	MOVQ   24(AX), R8
+	MOVQ   8(AX), DI
+	ADDQ   DX, DI
+	MOVQ   32(AX), R8
+	MOVQ   24(AX), R9
+	MOVQ   (AX), R10
+	MOVQ   8(AX), R11
 
 dot4_row:
-	VMOVUPS     (BX), Z4
-	VMOVUPS     64(BX), Z5
-	VMOVUPS     128(BX), Z6
-	VMOVUPS     192(BX), Z7
-	ADDQ        R8, BX
-	VMOVUPS     (SI), Z8
-	VMOVUPS     64(SI), Z9
-	VMOVUPS     128(SI), Z10
-	VMOVUPS     192(SI), Z11
-	ADDQ        R8, SI
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  64(R10)(BX*1)
+	PREFETCHT0  128(R10)(BX*1)
+	PREFETCHT0  192(R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	PREFETCHT0  128(R11)(BX*1)
+	PREFETCHT0  192(R11)(BX*1)
+	ADDQ        $+256, BX
+	VMOVUPS     (SI), Z4
+	VMOVUPS     64(SI), Z5
+	VMOVUPS     128(SI), Z6
+	VMOVUPS     192(SI), Z7
+	ADDQ        R9, SI
+	VMOVUPS     (DI), Z8
+	VMOVUPS     64(DI), Z9
+	VMOVUPS     128(DI), Z10
+	VMOVUPS     192(DI), Z11
+	ADDQ        R9, DI
 	VFMADD231PS Z4, Z8, Z0
 	VFMADD231PS Z5, Z9, Z1
 	VFMADD231PS Z6, Z10, Z2
 	VFMADD231PS Z7, Z11, Z3
-	DECQ        DI
+	DECQ        R8
 	JNZ         dot4_row
-	MOVQ        72(AX), BX
-	VMOVUPS     (BX)(DX*1), Z4
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Z4
 	VADDPS      Z0, Z4, Z4
-	VMOVUPS     Z4, (BX)(DX*1)
-	VMOVUPS     64(BX)(DX*1), Z0
+	VMOVUPS     Z4, (SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Z0
 	VADDPS      Z1, Z0, Z0
-	VMOVUPS     Z0, 64(BX)(DX*1)
-	VMOVUPS     128(BX)(DX*1), Z0
+	VMOVUPS     Z0, 64(SI)(DX*1)
+	VMOVUPS     128(SI)(DX*1), Z0
 	VADDPS      Z2, Z0, Z0
-	VMOVUPS     Z0, 128(BX)(DX*1)
-	VMOVUPS     192(BX)(DX*1), Z0
+	VMOVUPS     Z0, 128(SI)(DX*1)
+	VMOVUPS     192(SI)(DX*1), Z0
 	VADDPS      Z3, Z0, Z0
-	VMOVUPS     Z0, 192(BX)(DX*1)
+	VMOVUPS     Z0, 192(SI)(DX*1)
 	SUBQ        $+64, CX
 	ADDQ        $+256, DX
 	JMP         dot4
@@ -18896,25 +19837,30 @@ dot1:
 	CMPQ   CX, $+16
 	JLT    dot1_end
 	VXORPS Z0, Z0, Z0
-	MOVQ   (AX), BX
-	ADDQ   DX, BX
-	MOVQ   8(AX), SI
+	MOVQ   (AX), SI
 	ADDQ   DX, SI
-	MOVQ   32(AX), DI
-	MOVQ   24(AX), R8
+	MOVQ   8(AX), DI
+	ADDQ   DX, DI
+	MOVQ   32(AX), R8
+	MOVQ   24(AX), R9
+	MOVQ   (AX), R10
+	MOVQ   8(AX), R11
 
 dot1_row:
-	VMOVUPS     (BX), Z1
-	ADDQ        R8, BX
-	VMOVUPS     (SI), Z2
-	ADDQ        R8, SI
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z1
+	ADDQ        R9, SI
+	VMOVUPS     (DI), Z2
+	ADDQ        R9, DI
 	VFMADD231PS Z1, Z2, Z0
-	DECQ        DI
+	DECQ        R8
 	JNZ         dot1_row
-	MOVQ        72(AX), BX
-	VMOVUPS     (BX)(DX*1), Z1
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Z1
 	VADDPS      Z0, Z1, Z1
-	VMOVUPS     Z1, (BX)(DX*1)
+	VMOVUPS     Z1, (SI)(DX*1)
 	SUBQ        $+16, CX
 	ADDQ        $+64, DX
 	JMP         dot1
@@ -18922,30 +19868,35 @@ dot1_row:
 dot1_end:
 	CMPQ    CX, $0x00
 	JE      dot_done
-	XORQ    BX, BX
-	CMPQ    CX, BX
-	CMOVQLT BX, CX
-	MOVQ    $0x00000010, BX
-	CMPQ    CX, BX
-	CMOVQGT BX, CX
-	MOVQ    $0x0000ffff, BX
-	BZHIQ   CX, BX, BX
-	KMOVW   BX, K1
+	XORQ    SI, SI
+	CMPQ    CX, SI
+	CMOVQLT SI, CX
+	MOVQ    $0x00000010, SI
+	CMPQ    CX, SI
+	CMOVQGT SI, CX
+	MOVQ    $0x0000ffff, SI
+	BZHIQ   CX, SI, SI
+	KMOVW   SI, K1
 	VXORPS  Z0, Z0, Z0
 	MOVQ    (AX), CX
 	ADDQ    DX, CX
-	MOVQ    8(AX), BX
-	ADDQ    DX, BX
-	MOVQ    32(AX), SI
-	MOVQ    24(AX), DI
+	MOVQ    8(AX), SI
+	ADDQ    DX, SI
+	MOVQ    32(AX), DI
+	MOVQ    24(AX), R8
+	MOVQ    (AX), R9
+	MOVQ    8(AX), R10
 
 dot_tail_row:
+	PREFETCHT0  (R9)(BX*1)
+	PREFETCHT0  (R10)(BX*1)
+	ADDQ        $+64, BX
 	VMOVUPS.Z   (CX), K1, Z1
-	ADDQ        DI, CX
-	VMOVUPS.Z   (BX), K1, Z2
-	ADDQ        DI, BX
+	ADDQ        R8, CX
+	VMOVUPS.Z   (SI), K1, Z2
+	ADDQ        R8, SI
 	VFMADD231PS Z1, Z2, Z0
-	DECQ        SI
+	DECQ        DI
 	JNZ         dot_tail_row
 	MOVQ        72(AX), AX
 	VMOVUPS.Z   (AX)(DX*1), K1, Z1

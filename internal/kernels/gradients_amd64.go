@@ -48,13 +48,22 @@ type columns struct {
 	act        int
 }
 
-// byColumns calls a kernel for rows of n numbers each of x.
-func byColumns(kernel func(a *byte), c columns, x []float32, n int) {
-	if len(x) == 0 {
-		return
+// down calls a kernel for rows of n numbers each of x, y and dst, which may be nil, by chunks that stay in the
+// nearest cache.
+func down(kernel func(a *byte), c columns, x, y, dst []float32, n int) {
+	const chunk = 4 << 10 // floats
+	rows := max(8, chunk/n)
+	c.ld, c.n = 4*n, n
+	for at := 0; at < len(x); at += rows * n {
+		c.x, c.rows = &x[at], min(rows, (len(x)-at)/n)
+		if y != nil {
+			c.y = &y[at]
+		}
+		if dst != nil {
+			c.dst = &dst[at]
+		}
+		kernel((*byte)(unsafe.Pointer(&c)))
 	}
-	c.x, c.ld, c.rows, c.n = &x[0], 4*n, len(x)/n, n
-	kernel((*byte)(unsafe.Pointer(&c)))
 }
 
 func (s *simd) Affine(dst, x, scale, shift []float32, act Act) {
@@ -70,41 +79,31 @@ func (s *simd) Affine(dst, x, scale, shift []float32, act Act) {
 		s.Act(act, dst)
 		return
 	}
-	byColumns(s.columnsAffine, columns{dst: &dst[0], p0: &scale[0], p1: &shift[:n][0], act: int(act)}, x, n)
+	down(s.columnsAffine, columns{p0: &scale[0], p1: &shift[:n][0], act: int(act)}, x, nil, dst, n)
 }
 
 func (s *simd) Moments(sum, squares, x, pivot []float32) {
 	n := len(sum)
-	byColumns(s.columnsMoments, columns{p0: &pivot[:n][0], s0: &sum[0], s1: &squares[:n][0]}, x, n)
+	down(s.columnsMoments, columns{p0: &pivot[:n][0], s0: &sum[0], s1: &squares[:n][0]}, x, nil, nil, n)
 }
 
 func (s *simd) AffineGrad(g *AffineGrad) {
-	if len(g.Dst) == 0 {
-		return
-	}
-	n := len(g.Sum)
-	_ = g.DY[len(g.Dst)-1]
-	byColumns(s.columnsGrad, columns{y: &g.DY[0], dst: &g.Dst[0], p0: &g.Scale[:n][0], p1: &g.Shift[:n][0], p2: &g.Mean[:n][0],
-		s0: &g.Sum[0], s1: &g.Product[:n][0], act: int(g.Act)}, g.X[:len(g.Dst)], n)
+	n, size := len(g.Sum), len(g.Dst)
+	down(s.columnsGrad, columns{p0: &g.Scale[:n][0], p1: &g.Shift[:n][0], p2: &g.Mean[:n][0], s0: &g.Sum[0], s1: &g.Product[:n][0],
+		act: int(g.Act)}, g.X[:size], g.DY[:size], g.Dst, n)
 }
 
 func (s *simd) Combine(dst, x, a, y, b, c []float32) {
-	if len(dst) == 0 {
-		return
-	}
 	n := len(a)
-	_ = y[len(dst)-1]
-	byColumns(s.columnsCombine, columns{y: &y[0], dst: &dst[0], p0: &a[0], p1: &b[:n][0], p2: &c[:n][0]}, x[:len(dst)], n)
+	down(s.columnsCombine, columns{p0: &a[0], p1: &b[:n][0], p2: &c[:n][0]}, x[:len(dst)], y[:len(dst)], dst, n)
 }
 
-func (s *simd) SumColumns(sum, x []float32) { byColumns(s.columnsSum, columns{s0: &sum[0]}, x, len(sum)) }
+func (s *simd) SumColumns(sum, x []float32) {
+	down(s.columnsSum, columns{s0: &sum[0]}, x, nil, nil, len(sum))
+}
 
 func (s *simd) DotColumns(sum, x, y []float32) {
-	if len(x) == 0 {
-		return
-	}
-	_ = y[len(x)-1]
-	byColumns(s.columnsDot, columns{y: &y[0], s0: &sum[0]}, x, len(sum))
+	down(s.columnsDot, columns{s0: &sum[0]}, x, y[:len(x)], nil, len(sum))
 }
 
 func (s *simd) ActGrad(act Act, dst, dy, x []float32) {

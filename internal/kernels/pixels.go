@@ -30,7 +30,7 @@ var pixelSets = append(availablePixels(), &portablePixels)
 var portablePixels = Pixels{
 	Name: "portable",
 	IDCT: idct, UpsampleH2V1: upsampleH2V1, UpsampleH1V2: upsampleH1V2, UpsampleH2V2: upsampleH2V2, YCbCr: ycbcr,
-	Across: across, Down: down,
+	Across: across, Down: resampleDown,
 }
 
 // IDCT describes the inverse DCT of a row of blocks: jpeg_idct_islow of libjpeg's jidctint.c (Loeffler, Ligtenberg and

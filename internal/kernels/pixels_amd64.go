@@ -147,7 +147,7 @@ func acrossSIMD(r Resample) {
 
 func downSIMD(r Resample) {
 	if r.Columns < 32 {
-		down(r)
+		resampleDown(r)
 		return
 	}
 	r.checkDown()

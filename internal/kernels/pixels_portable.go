@@ -200,7 +200,7 @@ func (a *Axis) whole() []int32 {
 	return weights
 }
 
-func down(r Resample) {
+func resampleDown(r Resample) {
 	r.checkDown()
 	weights, sums := r.Axis.whole(), make([]int32, r.Columns)
 	for i, start := range r.Axis.Starts {

@@ -10,7 +10,9 @@ Each entry holds, for a batch of images and the labels 0, 1, 2, …:
     gradients   of each parameter: the norm, and the product with the formula's input of as many numbers
     weights     the sum of those products for the parameters after a step of SGD with learning rate 0.01
     statistics  the products for each running statistic
-    error       how far PyTorch's own float32 gradients are off, relative to the norm, at most
+    error       how far PyTorch's own gradients are off, relative to the norm, at most: in float32, and in
+                float64 when the input is off by a millionth, which may move a number across the kink of an
+                activation
 """
 
 import json
@@ -24,7 +26,7 @@ from torch import nn
 sys.path.append(str(pathlib.Path(__file__).parents[2] / "testutil/testdata"))
 sys.path.append(str(pathlib.Path(__file__).parents[2] / "models/testdata"))
 from architectures import build
-from formula import fill_model, make_input
+from formula import centre_and_spread, fill, fill_model, make_input
 
 PATH = pathlib.Path(__file__).with_name("steps.json")
 
@@ -77,6 +79,20 @@ def step(model, x, dtype):
     return loss.detach(), {n: p.grad.clone().double() for n, p in model.named_parameters() if p.grad is not None}
 
 
+def difference(some, grads):
+    largest = max(g.norm() for g in grads.values())
+    return max(float((some[n] - g).norm() / g.norm()) for n, g in grads.items() if g.norm() > 1e-6 * largest)
+
+
+def fill_statistics(model, gain):
+    with torch.no_grad():
+        for n, b in model.named_buffers():
+            if n.endswith(("running_mean", "running_var")):
+                single = b.float()
+                fill(single, n, *centre_and_spread(n, b.shape, gain))
+                b.copy_(single)
+
+
 def entry(name):
     batch, size = NETWORKS[name]
     model = build(name)
@@ -93,7 +109,14 @@ def entry(name):
     model.float()
     fill_model(model, gain)
     loss, grads = step(model, x, torch.float64)
-    error = max(float((single[n] - g).norm() / g.norm()) for n, g in grads.items() if g.norm() > 1e-9)
+    error = difference(single, grads)
+    for seed in range(4):
+        noise = torch.randn(x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+        fill_statistics(model, gain)
+        _, moved = step(model, x.double() + 1e-6 * noise, torch.float64)
+        error = max(error, difference(moved, grads))
+    fill_statistics(model, gain)
+    step(model, x, torch.float64)
     with torch.no_grad():
         for n, p in model.named_parameters():
             if n in grads:

@@ -6,8 +6,10 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// columns writes the kernels that treat each column of a block of rows by itself: some vectors of columns
-// at a time, down all rows, with the columns' numbers and sums in registers.
+// columns writes the kernels that treat each column of a chunk of rows by itself: some vectors of columns
+// at a time, down all rows, with the columns' numbers and sums in registers. Memory isn't read in the
+// order in which it lies, so that the processor couldn't guess what comes next: the kernels prefetch the
+// next chunk while they work on one.
 func (v isa) columns() {
 	kernel("columnsAffine"+v.name, "func(a *byte)")
 	c := columnsKernel{isa: v, arg: argument("columns"), x: true, dst: true, params: 2}
@@ -94,6 +96,7 @@ type columnsKernel struct {
 	arg          record
 	x, y, dst    bool // which operands there are
 	params, sums int
+	ahead        reg.GPVirtual
 }
 
 // rowsRegs are the registers for some vectors of columns of a row.
@@ -108,6 +111,8 @@ type rowsRegs struct {
 func (c *columnsKernel) loops(label string, group int, body func(r rowsRegs)) {
 	n, done := c.arg.load("n"), GP64()
 	XORQ(done, done) // bytes of columns
+	c.ahead = c.arg.load("ld") // bytes from the chunk to what is prefetched
+	IMULQ(c.arg.field("rows"), c.ahead)
 	sizes := []int{group, 1}
 	if group == 1 {
 		sizes = sizes[:1]
@@ -159,7 +164,20 @@ func (c *columnsKernel) down(label string, vecs int, done reg.GPVirtual, m *mask
 	}
 	x, y, dst := cursor(c.x, "x"), cursor(c.y, "y"), cursor(c.dst, "dst")
 	rows, ld := c.arg.load("rows"), c.arg.load("ld")
+	var next []reg.GPVirtual
+	for i, name := range []string{"x", "y", "dst"} {
+		if []bool{c.x, c.y, c.dst}[i] {
+			next = append(next, c.arg.load(name))
+		}
+	}
 	Label(label + "_row")
+	const line = 64
+	for _, p := range next {
+		for at := 0; at < vecs*c.bytes(); at += line {
+			PREFETCHT0(Mem{Base: p, Index: c.ahead, Scale: 1, Disp: at})
+		}
+	}
+	ADDQ(num(vecs*c.bytes()), c.ahead)
 	read := func(p reg.GPVirtual) []reg.VecVirtual {
 		if p == nil {
 			return nil

@@ -116,6 +116,14 @@ func (g *gemmKernel) tile(label string, rows int) {
 		}
 	}
 	ADDQ(num(4*width), b)
+	// What the tile will write may come from far: it has until the sums are done.
+	to, next := g.arg.load("atC"), g.arg.load("ldc")
+	for range rows {
+		for _, c := range g.columns {
+			PREFETCHT0(Mem{Base: to, Disp: c.disp})
+		}
+		ADDQ(next, to)
+	}
 
 	base := []reg.GPVirtual{g.arg.load("atA")}
 	for i := 3; i < rows; i += 3 {
