@@ -125,4 +125,3 @@ type Arguments struct {
 	Kernels   string `json:"kernels"`
 	Version   string `json:"version"`
 }
-
