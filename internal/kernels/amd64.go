@@ -10,12 +10,17 @@ import (
 )
 
 //go:generate go run -C asm . -set avx512 -out ../avx512_amd64.s -stubs ../avx512_amd64.go -pkg kernels
+//go:generate go run -C asm . -set avx512bf16 -out ../avx512bf16_amd64.s -stubs ../avx512bf16_amd64.go -pkg kernels
 //go:generate go run -C asm . -set avx2 -out ../avx2_amd64.s -stubs ../avx2_amd64.go -pkg kernels
 
 func available() []*Set {
 	var sets []*Set
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL && cpu.X86.HasBMI2 {
-		sets = append(sets, avx512.set())
+		set := avx512.set()
+		if cpu.X86.HasAVX512BF16 && cpu.X86.HasAVX512BW {
+			set.BF16 = &BF16{Narrow: narrow, Widen: widen}
+		}
+		sets = append(sets, set)
 	}
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 {
 		sets = append(sets, avx2.set())
@@ -70,6 +75,7 @@ type panel struct {
 	segments, jump int // jump is from a segment's end to the next one's start
 
 	atA, atC, atRes uintptr
+	resBF16, cBF16  int
 }
 
 func (s *simd) Gemm(g *Gemm) {
@@ -86,23 +92,46 @@ func (s *simd) Gemm(g *Gemm) {
 		p := panel{
 			a: &g.A[0], lda: 4 * g.LDA,
 			b: &b[first%Width],
-			c: &g.C[first], ldc: 4 * g.LDC,
+			c: &g.C[g.words(first, g.CBF16)], ldc: 4 * g.LDC,
 			m: g.M, k: k, n: min(pass, g.B.N-first), act: int(g.Act),
-			segments: segments, jump: 4 * (g.Step - k),
+			segments: segments, jump: 4 * (g.Step - k), cBF16: flag(g.CBF16), resBF16: flag(g.ResBF16),
 		}
 		if g.Res != nil {
-			p.res, p.ldr = &g.Res[first], 4*g.LDR
+			p.res, p.ldr = &g.Res[g.words(first, g.ResBF16)], 4*g.LDR
 		}
-		if s.lanes == 16 {
+		if g.B.BF16 {
+			gemmBF16AVX512((*byte)(unsafe.Pointer(&p)))
+		} else if s.lanes == 16 {
 			gemmAVX512((*byte)(unsafe.Pointer(&p)))
 		} else {
 			gemmAVX2((*byte)(unsafe.Pointer(&p)))
 		}
 	}
-	if !fused(g.Act) {
+	if !g.fused() {
 		for i := range g.M {
 			s.Act(g.Act, g.C[i*g.LDC:i*g.LDC+g.B.N])
 		}
+	}
+}
+
+func flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func narrow(dst, x []float32) {
+	if len(x) > 0 {
+		_ = dst[(len(x)-1)/2]
+		narrowAVX512(&dst[0], &x[0], len(x))
+	}
+}
+
+func widen(dst, x []float32) {
+	if len(dst) > 0 {
+		_ = x[(len(dst)-1)/2]
+		widenAVX512(&dst[0], &x[0], len(dst))
 	}
 }
 

@@ -169,9 +169,9 @@ columns16_rows6_done_k:
 	DECQ    R8
 	JNZ     columns16_rows6_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns16_rows6_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Y12
 	VADDPS  Y12, Y0, Y0
 	VMOVUPS 32(DX), Y12
@@ -667,9 +667,9 @@ columns16_rows2_done_k:
 	DECQ    DI
 	JNZ     columns16_rows2_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns16_rows2_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Y4
 	VADDPS  Y4, Y0, Y0
 	VMOVUPS 32(DX), Y4
@@ -892,9 +892,9 @@ columns16_rows1_done_k:
 	DECQ    DI
 	JNZ     columns16_rows1_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns16_rows1_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Y2
 	VADDPS  Y2, Y0, Y0
 	VMOVUPS 32(DX), Y2
@@ -1122,9 +1122,9 @@ upto8_rows6_done_k:
 	DECQ       R8
 	JNZ        upto8_rows6_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto8_rows6_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y7
 	VADDPS     Y7, Y1, Y1
 	ADDQ       BX, DX
@@ -1417,9 +1417,9 @@ upto8_rows2_done_k:
 	DECQ       DI
 	JNZ        upto8_rows2_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto8_rows2_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y3
 	VADDPS     Y3, Y1, Y1
 	ADDQ       BX, DX
@@ -1569,9 +1569,9 @@ upto8_rows1_done_k:
 	DECQ       DI
 	JNZ        upto8_rows1_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto8_rows1_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y2
 	VADDPS     Y2, Y1, Y1
 	ADDQ       BX, DX
@@ -1820,9 +1820,9 @@ upto16_rows6_done_k:
 	DECQ       R8
 	JNZ        upto16_rows6_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto16_rows6_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y14
 	VADDPS     Y14, Y2, Y2
 	VMASKMOVPS 32(DX), Y1, Y14
@@ -2318,9 +2318,9 @@ upto16_rows2_done_k:
 	DECQ       DI
 	JNZ        upto16_rows2_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto16_rows2_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y6
 	VADDPS     Y6, Y2, Y2
 	VMASKMOVPS 32(DX), Y1, Y6
@@ -2543,9 +2543,9 @@ upto16_rows1_done_k:
 	DECQ       DI
 	JNZ        upto16_rows1_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto16_rows1_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y4
 	VADDPS     Y4, Y2, Y2
 	VMASKMOVPS 32(DX), Y1, Y4

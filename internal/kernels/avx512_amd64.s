@@ -281,9 +281,9 @@ columns32_rows12_done_k:
 	DECQ    R10
 	JNZ     columns32_rows12_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns32_rows12_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Z24
 	VADDPS  Z24, Z0, Z0
 	VMOVUPS 64(DX), Z24
@@ -1106,9 +1106,9 @@ columns32_rows4_done_k:
 	DECQ    R8
 	JNZ     columns32_rows4_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns32_rows4_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Z8
 	VADDPS  Z8, Z0, Z0
 	VMOVUPS 64(DX), Z8
@@ -1444,9 +1444,9 @@ columns32_rows2_done_k:
 	DECQ    DI
 	JNZ     columns32_rows2_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns32_rows2_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Z4
 	VADDPS  Z4, Z0, Z0
 	VMOVUPS 64(DX), Z4
@@ -1653,9 +1653,9 @@ columns32_rows1_done_k:
 	DECQ    DI
 	JNZ     columns32_rows1_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns32_rows1_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Z2
 	VADDPS  Z2, Z0, Z0
 	VMOVUPS 64(DX), Z2
@@ -1950,9 +1950,9 @@ upto8_rows12_done_k:
 	DECQ      R10
 	JNZ       upto8_rows12_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto8_rows12_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y12
 	VADDPS    Y12, Y0, Y0
 	ADDQ      BX, DX
@@ -2422,9 +2422,9 @@ upto8_rows4_done_k:
 	DECQ      R8
 	JNZ       upto8_rows4_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto8_rows4_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y4
 	VADDPS    Y4, Y0, Y0
 	ADDQ      BX, DX
@@ -2635,9 +2635,9 @@ upto8_rows2_done_k:
 	DECQ      DI
 	JNZ       upto8_rows2_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto8_rows2_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y2
 	VADDPS    Y2, Y0, Y0
 	ADDQ      BX, DX
@@ -2779,9 +2779,9 @@ upto8_rows1_done_k:
 	DECQ      DI
 	JNZ       upto8_rows1_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto8_rows1_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y1
 	VADDPS    Y1, Y0, Y0
 	ADDQ      BX, DX
@@ -3137,9 +3137,9 @@ upto16_rows12_done_k:
 	DECQ      R10
 	JNZ       upto16_rows12_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto16_rows12_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y24
 	VADDPS    Y24, Y0, Y0
 	VMOVUPS.Z 32(DX), K2, Y24
@@ -3962,9 +3962,9 @@ upto16_rows4_done_k:
 	DECQ      R8
 	JNZ       upto16_rows4_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto16_rows4_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y8
 	VADDPS    Y8, Y0, Y0
 	VMOVUPS.Z 32(DX), K2, Y8
@@ -4300,9 +4300,9 @@ upto16_rows2_done_k:
 	DECQ      DI
 	JNZ       upto16_rows2_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto16_rows2_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y4
 	VADDPS    Y4, Y0, Y0
 	VMOVUPS.Z 32(DX), K2, Y4
@@ -4509,9 +4509,9 @@ upto16_rows1_done_k:
 	DECQ      DI
 	JNZ       upto16_rows1_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto16_rows1_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y2
 	VADDPS    Y2, Y0, Y0
 	VMOVUPS.Z 32(DX), K2, Y2
@@ -4894,9 +4894,9 @@ upto24_rows12_done_k:
 	DECQ      R10
 	JNZ       upto24_rows12_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto24_rows12_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z24
 	VADDPS    Z24, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Y24
@@ -5740,9 +5740,9 @@ upto24_rows4_done_k:
 	DECQ      R8
 	JNZ       upto24_rows4_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto24_rows4_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z8
 	VADDPS    Z8, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Y8
@@ -6099,9 +6099,9 @@ upto24_rows2_done_k:
 	DECQ      DI
 	JNZ       upto24_rows2_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto24_rows2_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z4
 	VADDPS    Z4, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Y4
@@ -6329,9 +6329,9 @@ upto24_rows1_done_k:
 	DECQ      DI
 	JNZ       upto24_rows1_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto24_rows1_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z2
 	VADDPS    Z2, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Y2
@@ -6734,9 +6734,9 @@ upto32_rows12_done_k:
 	DECQ      R10
 	JNZ       upto32_rows12_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto32_rows12_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z24
 	VADDPS    Z24, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Z24
@@ -7559,9 +7559,9 @@ upto32_rows4_done_k:
 	DECQ      R8
 	JNZ       upto32_rows4_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto32_rows4_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z8
 	VADDPS    Z8, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Z8
@@ -7897,9 +7897,9 @@ upto32_rows2_done_k:
 	DECQ      DI
 	JNZ       upto32_rows2_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto32_rows2_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z4
 	VADDPS    Z4, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Z4
@@ -8106,9 +8106,9 @@ upto32_rows1_done_k:
 	DECQ      DI
 	JNZ       upto32_rows1_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto32_rows1_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z2
 	VADDPS    Z2, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Z2

@@ -39,6 +39,10 @@ type Set struct {
 	Softmax func(x []float32, n int, scale float32)
 	// WinogradInput and WinogradOutput transform tiles; see [Winograd].
 	WinogradInput, WinogradOutput func(w *Winograd)
+
+	// BF16 holds the kernels for bfloat16, nil where the processor has no instructions for it. With
+	// them Gemm takes bfloat16 too.
+	BF16 *BF16
 }
 
 // Act names an activation that a kernel applies to what it computed.
@@ -65,10 +69,12 @@ func fused(act Act) bool { return act <= HardSwish }
 const Width = 32
 
 // Packed is the right-hand side of a [Gemm] and the bias of its columns, in panels of [Width]
-// columns padded with zeros: for each panel the row of biases, then K rows of weights.
+// columns padded with zeros: for each panel the row of biases, then K rows of weights. With BF16 a row
+// holds pairs of weights, and K counts those.
 type Packed struct {
 	N, K int
 	Data []float32
+	BF16 bool
 }
 
 // Pack packs weights [n, k] (row-major, as Linear's are) and their biases [n], nil for zeros.
@@ -137,6 +143,9 @@ func (p *Packed) panel(i int) []float32 {
 // Gemm describes C = act(A·B + bias + Res): A is [M, K] with rows LDA floats apart, C and Res are
 // [M, N] with rows LDC and LDR apart. Each element is summed over K in order, starting from its
 // bias, with one rounding a step where the processor fuses multiplication and addition.
+//
+// Where B is of bfloat16, so is A, and C and Res can be: words of pairs, see [BF16]. Lengths of rows, steps
+// and distances then count words.
 type Gemm struct {
 	M   int
 	A   []float32
@@ -150,7 +159,19 @@ type Gemm struct {
 	C              []float32
 	LDC            int
 	Act            Act
+	ResBF16, CBF16 bool
 }
+
+// words returns where column n, an even number, is in a row of C or Res.
+func (g *Gemm) words(n int, bf16 bool) int {
+	if bf16 {
+		return n / 2
+	}
+	return n
+}
+
+// fused reports whether the kernel applies the activation to its registers.
+func (g *Gemm) fused() bool { return fused(g.Act) || g.B.BF16 && FusedBF16(g.Act) }
 
 func (g *Gemm) check() {
 	if g.M == 0 {
@@ -161,9 +182,12 @@ func (g *Gemm) check() {
 		panic("kernels: the segments of a row must be of equal length")
 	}
 	_ = g.A[(g.M-1)*g.LDA+(segments-1)*g.Step+g.B.K/segments-1]
-	_ = g.C[(g.M-1)*g.LDC+g.B.N-1]
+	_ = g.C[(g.M-1)*g.LDC+g.words(g.B.N-1, g.CBF16)]
 	if g.Res != nil {
-		_ = g.Res[(g.M-1)*g.LDR+g.B.N-1]
+		_ = g.Res[(g.M-1)*g.LDR+g.words(g.B.N-1, g.ResBF16)]
+	}
+	if (g.CBF16 || g.ResBF16) && !g.B.BF16 || g.CBF16 && !g.fused() {
+		panic("kernels: a product can't yield bfloat16 of these operands or with this activation")
 	}
 	_ = g.B.Data[PackedLen(g.B.N, g.B.K)-1]
 }

@@ -29,6 +29,8 @@ var portable = Set{
 	Softmax: softmaxPortable,
 
 	WinogradInput: winogradInputPortable, WinogradOutput: winogradOutputPortable,
+
+	BF16: &BF16{Narrow: narrowPortable, Widen: widenPortable},
 }
 
 // gemmPortable keeps 4 × 4 numbers of the result in variables over all of K.
@@ -36,6 +38,10 @@ func gemmPortable(g *Gemm) {
 	g.check()
 	if g.Segments > 1 {
 		g = g.joined()
+	}
+	if g.B.BF16 {
+		gemmBF16Portable(g)
+		return
 	}
 	for first := 0; first < g.B.N; first += Width {
 		panel, n := g.B.panel(first/Width), min(Width, g.B.N-first)

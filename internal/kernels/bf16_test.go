@@ -1,0 +1,140 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// forEachBF16 is forEach for the sets with bfloat16.
+func forEachBF16(t *testing.T, f func(t *testing.T, s *Set)) {
+	found := false
+	for _, s := range All() {
+		if s.BF16 != nil && s != &portable {
+			found = true
+			t.Run(s.Name, func(t *testing.T) { f(t, s) })
+		}
+	}
+	if !found {
+		t.Skip("this processor has no instructions for bfloat16")
+	}
+}
+
+// pairs is x rounded to bfloat16.
+func pairs(x []float32) []float32 {
+	words := make([]float32, (len(x)+1)/2+1)[1:]
+	narrowPortable(words, x)
+	return words
+}
+
+func widened(words []float32) []float32 {
+	x := make([]float32, 2*len(words))
+	widenPortable(x, words)
+	return x
+}
+
+func TestNarrow(t *testing.T) {
+	for bits, want := range map[uint32]uint16{
+		0x3f800000: 0x3f80, 0x3f808000: 0x3f80, 0x3f808001: 0x3f81, 0x3f818000: 0x3f82, // ties go to even
+		0x7f7fffff: 0x7f80, 0x7f800000: 0x7f80, 0xff800000: 0xff80, 0x80000001: 0x8000, 0x007fffff: 0, 0x7f800001: 0x7fc0,
+	} {
+		if got := narrowed(math.Float32frombits(bits)); got != want {
+			t.Errorf("%08x becomes %04x, want %04x", bits, got, want)
+		}
+	}
+	forEachBF16(t, func(t *testing.T, s *Set) {
+		r := rand.New(rand.NewPCG(1, 0))
+		for n := range 150 {
+			x := fill(r, n, 100)
+			for i := range x {
+				if r.IntN(4) == 0 {
+					x[i] = math.Float32frombits(r.Uint32())
+				}
+			}
+			const guard = 12345
+			got, want := slices.Repeat([]float32{guard}, n/2+2), slices.Repeat([]float32{guard}, n/2+2)
+			s.BF16.Narrow(got[:(n+1)/2], x)
+			narrowPortable(want[:(n+1)/2], x)
+			for i, w := range want {
+				if g := got[i]; math.Float32bits(g) != math.Float32bits(w) {
+					t.Fatalf("word %d of %d numbers is %08x, want %08x", i, n, math.Float32bits(g), math.Float32bits(w))
+				}
+			}
+			wide, wantWide := slices.Repeat([]float32{guard}, n+1), slices.Repeat([]float32{guard}, n+1)
+			s.BF16.Widen(wide[:n], want)
+			widenPortable(wantWide[:n], want)
+			for i, w := range wantWide {
+				if math.Float32bits(wide[i]) != math.Float32bits(w) {
+					t.Fatalf("number %d of %d is %v, want %v", i, n, wide[i], w)
+				}
+			}
+		}
+	})
+}
+
+// testGemmBF16 multiplies m × k by k × n; kind says whether there is a residual and what is bfloat16.
+func testGemmBF16(t *testing.T, s *Set, seed uint64, m, n, k int, act Act, kind int) {
+	r := rand.New(rand.NewPCG(seed, 0))
+	k *= 2
+	g := Gemm{M: m, LDA: k/2 + int(seed%3), B: PackBF16(fill(r, n*k, 1), fill(r, n, 1), n, k), LDC: n + int(seed%2), Act: act}
+	g.A = pairs(fill(r, 2*m*g.LDA, 1))
+	if kind&1 != 0 {
+		g.LDR = n + int(seed%5)
+		g.Res = fill(r, m*g.LDR, 1)
+		if g.ResBF16 = kind&2 != 0; g.ResBF16 {
+			g.LDR = (n + 1) / 2
+			g.Res = pairs(fill(r, 2*m*g.LDR, 1))
+		}
+	}
+	if g.CBF16 = kind&4 != 0 && n%2 == 0 && FusedBF16(act); g.CBF16 {
+		g.LDC = n/2 + int(seed%2)
+	}
+	const guard = 12345
+	results := make([][]float32, 2)
+	for i, set := range []*Set{s, &portable} {
+		results[i] = slices.Repeat([]float32{guard}, m*g.LDC+1)
+		g.C = results[i][:m*g.LDC]
+		set.Gemm(&g)
+	}
+	what := fmt.Sprintf("gemm %d×%d×%d act %d kind %d", m, n, k, act, kind)
+	words, tolerance := n, 4e-6*float64(k+10)
+	if g.CBF16 {
+		words, tolerance = n/2, tolerance+1.0/128
+	}
+	for i, v := range results[0] {
+		if (i >= m*g.LDC || i%g.LDC >= words) && v != guard {
+			t.Fatalf("%s wrote outside its columns, at %d", what, i)
+		}
+	}
+	if g.CBF16 {
+		for i := range results {
+			results[i] = widened(results[i])
+		}
+	}
+	compare(t, what, results[0], results[1], tolerance)
+}
+
+func TestGemmBF16(t *testing.T) {
+	forEachBF16(t, func(t *testing.T, s *Set) {
+		for i, m := range []int{1, 2, 3, 4, 5, 7, 11, 12, 13, 23, 49} {
+			for j, n := range []int{1, 2, 8, 15, 16, 17, 24, 31, 32, 34, 48, 65, 100} {
+				for l, k := range []int{1, 2, 3, 4, 5, 9, 32} {
+					testGemmBF16(t, s, uint64(i+j+l), m, n, k, Act((i+j+l)%10), (i+2*j+3*l)%8)
+				}
+			}
+		}
+	})
+}
+
+func FuzzGemmBF16(f *testing.F) {
+	f.Add(uint64(1), uint8(13), uint8(40), uint8(9), uint8(3), uint8(7))
+	f.Fuzz(func(t *testing.T, seed uint64, m, n, k, act, kind uint8) {
+		for _, s := range All() {
+			if s.BF16 != nil {
+				testGemmBF16(t, s, seed, int(m%64)+1, int(n%128)+1, int(k%64)+1, Act(act%10), int(kind%8))
+			}
+		}
+	})
+}
