@@ -155,6 +155,7 @@ type segment struct {
 
 	atX, atY, atSums, colX, colY, atW uintptr
 	left                              int
+	yBF16                             int
 }
 
 // A span is a run of positions along one dimension that see the same taps, [tap, tap+taps).
@@ -188,6 +189,7 @@ func (s *simd) Depthwise(d *Depthwise) {
 	rows := spans(d.From, d.To, d.H, d.KernelH, d.StrideH, d.DilationH, d.Top)
 	cols := spans(0, d.OutW, d.W, d.KernelW, d.StrideW, d.DilationW, d.Left)
 	pixel := 4 * d.C
+	pixelY := 4 * d.words(d.C)
 	for _, r := range rows {
 		for _, q := range cols {
 			if r.taps == 0 || q.taps == 0 {
@@ -202,8 +204,8 @@ func (s *simd) Depthwise(d *Depthwise) {
 				tapX: d.DilationW * pixel, skipX: d.DilationH*d.W*pixel - q.taps*d.DilationW*pixel,
 				w:      &d.Weight[(r.tap*d.KernelW+q.tap)*depthwiseBlock],
 				blockW: 4 * depthwiseBlock * d.KernelH * d.KernelW, skipW: 4 * depthwiseBlock * (d.KernelW - q.taps),
-				y:    &d.Y[(r.from*d.OutW+q.from)*d.C],
-				rowY: d.OutW * pixel, pixelY: pixel,
+				y:    &d.Y[(r.from*d.OutW+q.from)*d.words(d.C)],
+				rowY: d.OutW * pixelY, pixelY: pixelY, yBF16: flag(d.BF16),
 				bias: &d.Bias[0],
 				rows: r.to - r.from, cols: q.to - q.from,
 				kernelH: r.taps, kernelW: q.taps,
@@ -219,7 +221,7 @@ func (s *simd) Depthwise(d *Depthwise) {
 			}
 		}
 	}
-	if !fused(d.Act) {
+	if !Fused(d.Act) {
 		s.Act(d.Act, d.Y[d.From*d.OutW*d.C:d.To*d.OutW*d.C])
 	}
 }
@@ -227,12 +229,17 @@ func (s *simd) Depthwise(d *Depthwise) {
 // blank fills pixels that see nothing of the image, only the bias.
 func (s *simd) blank(d *Depthwise, r, q span) {
 	value := append([]float32(nil), d.Bias[:d.C]...)
-	if fused(d.Act) {
+	if Fused(d.Act) {
 		s.Act(d.Act, value)
+	}
+	stored := value
+	if d.BF16 {
+		stored = make([]float32, d.C/2)
+		narrow(stored, value)
 	}
 	for oy := r.from; oy < r.to; oy++ {
 		for ox := q.from; ox < q.to; ox++ {
-			copy(d.Y[(oy*d.OutW+ox)*d.C:], value)
+			copy(d.Y[(oy*d.OutW+ox)*len(stored):], stored)
 			if d.Sums != nil {
 				s.Add(d.Sums[oy*d.C:(oy+1)*d.C], d.Sums[oy*d.C:], value, None)
 			}
@@ -339,7 +346,7 @@ func (s *simd) WinogradOutput(w *Winograd) {
 	} else {
 		winogradOutputAVX2((*byte)(unsafe.Pointer(&t)))
 	}
-	if fused(w.Act) {
+	if Fused(w.Act) {
 		return
 	}
 	for y := range 4 {

@@ -8235,7 +8235,7 @@ DATA f3e2aaaabx1<>+0(SB)/4, $0x3e2aaaab
 GLOBL f3e2aaaabx1<>(SB), RODATA|NOPTR, $4
 
 // func depthwiseAVX512(a *byte)
-// Requires: AVX512DQ, AVX512F, BMI2, CMOV
+// Requires: AVX512BW, AVX512DQ, AVX512F, AVX512VL, AVX512_BF16, BMI2, CMOV
 TEXT ·depthwiseAVX512(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
@@ -8526,6 +8526,8 @@ pixels8_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	CMPQ    216(AX), $0x00
+	JNE     pixels8_full_bf16
 	VMOVUPS Z0, (DI)
 	ADDQ    R8, DI
 	VMOVUPS Z1, (DI)
@@ -8542,6 +8544,46 @@ pixels8_full_done:
 	ADDQ    R8, DI
 	VMOVUPS Z7, (DI)
 	ADDQ    R8, DI
+	JMP     pixels8_full_stored
+
+pixels8_full_bf16:
+	MOVQ      SI, R9
+	SHRQ      $0x01, R9
+	SUBQ      R9, DI
+	LONG      $0x487e7262
+	WORD      $0xc072
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc172
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc272
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc372
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc472
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc572
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc672
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc772
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+
+pixels8_full_stored:
 	MOVQ    176(AX), DI
 	CMPQ    DI, $0x00
 	JE      pixels8_full_nosums
@@ -8831,25 +8873,67 @@ pixels8_tail_not_silu:
 
 pixels8_tail_not_hardswish:
 pixels8_tail_done:
-	MOVQ      192(AX), BX
-	MOVQ      80(AX), DI
-	ADDQ      SI, BX
-	VMOVUPS   Z0, K1, (BX)
+	MOVQ    192(AX), BX
+	MOVQ    80(AX), DI
+	ADDQ    SI, BX
+	CMPQ    216(AX), $0x00
+	JNE     pixels8_tail_bf16
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z5, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z6, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z7, K1, (BX)
+	ADDQ    DI, BX
+	JMP     pixels8_tail_stored
+
+pixels8_tail_bf16:
+	MOVQ      SI, R8
+	SHRQ      $0x01, R8
+	SUBQ      R8, BX
+	LONG      $0x487e7262
+	WORD      $0xc072
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z1, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc172
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z2, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc272
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z3, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc372
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z4, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc472
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z5, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc572
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z6, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc672
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z7, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc772
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
+
+pixels8_tail_stored:
 	MOVQ      176(AX), BX
 	CMPQ      BX, $0x00
 	JE        pixels8_tail_nosums
@@ -9125,6 +9209,8 @@ pixels7_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	CMPQ    216(AX), $0x00
+	JNE     pixels7_full_bf16
 	VMOVUPS Z0, (DI)
 	ADDQ    R8, DI
 	VMOVUPS Z1, (DI)
@@ -9139,6 +9225,42 @@ pixels7_full_done:
 	ADDQ    R8, DI
 	VMOVUPS Z6, (DI)
 	ADDQ    R8, DI
+	JMP     pixels7_full_stored
+
+pixels7_full_bf16:
+	MOVQ      SI, R9
+	SHRQ      $0x01, R9
+	SUBQ      R9, DI
+	LONG      $0x487ef262
+	WORD      $0xf872
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xf972
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xfa72
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xfb72
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xfc72
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xfd72
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xfe72
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+
+pixels7_full_stored:
 	MOVQ    176(AX), DI
 	CMPQ    DI, $0x00
 	JE      pixels7_full_nosums
@@ -9401,23 +9523,61 @@ pixels7_tail_not_silu:
 
 pixels7_tail_not_hardswish:
 pixels7_tail_done:
-	MOVQ      192(AX), BX
-	MOVQ      80(AX), DI
-	ADDQ      SI, BX
-	VMOVUPS   Z0, K1, (BX)
+	MOVQ    192(AX), BX
+	MOVQ    80(AX), DI
+	ADDQ    SI, BX
+	CMPQ    216(AX), $0x00
+	JNE     pixels7_tail_bf16
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z5, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z6, K1, (BX)
+	ADDQ    DI, BX
+	JMP     pixels7_tail_stored
+
+pixels7_tail_bf16:
+	MOVQ      SI, R8
+	SHRQ      $0x01, R8
+	SUBQ      R8, BX
+	LONG      $0x487ef262
+	WORD      $0xf872
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z1, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xf972
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z2, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xfa72
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z3, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xfb72
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z4, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xfc72
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z5, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xfd72
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z6, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xfe72
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
+
+pixels7_tail_stored:
 	MOVQ      176(AX), BX
 	CMPQ      BX, $0x00
 	JE        pixels7_tail_nosums
@@ -9610,6 +9770,8 @@ pixels4_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	CMPQ    216(AX), $0x00
+	JNE     pixels4_full_bf16
 	VMOVUPS Z0, (DI)
 	ADDQ    R8, DI
 	VMOVUPS Z1, (DI)
@@ -9618,6 +9780,30 @@ pixels4_full_done:
 	ADDQ    R8, DI
 	VMOVUPS Z3, (DI)
 	ADDQ    R8, DI
+	JMP     pixels4_full_stored
+
+pixels4_full_bf16:
+	MOVQ      SI, R9
+	SHRQ      $0x01, R9
+	SUBQ      R9, DI
+	LONG      $0x487ef262
+	WORD      $0xe072
+	VMOVDQU16 Y4, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xe172
+	VMOVDQU16 Y4, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xe272
+	VMOVDQU16 Y4, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xe372
+	VMOVDQU16 Y4, (DI)
+	ADDQ      R8, DI
+
+pixels4_full_stored:
 	MOVQ    176(AX), DI
 	CMPQ    DI, $0x00
 	JE      pixels4_full_nosums
@@ -9795,17 +9981,43 @@ pixels4_tail_not_silu:
 
 pixels4_tail_not_hardswish:
 pixels4_tail_done:
-	MOVQ      192(AX), BX
-	MOVQ      80(AX), DI
-	ADDQ      SI, BX
-	VMOVUPS   Z0, K1, (BX)
+	MOVQ    192(AX), BX
+	MOVQ    80(AX), DI
+	ADDQ    SI, BX
+	CMPQ    216(AX), $0x00
+	JNE     pixels4_tail_bf16
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    DI, BX
+	JMP     pixels4_tail_stored
+
+pixels4_tail_bf16:
+	MOVQ      SI, R8
+	SHRQ      $0x01, R8
+	SUBQ      R8, BX
+	LONG      $0x487ef262
+	WORD      $0xe072
+	VMOVDQU16 Y4, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z1, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xe172
+	VMOVDQU16 Y4, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z2, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xe272
+	VMOVDQU16 Y4, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z3, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xe372
+	VMOVDQU16 Y4, K1, (BX)
 	ADDQ      DI, BX
+
+pixels4_tail_stored:
 	MOVQ      176(AX), BX
 	CMPQ      BX, $0x00
 	JE        pixels4_tail_nosums
@@ -9939,10 +10151,28 @@ pixels2_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	CMPQ    216(AX), $0x00
+	JNE     pixels2_full_bf16
 	VMOVUPS Z0, (DI)
 	ADDQ    R8, DI
 	VMOVUPS Z1, (DI)
 	ADDQ    R8, DI
+	JMP     pixels2_full_stored
+
+pixels2_full_bf16:
+	MOVQ      SI, R9
+	SHRQ      $0x01, R9
+	SUBQ      R9, DI
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, (DI)
+	ADDQ      R8, DI
+
+pixels2_full_stored:
 	MOVQ    176(AX), DI
 	CMPQ    DI, $0x00
 	JE      pixels2_full_nosums
@@ -10062,13 +10292,31 @@ pixels2_tail_not_silu:
 
 pixels2_tail_not_hardswish:
 pixels2_tail_done:
-	MOVQ      192(AX), BX
-	MOVQ      80(AX), DI
-	ADDQ      SI, BX
-	VMOVUPS   Z0, K1, (BX)
+	MOVQ    192(AX), BX
+	MOVQ    80(AX), DI
+	ADDQ    SI, BX
+	CMPQ    216(AX), $0x00
+	JNE     pixels2_tail_bf16
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    DI, BX
+	JMP     pixels2_tail_stored
+
+pixels2_tail_bf16:
+	MOVQ      SI, R8
+	SHRQ      $0x01, R8
+	SUBQ      R8, BX
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z1, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, K1, (BX)
 	ADDQ      DI, BX
+
+pixels2_tail_stored:
 	MOVQ      176(AX), BX
 	CMPQ      BX, $0x00
 	JE        pixels2_tail_nosums
@@ -10174,8 +10422,22 @@ pixels1_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	CMPQ    216(AX), $0x00
+	JNE     pixels1_full_bf16
 	VMOVUPS Z0, (DI)
 	ADDQ    R8, DI
+	JMP     pixels1_full_stored
+
+pixels1_full_bf16:
+	MOVQ      SI, R9
+	SHRQ      $0x01, R9
+	SUBQ      R9, DI
+	LONG      $0x487ef262
+	WORD      $0xc872
+	VMOVDQU16 Y1, (DI)
+	ADDQ      R8, DI
+
+pixels1_full_stored:
 	MOVQ    176(AX), DI
 	CMPQ    DI, $0x00
 	JE      pixels1_full_nosums
@@ -10268,11 +10530,25 @@ pixels1_tail_not_silu:
 
 pixels1_tail_not_hardswish:
 pixels1_tail_done:
-	MOVQ      192(AX), BX
-	MOVQ      80(AX), DI
-	ADDQ      SI, BX
-	VMOVUPS   Z0, K1, (BX)
+	MOVQ    192(AX), BX
+	MOVQ    80(AX), DI
+	ADDQ    SI, BX
+	CMPQ    216(AX), $0x00
+	JNE     pixels1_tail_bf16
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    DI, BX
+	JMP     pixels1_tail_stored
+
+pixels1_tail_bf16:
+	MOVQ      SI, R8
+	SHRQ      $0x01, R8
+	SUBQ      R8, BX
+	LONG      $0x487ef262
+	WORD      $0xc872
+	VMOVDQU16 Y1, K1, (BX)
 	ADDQ      DI, BX
+
+pixels1_tail_stored:
 	MOVQ      176(AX), BX
 	CMPQ      BX, $0x00
 	JE        pixels1_tail_nosums

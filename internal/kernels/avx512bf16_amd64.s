@@ -1689,85 +1689,85 @@ columns32_rows12_c_bf16:
 	WORD      $0xc072
 	VMOVDQU16 Y0, (DX)
 	LONG      $0x487ef262
-	WORD      $0xc972
-	VMOVDQU16 Y1, 32(DX)
+	WORD      $0xc172
+	VMOVDQU16 Y0, 32(DX)
 	ADDQ      BX, DX
 	LONG      $0x487ef262
-	WORD      $0xd272
-	VMOVDQU16 Y2, (DX)
+	WORD      $0xc272
+	VMOVDQU16 Y0, (DX)
 	LONG      $0x487ef262
-	WORD      $0xdb72
-	VMOVDQU16 Y3, 32(DX)
+	WORD      $0xc372
+	VMOVDQU16 Y0, 32(DX)
 	ADDQ      BX, DX
 	LONG      $0x487ef262
-	WORD      $0xe472
-	VMOVDQU16 Y4, (DX)
+	WORD      $0xc472
+	VMOVDQU16 Y0, (DX)
 	LONG      $0x487ef262
-	WORD      $0xed72
-	VMOVDQU16 Y5, 32(DX)
+	WORD      $0xc572
+	VMOVDQU16 Y0, 32(DX)
 	ADDQ      BX, DX
 	LONG      $0x487ef262
-	WORD      $0xf672
-	VMOVDQU16 Y6, (DX)
+	WORD      $0xc672
+	VMOVDQU16 Y0, (DX)
 	LONG      $0x487ef262
-	WORD      $0xff72
-	VMOVDQU16 Y7, 32(DX)
+	WORD      $0xc772
+	VMOVDQU16 Y0, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487e5262
+	LONG      $0x487ed262
 	WORD      $0xc072
-	VMOVDQU16 Y8, (DX)
-	LONG      $0x487e5262
-	WORD      $0xc972
-	VMOVDQU16 Y9, 32(DX)
+	VMOVDQU16 Y0, (DX)
+	LONG      $0x487ed262
+	WORD      $0xc172
+	VMOVDQU16 Y0, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487e5262
-	WORD      $0xd272
-	VMOVDQU16 Y10, (DX)
-	LONG      $0x487e5262
-	WORD      $0xdb72
-	VMOVDQU16 Y11, 32(DX)
+	LONG      $0x487ed262
+	WORD      $0xc272
+	VMOVDQU16 Y0, (DX)
+	LONG      $0x487ed262
+	WORD      $0xc372
+	VMOVDQU16 Y0, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487e5262
-	WORD      $0xe472
-	VMOVDQU16 Y12, (DX)
-	LONG      $0x487e5262
-	WORD      $0xed72
-	VMOVDQU16 Y13, 32(DX)
+	LONG      $0x487ed262
+	WORD      $0xc472
+	VMOVDQU16 Y0, (DX)
+	LONG      $0x487ed262
+	WORD      $0xc572
+	VMOVDQU16 Y0, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487e5262
-	WORD      $0xf672
-	VMOVDQU16 Y14, (DX)
-	LONG      $0x487e5262
-	WORD      $0xff72
-	VMOVDQU16 Y15, 32(DX)
+	LONG      $0x487ed262
+	WORD      $0xc672
+	VMOVDQU16 Y0, (DX)
+	LONG      $0x487ed262
+	WORD      $0xc772
+	VMOVDQU16 Y0, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487ea262
+	LONG      $0x487eb262
 	WORD      $0xc072
-	VMOVDQU16 Y16, (DX)
-	LONG      $0x487ea262
-	WORD      $0xc972
-	VMOVDQU16 Y17, 32(DX)
+	VMOVDQU16 Y0, (DX)
+	LONG      $0x487eb262
+	WORD      $0xc172
+	VMOVDQU16 Y0, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487ea262
-	WORD      $0xd272
-	VMOVDQU16 Y18, (DX)
-	LONG      $0x487ea262
-	WORD      $0xdb72
-	VMOVDQU16 Y19, 32(DX)
+	LONG      $0x487eb262
+	WORD      $0xc272
+	VMOVDQU16 Y0, (DX)
+	LONG      $0x487eb262
+	WORD      $0xc372
+	VMOVDQU16 Y0, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487ea262
-	WORD      $0xe472
-	VMOVDQU16 Y20, (DX)
-	LONG      $0x487ea262
-	WORD      $0xed72
-	VMOVDQU16 Y21, 32(DX)
+	LONG      $0x487eb262
+	WORD      $0xc472
+	VMOVDQU16 Y0, (DX)
+	LONG      $0x487eb262
+	WORD      $0xc572
+	VMOVDQU16 Y0, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487ea262
-	WORD      $0xf672
-	VMOVDQU16 Y22, (DX)
-	LONG      $0x487ea262
-	WORD      $0xff72
-	VMOVDQU16 Y23, 32(DX)
+	LONG      $0x487eb262
+	WORD      $0xc672
+	VMOVDQU16 Y0, (DX)
+	LONG      $0x487eb262
+	WORD      $0xc772
+	VMOVDQU16 Y0, 32(DX)
 	ADDQ      BX, DX
 
 columns32_rows12_c_done:
@@ -2399,29 +2399,29 @@ columns32_rows4_c_bf16:
 	WORD      $0xc072
 	VMOVDQU16 Y0, (DX)
 	LONG      $0x487ef262
-	WORD      $0xc972
-	VMOVDQU16 Y1, 32(DX)
+	WORD      $0xc172
+	VMOVDQU16 Y0, 32(DX)
 	ADDQ      BX, DX
 	LONG      $0x487ef262
-	WORD      $0xd272
-	VMOVDQU16 Y2, (DX)
+	WORD      $0xc272
+	VMOVDQU16 Y0, (DX)
 	LONG      $0x487ef262
-	WORD      $0xdb72
-	VMOVDQU16 Y3, 32(DX)
+	WORD      $0xc372
+	VMOVDQU16 Y0, 32(DX)
 	ADDQ      BX, DX
 	LONG      $0x487ef262
-	WORD      $0xe472
-	VMOVDQU16 Y4, (DX)
+	WORD      $0xc472
+	VMOVDQU16 Y0, (DX)
 	LONG      $0x487ef262
-	WORD      $0xed72
-	VMOVDQU16 Y5, 32(DX)
+	WORD      $0xc572
+	VMOVDQU16 Y0, 32(DX)
 	ADDQ      BX, DX
 	LONG      $0x487ef262
-	WORD      $0xf672
-	VMOVDQU16 Y6, (DX)
+	WORD      $0xc672
+	VMOVDQU16 Y0, (DX)
 	LONG      $0x487ef262
-	WORD      $0xff72
-	VMOVDQU16 Y7, 32(DX)
+	WORD      $0xc772
+	VMOVDQU16 Y0, 32(DX)
 	ADDQ      BX, DX
 
 columns32_rows4_c_done:
@@ -2788,15 +2788,15 @@ columns32_rows2_c_bf16:
 	WORD      $0xc072
 	VMOVDQU16 Y0, (DX)
 	LONG      $0x487ef262
-	WORD      $0xc972
-	VMOVDQU16 Y1, 32(DX)
+	WORD      $0xc172
+	VMOVDQU16 Y0, 32(DX)
 	ADDQ      BX, DX
 	LONG      $0x487ef262
-	WORD      $0xd272
-	VMOVDQU16 Y2, (DX)
+	WORD      $0xc272
+	VMOVDQU16 Y0, (DX)
 	LONG      $0x487ef262
-	WORD      $0xdb72
-	VMOVDQU16 Y3, 32(DX)
+	WORD      $0xc372
+	VMOVDQU16 Y0, 32(DX)
 	ADDQ      BX, DX
 
 columns32_rows2_c_done:
@@ -3033,8 +3033,8 @@ columns32_rows1_c_bf16:
 	WORD      $0xc072
 	VMOVDQU16 Y0, (DX)
 	LONG      $0x487ef262
-	WORD      $0xc972
-	VMOVDQU16 Y1, 32(DX)
+	WORD      $0xc172
+	VMOVDQU16 Y0, 32(DX)
 	ADDQ      BX, DX
 
 columns32_rows1_c_done:
@@ -3999,48 +3999,48 @@ upto8_rows12_c_bf16:
 	VMOVDQU16 X0, K1, (DX)
 	ADDQ      BX, DX
 	LONG      $0x287ef262
-	WORD      $0xc972
-	VMOVDQU16 X1, K1, (DX)
+	WORD      $0xc172
+	VMOVDQU16 X0, K1, (DX)
 	ADDQ      BX, DX
 	LONG      $0x287ef262
-	WORD      $0xd272
-	VMOVDQU16 X2, K1, (DX)
+	WORD      $0xc272
+	VMOVDQU16 X0, K1, (DX)
 	ADDQ      BX, DX
 	LONG      $0x287ef262
-	WORD      $0xdb72
-	VMOVDQU16 X3, K1, (DX)
+	WORD      $0xc372
+	VMOVDQU16 X0, K1, (DX)
 	ADDQ      BX, DX
 	LONG      $0x287ef262
-	WORD      $0xe472
-	VMOVDQU16 X4, K1, (DX)
+	WORD      $0xc472
+	VMOVDQU16 X0, K1, (DX)
 	ADDQ      BX, DX
 	LONG      $0x287ef262
-	WORD      $0xed72
-	VMOVDQU16 X5, K1, (DX)
+	WORD      $0xc572
+	VMOVDQU16 X0, K1, (DX)
 	ADDQ      BX, DX
 	LONG      $0x287ef262
-	WORD      $0xf672
-	VMOVDQU16 X6, K1, (DX)
+	WORD      $0xc672
+	VMOVDQU16 X0, K1, (DX)
 	ADDQ      BX, DX
 	LONG      $0x287ef262
-	WORD      $0xff72
-	VMOVDQU16 X7, K1, (DX)
+	WORD      $0xc772
+	VMOVDQU16 X0, K1, (DX)
 	ADDQ      BX, DX
-	LONG      $0x287e5262
+	LONG      $0x287ed262
 	WORD      $0xc072
-	VMOVDQU16 X8, K1, (DX)
+	VMOVDQU16 X0, K1, (DX)
 	ADDQ      BX, DX
-	LONG      $0x287e5262
-	WORD      $0xc972
-	VMOVDQU16 X9, K1, (DX)
+	LONG      $0x287ed262
+	WORD      $0xc172
+	VMOVDQU16 X0, K1, (DX)
 	ADDQ      BX, DX
-	LONG      $0x287e5262
-	WORD      $0xd272
-	VMOVDQU16 X10, K1, (DX)
+	LONG      $0x287ed262
+	WORD      $0xc272
+	VMOVDQU16 X0, K1, (DX)
 	ADDQ      BX, DX
-	LONG      $0x287e5262
-	WORD      $0xdb72
-	VMOVDQU16 X11, K1, (DX)
+	LONG      $0x287ed262
+	WORD      $0xc372
+	VMOVDQU16 X0, K1, (DX)
 	ADDQ      BX, DX
 
 upto8_rows12_c_done:
@@ -4424,16 +4424,16 @@ upto8_rows4_c_bf16:
 	VMOVDQU16 X0, K1, (DX)
 	ADDQ      BX, DX
 	LONG      $0x287ef262
-	WORD      $0xc972
-	VMOVDQU16 X1, K1, (DX)
+	WORD      $0xc172
+	VMOVDQU16 X0, K1, (DX)
 	ADDQ      BX, DX
 	LONG      $0x287ef262
-	WORD      $0xd272
-	VMOVDQU16 X2, K1, (DX)
+	WORD      $0xc272
+	VMOVDQU16 X0, K1, (DX)
 	ADDQ      BX, DX
 	LONG      $0x287ef262
-	WORD      $0xdb72
-	VMOVDQU16 X3, K1, (DX)
+	WORD      $0xc372
+	VMOVDQU16 X0, K1, (DX)
 	ADDQ      BX, DX
 
 upto8_rows4_c_done:
@@ -4674,8 +4674,8 @@ upto8_rows2_c_bf16:
 	VMOVDQU16 X0, K1, (DX)
 	ADDQ      BX, DX
 	LONG      $0x287ef262
-	WORD      $0xc972
-	VMOVDQU16 X1, K1, (DX)
+	WORD      $0xc172
+	VMOVDQU16 X0, K1, (DX)
 	ADDQ      BX, DX
 
 upto8_rows2_c_done:
@@ -6556,85 +6556,85 @@ upto16_rows12_c_bf16:
 	WORD      $0xc072
 	VMOVDQU16 X0, K1, (DX)
 	LONG      $0x287ef262
-	WORD      $0xc972
-	VMOVDQU16 X1, K2, 16(DX)
+	WORD      $0xc172
+	VMOVDQU16 X0, K2, 16(DX)
 	ADDQ      BX, DX
 	LONG      $0x287ef262
-	WORD      $0xd272
-	VMOVDQU16 X2, K1, (DX)
+	WORD      $0xc272
+	VMOVDQU16 X0, K1, (DX)
 	LONG      $0x287ef262
-	WORD      $0xdb72
-	VMOVDQU16 X3, K2, 16(DX)
+	WORD      $0xc372
+	VMOVDQU16 X0, K2, 16(DX)
 	ADDQ      BX, DX
 	LONG      $0x287ef262
-	WORD      $0xe472
-	VMOVDQU16 X4, K1, (DX)
+	WORD      $0xc472
+	VMOVDQU16 X0, K1, (DX)
 	LONG      $0x287ef262
-	WORD      $0xed72
-	VMOVDQU16 X5, K2, 16(DX)
+	WORD      $0xc572
+	VMOVDQU16 X0, K2, 16(DX)
 	ADDQ      BX, DX
 	LONG      $0x287ef262
-	WORD      $0xf672
-	VMOVDQU16 X6, K1, (DX)
+	WORD      $0xc672
+	VMOVDQU16 X0, K1, (DX)
 	LONG      $0x287ef262
-	WORD      $0xff72
-	VMOVDQU16 X7, K2, 16(DX)
+	WORD      $0xc772
+	VMOVDQU16 X0, K2, 16(DX)
 	ADDQ      BX, DX
-	LONG      $0x287e5262
+	LONG      $0x287ed262
 	WORD      $0xc072
-	VMOVDQU16 X8, K1, (DX)
-	LONG      $0x287e5262
-	WORD      $0xc972
-	VMOVDQU16 X9, K2, 16(DX)
+	VMOVDQU16 X0, K1, (DX)
+	LONG      $0x287ed262
+	WORD      $0xc172
+	VMOVDQU16 X0, K2, 16(DX)
 	ADDQ      BX, DX
-	LONG      $0x287e5262
-	WORD      $0xd272
-	VMOVDQU16 X10, K1, (DX)
-	LONG      $0x287e5262
-	WORD      $0xdb72
-	VMOVDQU16 X11, K2, 16(DX)
+	LONG      $0x287ed262
+	WORD      $0xc272
+	VMOVDQU16 X0, K1, (DX)
+	LONG      $0x287ed262
+	WORD      $0xc372
+	VMOVDQU16 X0, K2, 16(DX)
 	ADDQ      BX, DX
-	LONG      $0x287e5262
-	WORD      $0xe472
-	VMOVDQU16 X12, K1, (DX)
-	LONG      $0x287e5262
-	WORD      $0xed72
-	VMOVDQU16 X13, K2, 16(DX)
+	LONG      $0x287ed262
+	WORD      $0xc472
+	VMOVDQU16 X0, K1, (DX)
+	LONG      $0x287ed262
+	WORD      $0xc572
+	VMOVDQU16 X0, K2, 16(DX)
 	ADDQ      BX, DX
-	LONG      $0x287e5262
-	WORD      $0xf672
-	VMOVDQU16 X14, K1, (DX)
-	LONG      $0x287e5262
-	WORD      $0xff72
-	VMOVDQU16 X15, K2, 16(DX)
+	LONG      $0x287ed262
+	WORD      $0xc672
+	VMOVDQU16 X0, K1, (DX)
+	LONG      $0x287ed262
+	WORD      $0xc772
+	VMOVDQU16 X0, K2, 16(DX)
 	ADDQ      BX, DX
-	LONG      $0x287ea262
+	LONG      $0x287eb262
 	WORD      $0xc072
-	VMOVDQU16 X16, K1, (DX)
-	LONG      $0x287ea262
-	WORD      $0xc972
-	VMOVDQU16 X17, K2, 16(DX)
+	VMOVDQU16 X0, K1, (DX)
+	LONG      $0x287eb262
+	WORD      $0xc172
+	VMOVDQU16 X0, K2, 16(DX)
 	ADDQ      BX, DX
-	LONG      $0x287ea262
-	WORD      $0xd272
-	VMOVDQU16 X18, K1, (DX)
-	LONG      $0x287ea262
-	WORD      $0xdb72
-	VMOVDQU16 X19, K2, 16(DX)
+	LONG      $0x287eb262
+	WORD      $0xc272
+	VMOVDQU16 X0, K1, (DX)
+	LONG      $0x287eb262
+	WORD      $0xc372
+	VMOVDQU16 X0, K2, 16(DX)
 	ADDQ      BX, DX
-	LONG      $0x287ea262
-	WORD      $0xe472
-	VMOVDQU16 X20, K1, (DX)
-	LONG      $0x287ea262
-	WORD      $0xed72
-	VMOVDQU16 X21, K2, 16(DX)
+	LONG      $0x287eb262
+	WORD      $0xc472
+	VMOVDQU16 X0, K1, (DX)
+	LONG      $0x287eb262
+	WORD      $0xc572
+	VMOVDQU16 X0, K2, 16(DX)
 	ADDQ      BX, DX
-	LONG      $0x287ea262
-	WORD      $0xf672
-	VMOVDQU16 X22, K1, (DX)
-	LONG      $0x287ea262
-	WORD      $0xff72
-	VMOVDQU16 X23, K2, 16(DX)
+	LONG      $0x287eb262
+	WORD      $0xc672
+	VMOVDQU16 X0, K1, (DX)
+	LONG      $0x287eb262
+	WORD      $0xc772
+	VMOVDQU16 X0, K2, 16(DX)
 	ADDQ      BX, DX
 
 upto16_rows12_c_done:
@@ -7266,29 +7266,29 @@ upto16_rows4_c_bf16:
 	WORD      $0xc072
 	VMOVDQU16 X0, K1, (DX)
 	LONG      $0x287ef262
-	WORD      $0xc972
-	VMOVDQU16 X1, K2, 16(DX)
+	WORD      $0xc172
+	VMOVDQU16 X0, K2, 16(DX)
 	ADDQ      BX, DX
 	LONG      $0x287ef262
-	WORD      $0xd272
-	VMOVDQU16 X2, K1, (DX)
+	WORD      $0xc272
+	VMOVDQU16 X0, K1, (DX)
 	LONG      $0x287ef262
-	WORD      $0xdb72
-	VMOVDQU16 X3, K2, 16(DX)
+	WORD      $0xc372
+	VMOVDQU16 X0, K2, 16(DX)
 	ADDQ      BX, DX
 	LONG      $0x287ef262
-	WORD      $0xe472
-	VMOVDQU16 X4, K1, (DX)
+	WORD      $0xc472
+	VMOVDQU16 X0, K1, (DX)
 	LONG      $0x287ef262
-	WORD      $0xed72
-	VMOVDQU16 X5, K2, 16(DX)
+	WORD      $0xc572
+	VMOVDQU16 X0, K2, 16(DX)
 	ADDQ      BX, DX
 	LONG      $0x287ef262
-	WORD      $0xf672
-	VMOVDQU16 X6, K1, (DX)
+	WORD      $0xc672
+	VMOVDQU16 X0, K1, (DX)
 	LONG      $0x287ef262
-	WORD      $0xff72
-	VMOVDQU16 X7, K2, 16(DX)
+	WORD      $0xc772
+	VMOVDQU16 X0, K2, 16(DX)
 	ADDQ      BX, DX
 
 upto16_rows4_c_done:
@@ -7655,15 +7655,15 @@ upto16_rows2_c_bf16:
 	WORD      $0xc072
 	VMOVDQU16 X0, K1, (DX)
 	LONG      $0x287ef262
-	WORD      $0xc972
-	VMOVDQU16 X1, K2, 16(DX)
+	WORD      $0xc172
+	VMOVDQU16 X0, K2, 16(DX)
 	ADDQ      BX, DX
 	LONG      $0x287ef262
-	WORD      $0xd272
-	VMOVDQU16 X2, K1, (DX)
+	WORD      $0xc272
+	VMOVDQU16 X0, K1, (DX)
 	LONG      $0x287ef262
-	WORD      $0xdb72
-	VMOVDQU16 X3, K2, 16(DX)
+	WORD      $0xc372
+	VMOVDQU16 X0, K2, 16(DX)
 	ADDQ      BX, DX
 
 upto16_rows2_c_done:
@@ -7900,8 +7900,8 @@ upto16_rows1_c_bf16:
 	WORD      $0xc072
 	VMOVDQU16 X0, K1, (DX)
 	LONG      $0x287ef262
-	WORD      $0xc972
-	VMOVDQU16 X1, K2, 16(DX)
+	WORD      $0xc172
+	VMOVDQU16 X0, K2, 16(DX)
 	ADDQ      BX, DX
 
 upto16_rows1_c_done:
@@ -9639,85 +9639,85 @@ upto24_rows12_c_bf16:
 	WORD      $0xc072
 	VMOVDQU16 Y0, K1, (DX)
 	LONG      $0x287ef262
-	WORD      $0xc972
-	VMOVDQU16 X1, K2, 32(DX)
+	WORD      $0xc172
+	VMOVDQU16 X0, K2, 32(DX)
 	ADDQ      BX, DX
 	LONG      $0x487ef262
-	WORD      $0xd272
-	VMOVDQU16 Y2, K1, (DX)
+	WORD      $0xc272
+	VMOVDQU16 Y0, K1, (DX)
 	LONG      $0x287ef262
-	WORD      $0xdb72
-	VMOVDQU16 X3, K2, 32(DX)
+	WORD      $0xc372
+	VMOVDQU16 X0, K2, 32(DX)
 	ADDQ      BX, DX
 	LONG      $0x487ef262
-	WORD      $0xe472
-	VMOVDQU16 Y4, K1, (DX)
+	WORD      $0xc472
+	VMOVDQU16 Y0, K1, (DX)
 	LONG      $0x287ef262
-	WORD      $0xed72
-	VMOVDQU16 X5, K2, 32(DX)
+	WORD      $0xc572
+	VMOVDQU16 X0, K2, 32(DX)
 	ADDQ      BX, DX
 	LONG      $0x487ef262
-	WORD      $0xf672
-	VMOVDQU16 Y6, K1, (DX)
+	WORD      $0xc672
+	VMOVDQU16 Y0, K1, (DX)
 	LONG      $0x287ef262
-	WORD      $0xff72
-	VMOVDQU16 X7, K2, 32(DX)
+	WORD      $0xc772
+	VMOVDQU16 X0, K2, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487e5262
+	LONG      $0x487ed262
 	WORD      $0xc072
-	VMOVDQU16 Y8, K1, (DX)
-	LONG      $0x287e5262
-	WORD      $0xc972
-	VMOVDQU16 X9, K2, 32(DX)
+	VMOVDQU16 Y0, K1, (DX)
+	LONG      $0x287ed262
+	WORD      $0xc172
+	VMOVDQU16 X0, K2, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487e5262
-	WORD      $0xd272
-	VMOVDQU16 Y10, K1, (DX)
-	LONG      $0x287e5262
-	WORD      $0xdb72
-	VMOVDQU16 X11, K2, 32(DX)
+	LONG      $0x487ed262
+	WORD      $0xc272
+	VMOVDQU16 Y0, K1, (DX)
+	LONG      $0x287ed262
+	WORD      $0xc372
+	VMOVDQU16 X0, K2, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487e5262
-	WORD      $0xe472
-	VMOVDQU16 Y12, K1, (DX)
-	LONG      $0x287e5262
-	WORD      $0xed72
-	VMOVDQU16 X13, K2, 32(DX)
+	LONG      $0x487ed262
+	WORD      $0xc472
+	VMOVDQU16 Y0, K1, (DX)
+	LONG      $0x287ed262
+	WORD      $0xc572
+	VMOVDQU16 X0, K2, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487e5262
-	WORD      $0xf672
-	VMOVDQU16 Y14, K1, (DX)
-	LONG      $0x287e5262
-	WORD      $0xff72
-	VMOVDQU16 X15, K2, 32(DX)
+	LONG      $0x487ed262
+	WORD      $0xc672
+	VMOVDQU16 Y0, K1, (DX)
+	LONG      $0x287ed262
+	WORD      $0xc772
+	VMOVDQU16 X0, K2, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487ea262
+	LONG      $0x487eb262
 	WORD      $0xc072
-	VMOVDQU16 Y16, K1, (DX)
-	LONG      $0x287ea262
-	WORD      $0xc972
-	VMOVDQU16 X17, K2, 32(DX)
+	VMOVDQU16 Y0, K1, (DX)
+	LONG      $0x287eb262
+	WORD      $0xc172
+	VMOVDQU16 X0, K2, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487ea262
-	WORD      $0xd272
-	VMOVDQU16 Y18, K1, (DX)
-	LONG      $0x287ea262
-	WORD      $0xdb72
-	VMOVDQU16 X19, K2, 32(DX)
+	LONG      $0x487eb262
+	WORD      $0xc272
+	VMOVDQU16 Y0, K1, (DX)
+	LONG      $0x287eb262
+	WORD      $0xc372
+	VMOVDQU16 X0, K2, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487ea262
-	WORD      $0xe472
-	VMOVDQU16 Y20, K1, (DX)
-	LONG      $0x287ea262
-	WORD      $0xed72
-	VMOVDQU16 X21, K2, 32(DX)
+	LONG      $0x487eb262
+	WORD      $0xc472
+	VMOVDQU16 Y0, K1, (DX)
+	LONG      $0x287eb262
+	WORD      $0xc572
+	VMOVDQU16 X0, K2, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487ea262
-	WORD      $0xf672
-	VMOVDQU16 Y22, K1, (DX)
-	LONG      $0x287ea262
-	WORD      $0xff72
-	VMOVDQU16 X23, K2, 32(DX)
+	LONG      $0x487eb262
+	WORD      $0xc672
+	VMOVDQU16 Y0, K1, (DX)
+	LONG      $0x287eb262
+	WORD      $0xc772
+	VMOVDQU16 X0, K2, 32(DX)
 	ADDQ      BX, DX
 
 upto24_rows12_c_done:
@@ -10375,29 +10375,29 @@ upto24_rows4_c_bf16:
 	WORD      $0xc072
 	VMOVDQU16 Y0, K1, (DX)
 	LONG      $0x287ef262
-	WORD      $0xc972
-	VMOVDQU16 X1, K2, 32(DX)
+	WORD      $0xc172
+	VMOVDQU16 X0, K2, 32(DX)
 	ADDQ      BX, DX
 	LONG      $0x487ef262
-	WORD      $0xd272
-	VMOVDQU16 Y2, K1, (DX)
+	WORD      $0xc272
+	VMOVDQU16 Y0, K1, (DX)
 	LONG      $0x287ef262
-	WORD      $0xdb72
-	VMOVDQU16 X3, K2, 32(DX)
+	WORD      $0xc372
+	VMOVDQU16 X0, K2, 32(DX)
 	ADDQ      BX, DX
 	LONG      $0x487ef262
-	WORD      $0xe472
-	VMOVDQU16 Y4, K1, (DX)
+	WORD      $0xc472
+	VMOVDQU16 Y0, K1, (DX)
 	LONG      $0x287ef262
-	WORD      $0xed72
-	VMOVDQU16 X5, K2, 32(DX)
+	WORD      $0xc572
+	VMOVDQU16 X0, K2, 32(DX)
 	ADDQ      BX, DX
 	LONG      $0x487ef262
-	WORD      $0xf672
-	VMOVDQU16 Y6, K1, (DX)
+	WORD      $0xc672
+	VMOVDQU16 Y0, K1, (DX)
 	LONG      $0x287ef262
-	WORD      $0xff72
-	VMOVDQU16 X7, K2, 32(DX)
+	WORD      $0xc772
+	VMOVDQU16 X0, K2, 32(DX)
 	ADDQ      BX, DX
 
 upto24_rows4_c_done:
@@ -10790,15 +10790,15 @@ upto24_rows2_c_bf16:
 	WORD      $0xc072
 	VMOVDQU16 Y0, K1, (DX)
 	LONG      $0x287ef262
-	WORD      $0xc972
-	VMOVDQU16 X1, K2, 32(DX)
+	WORD      $0xc172
+	VMOVDQU16 X0, K2, 32(DX)
 	ADDQ      BX, DX
 	LONG      $0x487ef262
-	WORD      $0xd272
-	VMOVDQU16 Y2, K1, (DX)
+	WORD      $0xc272
+	VMOVDQU16 Y0, K1, (DX)
 	LONG      $0x287ef262
-	WORD      $0xdb72
-	VMOVDQU16 X3, K2, 32(DX)
+	WORD      $0xc372
+	VMOVDQU16 X0, K2, 32(DX)
 	ADDQ      BX, DX
 
 upto24_rows2_c_done:
@@ -11061,8 +11061,8 @@ upto24_rows1_c_bf16:
 	WORD      $0xc072
 	VMOVDQU16 Y0, K1, (DX)
 	LONG      $0x287ef262
-	WORD      $0xc972
-	VMOVDQU16 X1, K2, 32(DX)
+	WORD      $0xc172
+	VMOVDQU16 X0, K2, 32(DX)
 	ADDQ      BX, DX
 
 upto24_rows1_c_done:
@@ -12773,85 +12773,85 @@ upto32_rows12_c_bf16:
 	WORD      $0xc072
 	VMOVDQU16 Y0, K1, (DX)
 	LONG      $0x487ef262
-	WORD      $0xc972
-	VMOVDQU16 Y1, K2, 32(DX)
+	WORD      $0xc172
+	VMOVDQU16 Y0, K2, 32(DX)
 	ADDQ      BX, DX
 	LONG      $0x487ef262
-	WORD      $0xd272
-	VMOVDQU16 Y2, K1, (DX)
+	WORD      $0xc272
+	VMOVDQU16 Y0, K1, (DX)
 	LONG      $0x487ef262
-	WORD      $0xdb72
-	VMOVDQU16 Y3, K2, 32(DX)
+	WORD      $0xc372
+	VMOVDQU16 Y0, K2, 32(DX)
 	ADDQ      BX, DX
 	LONG      $0x487ef262
-	WORD      $0xe472
-	VMOVDQU16 Y4, K1, (DX)
+	WORD      $0xc472
+	VMOVDQU16 Y0, K1, (DX)
 	LONG      $0x487ef262
-	WORD      $0xed72
-	VMOVDQU16 Y5, K2, 32(DX)
+	WORD      $0xc572
+	VMOVDQU16 Y0, K2, 32(DX)
 	ADDQ      BX, DX
 	LONG      $0x487ef262
-	WORD      $0xf672
-	VMOVDQU16 Y6, K1, (DX)
+	WORD      $0xc672
+	VMOVDQU16 Y0, K1, (DX)
 	LONG      $0x487ef262
-	WORD      $0xff72
-	VMOVDQU16 Y7, K2, 32(DX)
+	WORD      $0xc772
+	VMOVDQU16 Y0, K2, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487e5262
+	LONG      $0x487ed262
 	WORD      $0xc072
-	VMOVDQU16 Y8, K1, (DX)
-	LONG      $0x487e5262
-	WORD      $0xc972
-	VMOVDQU16 Y9, K2, 32(DX)
+	VMOVDQU16 Y0, K1, (DX)
+	LONG      $0x487ed262
+	WORD      $0xc172
+	VMOVDQU16 Y0, K2, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487e5262
-	WORD      $0xd272
-	VMOVDQU16 Y10, K1, (DX)
-	LONG      $0x487e5262
-	WORD      $0xdb72
-	VMOVDQU16 Y11, K2, 32(DX)
+	LONG      $0x487ed262
+	WORD      $0xc272
+	VMOVDQU16 Y0, K1, (DX)
+	LONG      $0x487ed262
+	WORD      $0xc372
+	VMOVDQU16 Y0, K2, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487e5262
-	WORD      $0xe472
-	VMOVDQU16 Y12, K1, (DX)
-	LONG      $0x487e5262
-	WORD      $0xed72
-	VMOVDQU16 Y13, K2, 32(DX)
+	LONG      $0x487ed262
+	WORD      $0xc472
+	VMOVDQU16 Y0, K1, (DX)
+	LONG      $0x487ed262
+	WORD      $0xc572
+	VMOVDQU16 Y0, K2, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487e5262
-	WORD      $0xf672
-	VMOVDQU16 Y14, K1, (DX)
-	LONG      $0x487e5262
-	WORD      $0xff72
-	VMOVDQU16 Y15, K2, 32(DX)
+	LONG      $0x487ed262
+	WORD      $0xc672
+	VMOVDQU16 Y0, K1, (DX)
+	LONG      $0x487ed262
+	WORD      $0xc772
+	VMOVDQU16 Y0, K2, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487ea262
+	LONG      $0x487eb262
 	WORD      $0xc072
-	VMOVDQU16 Y16, K1, (DX)
-	LONG      $0x487ea262
-	WORD      $0xc972
-	VMOVDQU16 Y17, K2, 32(DX)
+	VMOVDQU16 Y0, K1, (DX)
+	LONG      $0x487eb262
+	WORD      $0xc172
+	VMOVDQU16 Y0, K2, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487ea262
-	WORD      $0xd272
-	VMOVDQU16 Y18, K1, (DX)
-	LONG      $0x487ea262
-	WORD      $0xdb72
-	VMOVDQU16 Y19, K2, 32(DX)
+	LONG      $0x487eb262
+	WORD      $0xc272
+	VMOVDQU16 Y0, K1, (DX)
+	LONG      $0x487eb262
+	WORD      $0xc372
+	VMOVDQU16 Y0, K2, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487ea262
-	WORD      $0xe472
-	VMOVDQU16 Y20, K1, (DX)
-	LONG      $0x487ea262
-	WORD      $0xed72
-	VMOVDQU16 Y21, K2, 32(DX)
+	LONG      $0x487eb262
+	WORD      $0xc472
+	VMOVDQU16 Y0, K1, (DX)
+	LONG      $0x487eb262
+	WORD      $0xc572
+	VMOVDQU16 Y0, K2, 32(DX)
 	ADDQ      BX, DX
-	LONG      $0x487ea262
-	WORD      $0xf672
-	VMOVDQU16 Y22, K1, (DX)
-	LONG      $0x487ea262
-	WORD      $0xff72
-	VMOVDQU16 Y23, K2, 32(DX)
+	LONG      $0x487eb262
+	WORD      $0xc672
+	VMOVDQU16 Y0, K1, (DX)
+	LONG      $0x487eb262
+	WORD      $0xc772
+	VMOVDQU16 Y0, K2, 32(DX)
 	ADDQ      BX, DX
 
 upto32_rows12_c_done:
@@ -13483,29 +13483,29 @@ upto32_rows4_c_bf16:
 	WORD      $0xc072
 	VMOVDQU16 Y0, K1, (DX)
 	LONG      $0x487ef262
-	WORD      $0xc972
-	VMOVDQU16 Y1, K2, 32(DX)
+	WORD      $0xc172
+	VMOVDQU16 Y0, K2, 32(DX)
 	ADDQ      BX, DX
 	LONG      $0x487ef262
-	WORD      $0xd272
-	VMOVDQU16 Y2, K1, (DX)
+	WORD      $0xc272
+	VMOVDQU16 Y0, K1, (DX)
 	LONG      $0x487ef262
-	WORD      $0xdb72
-	VMOVDQU16 Y3, K2, 32(DX)
+	WORD      $0xc372
+	VMOVDQU16 Y0, K2, 32(DX)
 	ADDQ      BX, DX
 	LONG      $0x487ef262
-	WORD      $0xe472
-	VMOVDQU16 Y4, K1, (DX)
+	WORD      $0xc472
+	VMOVDQU16 Y0, K1, (DX)
 	LONG      $0x487ef262
-	WORD      $0xed72
-	VMOVDQU16 Y5, K2, 32(DX)
+	WORD      $0xc572
+	VMOVDQU16 Y0, K2, 32(DX)
 	ADDQ      BX, DX
 	LONG      $0x487ef262
-	WORD      $0xf672
-	VMOVDQU16 Y6, K1, (DX)
+	WORD      $0xc672
+	VMOVDQU16 Y0, K1, (DX)
 	LONG      $0x487ef262
-	WORD      $0xff72
-	VMOVDQU16 Y7, K2, 32(DX)
+	WORD      $0xc772
+	VMOVDQU16 Y0, K2, 32(DX)
 	ADDQ      BX, DX
 
 upto32_rows4_c_done:
@@ -13872,15 +13872,15 @@ upto32_rows2_c_bf16:
 	WORD      $0xc072
 	VMOVDQU16 Y0, K1, (DX)
 	LONG      $0x487ef262
-	WORD      $0xc972
-	VMOVDQU16 Y1, K2, 32(DX)
+	WORD      $0xc172
+	VMOVDQU16 Y0, K2, 32(DX)
 	ADDQ      BX, DX
 	LONG      $0x487ef262
-	WORD      $0xd272
-	VMOVDQU16 Y2, K1, (DX)
+	WORD      $0xc272
+	VMOVDQU16 Y0, K1, (DX)
 	LONG      $0x487ef262
-	WORD      $0xdb72
-	VMOVDQU16 Y3, K2, 32(DX)
+	WORD      $0xc372
+	VMOVDQU16 Y0, K2, 32(DX)
 	ADDQ      BX, DX
 
 upto32_rows2_c_done:
@@ -14117,8 +14117,8 @@ upto32_rows1_c_bf16:
 	WORD      $0xc072
 	VMOVDQU16 Y0, K1, (DX)
 	LONG      $0x487ef262
-	WORD      $0xc972
-	VMOVDQU16 Y1, K2, 32(DX)
+	WORD      $0xc172
+	VMOVDQU16 Y0, K2, 32(DX)
 	ADDQ      BX, DX
 
 upto32_rows1_c_done:

@@ -17,7 +17,7 @@ type BF16 struct {
 }
 
 // FusedBF16 reports whether a product of bfloat16 can apply the activation and yield bfloat16.
-func FusedBF16(act Act) bool { return fused(act) || act == GELU }
+func FusedBF16(act Act) bool { return Fused(act) || act == GELU }
 
 // BestBF16 returns the set that [Best] does, or an error if it has no kernels for bfloat16 that are
 // faster than those for float32. The portable one must be asked for by GRAFT_CPU.

@@ -62,8 +62,8 @@ const (
 	Tanh
 )
 
-// fused reports whether kernels apply the activation to their registers; others take a pass of their own.
-func fused(act Act) bool { return act <= HardSwish }
+// Fused reports whether kernels apply the activation to their registers; others take a pass of their own.
+func Fused(act Act) bool { return act <= HardSwish }
 
 // Width is the number of columns in a panel of packed weights.
 const Width = 32
@@ -171,7 +171,7 @@ func (g *Gemm) words(n int, bf16 bool) int {
 }
 
 // fused reports whether the kernel applies the activation to its registers.
-func (g *Gemm) fused() bool { return fused(g.Act) || g.B.BF16 && FusedBF16(g.Act) }
+func (g *Gemm) fused() bool { return Fused(g.Act) || g.B.BF16 && FusedBF16(g.Act) }
 
 func (g *Gemm) check() {
 	if g.M == 0 {
@@ -207,6 +207,16 @@ type Depthwise struct {
 	From, To             int
 	// Sums, if not nil, receives the sum over each row's pixels of what was computed: [OutH, C].
 	Sums []float32
+	// With BF16, Y is of bfloat16: C is even then, and Act one that [Fused].
+	BF16 bool
+}
+
+// words returns how many words n numbers of Y take.
+func (d *Depthwise) words(n int) int {
+	if d.BF16 {
+		return n / 2
+	}
+	return n
 }
 
 // depthwiseBlock is the number of channels in a block of packed weights.
@@ -229,7 +239,10 @@ func PackDepthwise(weights, bias []float32, c int) (packed, padded []float32) {
 func (d *Depthwise) check() {
 	blocks := (d.C + depthwiseBlock - 1) / depthwiseBlock
 	_ = d.X[d.H*d.W*d.C-1]
-	_ = d.Y[d.To*d.OutW*d.C-1]
+	_ = d.Y[d.To*d.OutW*d.words(d.C)-1]
+	if d.BF16 && (d.C%2 != 0 || !Fused(d.Act)) {
+		panic("kernels: a depthwise convolution can't yield bfloat16 of so many channels or with this activation")
+	}
 	_ = d.Weight[blocks*d.KernelH*d.KernelW*depthwiseBlock-1]
 	_ = d.Bias[blocks*depthwiseBlock-1]
 }

@@ -115,9 +115,9 @@ func depthwisePortable(d *Depthwise) {
 	}
 	d.check()
 	taps := d.KernelH * d.KernelW
+	y := make([]float32, d.C)
 	for oy := d.From; oy < d.To; oy++ {
 		for ox := range d.OutW {
-			y := d.Y[(oy*d.OutW+ox)*d.C:][:d.C]
 			copy(y, d.Bias)
 			for ky := range d.KernelH {
 				iy := oy*d.StrideH - d.Top + ky*d.DilationH
@@ -137,6 +137,11 @@ func depthwisePortable(d *Depthwise) {
 				}
 			}
 			actPortable(d.Act, y)
+			if to := d.Y[(oy*d.OutW+ox)*d.words(d.C):]; d.BF16 {
+				narrowPortable(to, y)
+			} else {
+				copy(to, y)
+			}
 			if d.Sums != nil {
 				sums := d.Sums[oy*d.C:][:d.C]
 				if ox == 0 {

@@ -16,11 +16,11 @@ func (v isa) loadBF16(from Mem, m *mask, to reg.VecVirtual) {
 	VPSLLD(Imm(16), to, to)
 }
 
-// storeBF16 rounds to bfloat16. It changes from.
+// storeBF16 rounds to bfloat16.
 func (v isa) storeBF16(from reg.VecVirtual, m *mask, to Mem) {
-	var half Op = from.AsX()
+	half := Op(XMM())
 	if v.lanes == 16 {
-		half = from.AsY()
+		half = YMM()
 	}
 	VCVTNEPS2BF16(from, half)
 	if m == nil {
