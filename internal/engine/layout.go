@@ -12,6 +12,7 @@ type value struct {
 	shape  []int
 	order  []int
 	buffer int
+	bf16   bool // pairs of bfloat16 instead of float32; the innermost dimension is even
 }
 
 // natural is the order of a row-major tensor.
@@ -72,7 +73,7 @@ func (v value) permuted(order []int) value {
 	for i, d := range v.order {
 		memory[i] = place[d]
 	}
-	return value{shape, memory, v.buffer}
+	return value{shape, memory, v.buffer, v.bf16}
 }
 
 // reshaped is the view of v with another shape, if the elements of every merged or divided
@@ -131,7 +132,7 @@ func (v value) reshaped(shape []int) (value, bool) {
 			ones = append(ones, d)
 		}
 	}
-	return value{slices.Clone(shape), append(ones, order...), v.buffer}, true
+	return value{slices.Clone(shape), append(ones, order...), v.buffer, v.bf16}, true
 }
 
 // copyStrided fills dst, which has the given sizes in memory order, from src, whose elements lie

@@ -42,21 +42,33 @@ func (c *compiler) product(n *graph.Node, in value) error {
 			return err
 		}
 	}
-	out := c.newValue(p.end.Shape, in.order)
 	switch {
 	case !isConv:
+		in, out := c.typed(p, in)
 		g := c.rows(p, in, out)
-		g.ld = p.in
+		g.ld = words(p.in, in.bf16)
 		c.gemm("linear", p, g)
 	case p.groups > 1 && p.groups == p.in && p.groups == p.out && p.residual == nil:
-		c.depthwise(p, conv, in, out)
-	case suitsWinograd(p, conv, out):
-		c.winograd(p, conv, in, out)
+		out := c.newTyped(p.end.Shape, in.order, kernels.Fused(p.act) && c.yieldsBF16(p.end, p.out))
+		c.set(p.end, out)
+		c.depthwise(p, conv, c.widened(in), out)
+	case suitsWinograd(p, conv):
+		out := c.newValue(p.end.Shape, in.order)
+		c.set(p.end, out)
+		c.winograd(p, conv, c.widened(in), out)
 	default:
-		c.convolution(p, conv, in, out)
+		c.convolution(p, conv, in)
 	}
-	c.set(p.end, out)
 	return nil
+}
+
+// typed returns the input of a product in the type that it multiplies, and what the result is written
+// to, which becomes the value of p.end.
+func (c *compiler) typed(p *product, in value) (value, value) {
+	in = c.factor(p.node, in)
+	out := c.newTyped(p.end.Shape, in.order, in.bf16 && kernels.FusedBF16(p.act) && c.yieldsBF16(p.end, p.out/p.groups))
+	c.set(p.end, out)
+	return in, out
 }
 
 // fuse finds what follows a layer and can be computed with it; order is how its result will lie.
@@ -167,90 +179,51 @@ func foldNorm(op graph.BatchNorm, params []*graph.Param) (scale, shift []float32
 
 // convolution multiplies the pixels with the weights as they lie if the kernel is 1 × 1; otherwise
 // it first gathers the input of a block of pixels, a row for each (im2col).
-func (c *compiler) convolution(p *product, conv graph.Conv2d, in, out value) {
+func (c *compiler) convolution(p *product, conv graph.Conv2d, in value) {
+	if stem(p.node, conv) {
+		c.stem(p, conv, in)
+		return
+	}
+	in, out := c.typed(p, in)
 	g := c.rows(p, in, out)
 	if conv.Kernel == [2]int{1, 1} && conv.Stride == [2]int{1, 1} && conv.Pad == [4]int{} && p.groups == 1 {
-		g.ld = p.in
+		g.ld = words(p.in, in.bf16)
 		c.gemm("conv 1x1", p, g)
 		return
 	}
-	if p.in <= 4 && p.groups == 1 && conv.Dilation == [2]int{1, 1} {
-		c.stem(p, conv, in, out)
-		return
-	}
-	g.window = newWindow(conv, in.shape, out.shape, p.in/p.groups)
+	g.window = newWindow(conv, in, out)
 	g.ld = g.k
 	c.gemm(fmt.Sprintf("conv %dx%d", conv.Kernel[0], conv.Kernel[1]), p, g)
 }
 
 // A gemmStep is a matrix product of a step: rows × k times k × columns.
 type gemmStep struct {
-	rows, k, ld       int
-	in, out, residual int // buffers; residual is -1 for none
-	reads             []int
-	window            *window // gathers the rows, nil if they lie ready
+	rows     int
+	k, ld    int // in words of in
+	in, out  value
+	residual value
+	added    bool // whether there is a residual
+	reads    []int
+	window   *window // gathers the rows, nil if they lie ready
 }
 
-// stem emits a convolution of few channels, such as a network's first, whose gathered rows would be
-// many and short: what a pixel sees of a line lies together in memory and is multiplied there, once
-// the image has been copied with its zeros around it. Units are rows of the result.
-func (c *compiler) stem(p *product, conv graph.Conv2d, in, out value) {
-	if conv.Pad != [4]int{} {
-		in = c.padded(in, conv.Pad)
+// kernel returns the kernel's argument for the columns from column on, of rows from row on.
+func (g *gemmStep) kernel(s *State, p *product, row, column int) kernels.Gemm {
+	k := kernels.Gemm{LDA: g.ld, LDC: words(p.out, g.out.bf16), CBF16: g.out.bf16, Act: p.act}
+	k.C = s.buffer(g.out.buffer)[row*k.LDC+words(column, g.out.bf16):]
+	if g.added {
+		k.ResBF16, k.LDR = g.residual.bf16, words(p.out, g.residual.bf16)
+		k.Res = s.buffer(g.residual.buffer)[row*k.LDR+words(column, g.residual.bf16):]
 	}
-	line, image := in.shape[3]*p.in, in.shape[2]*in.shape[3]*p.in
-	outH, outW := out.shape[2], out.shape[3]
-	packed := kernels.Pack(p.weight, p.bias, p.out, len(p.weight)/p.out)
-	g := c.rows(p, in, out)
-	set, act := c.plan.kernels, p.act
-	c.emit(step{op: fmt.Sprintf("conv %dx%d", conv.Kernel[0], conv.Kernel[1]), path: p.node.Path, units: in.shape[0] * outH,
-		reads: g.reads, write: g.out,
-		run: func(s *State, _, from, to int) {
-			x, y := s.buffer(g.in), s.buffer(g.out)
-			for u := from; u < to; u++ {
-				at := u * outW * p.out
-				k := kernels.Gemm{M: outW, A: x[u/outH*image+u%outH*conv.Stride[0]*line:], LDA: conv.Stride[1] * p.in,
-					Segments: conv.Kernel[0], Step: line, B: packed, C: y[at:], LDC: p.out, Act: act}
-				if g.residual >= 0 {
-					k.Res, k.LDR = s.buffer(g.residual)[at:], p.out
-				}
-				set.Gemm(&k)
-			}
-		}})
-}
-
-// padded returns a copy of an image with zeros around it: top, left, bottom, right.
-func (c *compiler) padded(in value, pad [4]int) value {
-	shape := slices.Clone(in.shape)
-	h, w := shape[2], shape[3]
-	shape[2], shape[3] = h+pad[0]+pad[2], w+pad[1]+pad[3]
-	out := c.newValue(shape, channelsLast)
-	channels, height := shape[1], shape[2]
-	line := shape[3] * channels
-	c.emit(step{op: "copy", units: shape[0] * height, reads: []int{in.buffer}, write: out.buffer,
-		run: func(s *State, _, from, to int) {
-			x, y := s.buffer(in.buffer), s.buffer(out.buffer)
-			for u := from; u < to; u++ {
-				row, iy := y[u*line:(u+1)*line], u%height-pad[0]
-				if iy < 0 || iy >= h {
-					clear(row)
-					continue
-				}
-				clear(row[:pad[1]*channels])
-				copy(row[pad[1]*channels:], x[(u/height*h+iy)*w*channels:][:w*channels])
-				clear(row[(pad[1]+w)*channels:])
-			}
-		}})
-	return out
+	return k
 }
 
 // rows describes the product that yields out, a row for each pixel or token.
 func (c *compiler) rows(p *product, in, out value) gemmStep {
-	g := gemmStep{rows: graph.Numel(out.shape) / p.out, k: len(p.weight) / p.out,
-		in: in.buffer, out: out.buffer, residual: -1, reads: []int{in.buffer}}
+	g := gemmStep{rows: graph.Numel(out.shape) / p.out, k: words(len(p.weight)/p.out, in.bf16), in: in, out: out, reads: []int{in.buffer}}
 	if p.residual != nil {
-		g.residual = c.value(p.residual).buffer
-		g.reads = append(g.reads, g.residual)
+		g.residual, g.added = c.value(p.residual), true
+		g.reads = append(g.reads, g.residual.buffer)
 	}
 	return g
 }
@@ -263,30 +236,26 @@ func (c *compiler) gemm(op string, p *product, g gemmStep) {
 	block = max(12, min(block, 240))
 	outs := p.out / p.groups
 	packed := make([]kernels.Packed, p.groups)
+	size := len(p.weight) / p.out
 	for i := range packed {
-		packed[i] = kernels.Pack(p.weight[i*outs*g.k:], p.bias[i*outs:], outs, g.k)
+		packed[i] = pack(p.weight[i*outs*size:(i+1)*outs*size], p.bias[i*outs:], outs, size, g.in.bf16)
 	}
 	blocks, panels := (g.rows+block-1)/block, (outs+kernels.Width-1)/kernels.Width
 	if g.window != nil {
 		c.needScratch(block * g.k)
 	}
 	perBlock := p.groups * panels
-	set, act, columns, groupIn := c.plan.kernels, p.act, p.out, p.in/p.groups
+	set, groupIn := c.plan.kernels, words(p.in/p.groups, g.in.bf16)
 	c.emit(step{
-		op: op, path: p.node.Path, units: blocks * perBlock, reads: g.reads, write: g.out, weights: 4 * len(p.weight),
+		op: op, path: p.node.Path, units: blocks * perBlock, reads: g.reads, write: g.out.buffer, weights: 4 * words(len(p.weight), g.in.bf16),
 		run: func(s *State, thread, from, to int) {
-			in, out := s.buffer(g.in), s.buffer(g.out)
-			var residual []float32
-			if g.residual >= 0 {
-				residual = s.buffer(g.residual)
-			}
-			gathered := -1
+			in, gathered := s.buffer(g.in.buffer), -1
 			for unit := from; unit < to; unit++ {
 				first := unit / perBlock * block
 				rows := min(block, g.rows-first)
 				group, panel := unit%perBlock/panels, unit%panels
-				k := kernels.Gemm{M: rows, LDA: g.ld, LDC: columns, LDR: columns, Act: act}
-				if g.window == nil {
+				k := g.kernel(s, p, first, group*outs+panel*kernels.Width)
+				if k.M = rows; g.window == nil {
 					k.A = in[first*g.ld:]
 				} else {
 					k.A = s.scratch[thread]
@@ -295,22 +264,14 @@ func (c *compiler) gemm(op string, p *product, g gemmStep) {
 						gathered = id
 					}
 				}
-				b := packed[group]
-				column := panel * kernels.Width
-				size := (g.k + 1) * kernels.Width
-				k.B = kernels.Packed{N: min(kernels.Width, outs-column), K: g.k, Data: b.Data[panel*size : (panel+1)*size]}
-				at := first*columns + group*outs + column
-				k.C = out[at:]
-				if residual != nil {
-					k.Res = residual[at:]
-				}
+				k.B = packed[group].Panel(panel)
 				set.Gemm(&k)
 			}
 		},
 	})
 }
 
-// A window says which input a convolution's pixels see.
+// A window says which input a convolution's pixels see. Channels are counted in words.
 type window struct {
 	conv       graph.Conv2d
 	h, w, c    int // of the input; c counts all groups
@@ -318,12 +279,13 @@ type window struct {
 	channels   int // of a group
 }
 
-func newWindow(conv graph.Conv2d, in, out []int, channels int) *window {
-	return &window{conv: conv, h: in[2], w: in[3], c: in[1], outH: out[2], outW: out[3], channels: channels}
+func newWindow(conv graph.Conv2d, in, out value) *window {
+	c := words(in.shape[1], in.bf16)
+	return &window{conv: conv, h: in.shape[2], w: in.shape[3], c: c, outH: out.shape[2], outW: out.shape[3], channels: c / conv.Groups}
 }
 
 // gather writes what the pixels [first, first+rows) of the result see of the channels from c on: a
-// row of kernel height × kernel width × channels numbers for each, zeros outside the image.
+// row of kernel height × kernel width × channels words for each, zeros outside the image.
 func (g *window) gather(dst, x []float32, first, rows, c int) {
 	kh, kw := g.conv.Kernel[0], g.conv.Kernel[1]
 	sh, sw := g.conv.Stride[0], g.conv.Stride[1]
@@ -364,6 +326,7 @@ func (g *window) gather(dst, x []float32, first, rows, c int) {
 // rows' sums are kept from the registers.
 func (c *compiler) depthwise(p *product, conv graph.Conv2d, in, out value) {
 	d := newDepthwise(p, conv, in.shape, out.shape)
+	d.BF16 = out.bf16
 	outH, sums := d.OutH, c.rowSums(p, in, out)
 	set := c.plan.kernels
 	write := step{
@@ -374,7 +337,7 @@ func (c *compiler) depthwise(p *product, conv graph.Conv2d, in, out value) {
 			for from < to { // image by image
 				n := from / outH
 				d := d
-				d.X, d.Y = x[n*d.H*d.W*d.C:], y[n*d.OutH*d.OutW*d.C:]
+				d.X, d.Y = x[n*d.H*d.W*d.C:], y[n*d.OutH*d.OutW*words(d.C, d.BF16):]
 				d.From, d.To = from-n*outH, min(outH, to-n*outH)
 				if sums >= 0 {
 					d.Sums = s.buffer(sums)[n*outH*d.C:]
@@ -400,7 +363,7 @@ func newDepthwise(p *product, conv graph.Conv2d, in, out []int) kernels.Depthwis
 
 // rowSums returns the buffer for the sums of a depthwise convolution's rows, -1 if nobody wants them.
 func (c *compiler) rowSums(p *product, in, out value) int {
-	if !c.pooled(p.end) || p.act > kernels.HardSwish || c.constant(in) != nil {
+	if !c.pooled(p.end) || !kernels.Fused(p.act) || c.constant(in) != nil {
 		return -1
 	}
 	sums := c.newBuffer(out.shape[0] * out.shape[2] * p.out)

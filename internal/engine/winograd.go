@@ -10,9 +10,10 @@ import (
 const leastTiles = 4
 
 // suitsWinograd reports whether a convolution can be computed by F(4×4, 3×3).
-func suitsWinograd(p *product, conv graph.Conv2d, out value) bool {
+func suitsWinograd(p *product, conv graph.Conv2d) bool {
+	out := p.node.Shape
 	return conv.Kernel == [2]int{3, 3} && conv.Stride == [2]int{1, 1} && conv.Dilation == [2]int{1, 1} &&
-		p.groups == 1 && p.in%16 == 0 && p.out%16 == 0 && tiles(out.shape[2])*tiles(out.shape[3]) >= leastTiles
+		p.groups == 1 && p.in%16 == 0 && p.out%16 == 0 && tiles(out[2])*tiles(out[3]) >= leastTiles
 }
 
 func tiles(size int) int { return (size + 3) / 4 }
@@ -40,26 +41,30 @@ func (c *compiler) winograd(p *product, conv graph.Conv2d, in, out value) {
 	blocks := (total + w.block - 1) / w.block
 	w.block = (total + blocks - 1) / blocks
 	g := c.rows(p, in, out)
+	if g.added && g.residual.bf16 {
+		g.residual = c.widened(g.residual)
+		g.reads[1] = g.residual.buffer
+	}
 	residual := func(s *State) []float32 {
-		if g.residual < 0 {
+		if !g.added {
 			return nil
 		}
-		return s.buffer(g.residual)
+		return s.buffer(g.residual.buffer)
 	}
 	patches := 36 * max(w.c, w.channels)
 	if blocks > 1 {
 		sizeBefore, sizeAfter := 36*w.block*w.c, 36*w.block*w.channels
 		c.needScratch(sizeBefore + sizeAfter + patches)
-		c.emit(step{op: "conv 3x3", path: p.node.Path, units: blocks, reads: g.reads, write: g.out, weights: 16 * len(p.weight),
+		c.emit(step{op: "conv 3x3", path: p.node.Path, units: blocks, reads: g.reads, write: out.buffer, weights: 16 * len(p.weight),
 			run: func(s *State, thread, from, to int) {
 				scratch := s.scratch[thread]
 				before, after, patch := scratch[:sizeBefore], scratch[sizeBefore:sizeBefore+sizeAfter], scratch[sizeBefore+sizeAfter:]
 				for unit := from; unit < to; unit++ {
 					first := unit * w.block
 					count := min(w.block, total-first)
-					w.before(s.buffer(g.in), before, patch, first, count, first, count)
+					w.before(s.buffer(in.buffer), before, patch, first, count, first, count)
 					w.multiply(before, after, count, 0, 36)
-					w.after(after, s.buffer(g.out), residual(s), patch, first, count, first, count)
+					w.after(after, s.buffer(out.buffer), residual(s), patch, first, count, first, count)
 				}
 			}})
 		return
@@ -67,15 +72,15 @@ func (c *compiler) winograd(p *product, conv graph.Conv2d, in, out value) {
 	// All tiles at once, in three steps, each of which can be divided among threads.
 	c.needScratch(patches)
 	before, after := c.newBuffer(36*total*w.c), c.newBuffer(36*total*w.channels)
-	c.emit(step{op: "conv 3x3", path: p.node.Path, units: total, reads: []int{g.in}, write: before,
+	c.emit(step{op: "conv 3x3", path: p.node.Path, units: total, reads: []int{in.buffer}, write: before,
 		run: func(s *State, thread, from, to int) {
-			w.before(s.buffer(g.in), s.buffer(before), s.scratch[thread], 0, total, from, to-from)
+			w.before(s.buffer(in.buffer), s.buffer(before), s.scratch[thread], 0, total, from, to-from)
 		}})
 	c.emit(step{op: "conv 3x3", path: p.node.Path, units: 36, reads: []int{before}, write: after, weights: 16 * len(p.weight),
 		run: func(s *State, _, from, to int) { w.multiply(s.buffer(before), s.buffer(after), total, from, to) }})
-	c.emit(step{op: "conv 3x3", path: p.node.Path, units: total, reads: append(g.reads[1:], after), write: g.out,
+	c.emit(step{op: "conv 3x3", path: p.node.Path, units: total, reads: append(g.reads[1:], after), write: out.buffer,
 		run: func(s *State, thread, from, to int) {
-			w.after(s.buffer(after), s.buffer(g.out), residual(s), s.scratch[thread], 0, total, from, to-from)
+			w.after(s.buffer(after), s.buffer(out.buffer), residual(s), s.scratch[thread], 0, total, from, to-from)
 		}})
 }
 

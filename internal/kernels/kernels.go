@@ -135,6 +135,11 @@ func PackRows(data, rows []float32, n, k, ld int) Packed {
 // PackedLen returns how many floats [n, k] packed weights take.
 func PackedLen(n, k int) int { return (n + Width - 1) / Width * Width * (k + 1) }
 
+// Panel returns the columns of panel i alone.
+func (p *Packed) Panel(i int) Packed {
+	return Packed{N: min(Width, p.N-i*Width), K: p.K, Data: p.panel(i), BF16: p.BF16}
+}
+
 func (p *Packed) panel(i int) []float32 {
 	size := (p.K + 1) * Width
 	return p.Data[i*size : (i+1)*size]

@@ -1,0 +1,102 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/graft-ml/graft/internal/graph"
+	"github.com/graft-ml/graft/internal/kernels"
+)
+
+// With precision bf16 products multiply bfloat16, two numbers to a word. What lies between them in
+// memory is bfloat16 where all that read it are products; everything else reads and writes float32, and
+// values are converted where one meets the other.
+
+// words returns how many words n numbers take; n is even for bfloat16.
+func words(n int, bf16 bool) int {
+	if bf16 {
+		return n / 2
+	}
+	return n
+}
+
+// takesBF16 reports whether a node reads bfloat16 as it lies, in a plan of that precision.
+func takesBF16(n *graph.Node) bool {
+	switch op := n.Op.(type) {
+	case graph.Linear:
+		return evenRows(n)
+	case graph.Conv2d:
+		return !depthwise(n) && !stem(n, op) && evenRows(n)
+	case graph.Flatten, graph.Reshape, graph.Permute:
+		return true
+	}
+	return false
+}
+
+// evenRows reports whether a layer's input channels, in each group, make whole words.
+func evenRows(n *graph.Node) bool { return n.Params[0].Shape[1]%2 == 0 }
+
+// yieldsBF16 reports whether the value of a node, rows of so many numbers, is kept as bfloat16.
+func (c *compiler) yieldsBF16(n *graph.Node, row int) bool {
+	if c.bf16 == nil || row%2 != 0 {
+		return false
+	}
+	if slices.Contains(c.outputs.nodes, n) {
+		return c.outputs.bf16
+	}
+	return !slices.ContainsFunc(c.users[n.ID], func(user *graph.Node) bool {
+		_, adds := user.Op.(graph.Add) // most likely as a product's residual
+		_, multiplies := user.Op.(graph.Conv2d)
+		_, linear := user.Op.(graph.Linear)
+		return !adds && !((multiplies || linear) && takesBF16(user))
+	})
+}
+
+// narrowed returns v as bfloat16, which must have an even innermost dimension.
+func (c *compiler) narrowed(v value) value {
+	if v.bf16 {
+		return v
+	}
+	return c.converted(v, func(dst, x []float32) { c.bf16.Narrow(dst, x) })
+}
+
+// widened returns v as float32.
+func (c *compiler) widened(v value) value {
+	if !v.bf16 {
+		return v
+	}
+	return c.converted(v, func(dst, x []float32) { c.bf16.Widen(dst, x) })
+}
+
+// converted emits a step that converts v to the other type, once for each buffer.
+func (c *compiler) converted(v value, convert func(dst, x []float32)) value {
+	if o, ok := c.other[v.buffer]; ok {
+		v.buffer, v.bf16 = o.buffer, o.bf16
+		return v
+	}
+	out := c.newTyped(v.shape, v.order, !v.bf16)
+	const chunk = 8 << 10 // numbers of a unit
+	n := graph.Numel(v.shape)
+	c.emit(step{op: "convert", units: (n + chunk - 1) / chunk, reads: []int{v.buffer}, write: out.buffer,
+		run: func(s *State, _, from, to int) {
+			a, b := from*chunk, min(to*chunk, n)
+			convert(s.buffer(out.buffer)[words(a, out.bf16):words(b, out.bf16)], s.buffer(v.buffer)[words(a, v.bf16):words(b, v.bf16)])
+		}})
+	c.other[v.buffer] = out
+	return out
+}
+
+// factor returns the input of a layer in the type that its product multiplies.
+func (c *compiler) factor(n *graph.Node, in value) value {
+	if c.bf16 != nil && evenRows(n) {
+		return c.narrowed(in)
+	}
+	return c.widened(in)
+}
+
+// pack packs the weights of rows of k numbers for a product in the given type.
+func pack(weights, bias []float32, n, k int, bf16 bool) kernels.Packed {
+	if bf16 {
+		return kernels.PackBF16(weights, bias, n, k)
+	}
+	return kernels.Pack(weights, bias, n, k)
+}
