@@ -18,7 +18,7 @@ func available() []*Set {
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL && cpu.X86.HasBMI2 {
 		set := avx512.set()
 		if cpu.X86.HasAVX512BF16 && cpu.X86.HasAVX512BW {
-			set.BF16 = &BF16{Narrow: narrow, Widen: widen}
+			set.BF16 = &BF16{Narrow: narrow, Widen: widen, WinogradInput: winogradInputBF16, WinogradOutput: winogradOutputBF16}
 		}
 		sets = append(sets, set)
 	}
@@ -317,6 +317,7 @@ type tiles struct {
 	buffer     *float32 // 6 × 6 vectors
 
 	atImage uintptr
+	res     *float32 // lies like image
 }
 
 func (w *Winograd) tiles(side int) tiles {
@@ -353,5 +354,29 @@ func (s *simd) WinogradOutput(w *Winograd) {
 		for x := range 4 * w.Count {
 			s.Act(w.Act, w.Image[y*w.Row+x*w.Pixel:][:w.C])
 		}
+	}
+}
+
+func (w *WinogradBF16) tiles(input bool) tiles {
+	w.check(input)
+	return tiles{image: &w.Image[0], row: 4 * w.Row, pixel: 4 * w.Pixel, tiles: &w.Tiles[0], stride: 4 * w.Stride,
+		channels: 4 * w.C, count: w.Count}
+}
+
+func winogradInputBF16(w *WinogradBF16) {
+	t := w.tiles(true)
+	winogradInputBF16AVX512((*byte)(unsafe.Pointer(&t)))
+}
+
+func winogradOutputBF16(w *WinogradBF16) {
+	t := w.tiles(false)
+	t.bias, t.act = &w.Bias[0], int(w.Act)
+	if w.Res != nil {
+		t.res = &w.Res[0]
+	}
+	if w.BF16 {
+		winogradOutputBF16AVX512((*byte)(unsafe.Pointer(&t)))
+	} else {
+		winogradOutputFloatAVX512((*byte)(unsafe.Pointer(&t)))
 	}
 }

@@ -11,8 +11,10 @@ import (
 func TestOffsets(t *testing.T) {
 	var p panel
 	var s segment
+	var w tiles
 	for name, at := range map[string][2]uintptr{
 		"panel.b": {unsafe.Offsetof(p.b), 16}, "panel.m": {unsafe.Offsetof(p.m), 56}, "panel.atRes": {unsafe.Offsetof(p.atRes), 120}, "panel.cBF16": {unsafe.Offsetof(p.cBF16), 136},
+		"tiles.res": {unsafe.Offsetof(w.res), 88},
 		"segment.w": {unsafe.Offsetof(s.w), 40}, "segment.bias": {unsafe.Offsetof(s.bias), 88},
 		"segment.kernelH": {unsafe.Offsetof(s.kernelH), 128}, "segment.atSums": {unsafe.Offsetof(s.atSums), 176}, "segment.left": {unsafe.Offsetof(s.left), 208}, "segment.yBF16": {unsafe.Offsetof(s.yBF16), 216},
 	} {

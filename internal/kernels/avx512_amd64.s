@@ -12601,8 +12601,8 @@ channels:
 	ADDQ              $+64, R9
 	CMPQ              R9, 40(AX)
 	JLT               channels
-	MOVQ              SI, R8
-	SHLQ              $0x02, R8
+	MOVQ              16(AX), R8
+	IMUL3Q            $+4, R8, R8
 	ADDQ              R8, 80(AX)
 	DECQ              48(AX)
 	JNZ               tile
@@ -13388,8 +13388,8 @@ row3_done:
 	ADDQ    $+64, R9
 	CMPQ    R9, 40(AX)
 	JLT     channels
-	MOVQ    SI, R8
-	SHLQ    $0x02, R8
+	MOVQ    16(AX), R8
+	IMUL3Q  $+4, R8, R8
 	ADDQ    R8, 80(AX)
 	DECQ    48(AX)
 	JNZ     tile

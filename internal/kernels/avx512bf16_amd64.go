@@ -12,3 +12,12 @@ func narrowAVX512(dst *float32, x *float32, n int)
 
 //go:noescape
 func widenAVX512(dst *float32, x *float32, n int)
+
+//go:noescape
+func winogradInputBF16AVX512(a *byte)
+
+//go:noescape
+func winogradOutputBF16AVX512(a *byte)
+
+//go:noescape
+func winogradOutputFloatAVX512(a *byte)

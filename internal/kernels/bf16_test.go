@@ -138,3 +138,96 @@ func FuzzGemmBF16(f *testing.F) {
 		}
 	})
 }
+
+func testWinogradBF16(t *testing.T, s *Set, seed uint64, count, blocks int, act Act, kind int) {
+	r := rand.New(rand.NewPCG(seed, 0))
+	c := 16 * blocks
+	in := WinogradBF16{Count: count, C: c, Row: (2*count + 3) * c / 2, Pixel: c / 2, Stride: count*c/2 + 5}
+	in.Image = pairs(fill(r, 2*4*in.Row, 1))
+	out := WinogradBF16{Count: count, C: c, Row: (2*count + 3) * c, Pixel: c, Stride: count*c + 5,
+		Tiles: fill(r, 16*(count*c+5), 1), Bias: fill(r, c, 1), Act: act, BF16: kind&1 != 0}
+	if kind&2 != 0 {
+		out.Res = fill(r, 2*out.Row, 1)
+	}
+	if out.BF16 {
+		out.Row, out.Pixel = out.Row/2, out.Pixel/2
+		if out.Res != nil {
+			out.Res = pairs(out.Res)
+		}
+	}
+	var tiles, images [2][]float32
+	for i, set := range []*Set{s, &portable} {
+		in, out := in, out
+		tiles[i], images[i] = make([]float32, 16*in.Stride), make([]float32, 2*out.Row)
+		in.Tiles, out.Image = tiles[i], images[i]
+		set.BF16.WinogradInput(&in)
+		set.BF16.WinogradOutput(&out)
+		tiles[i] = widened(tiles[i])
+		if out.BF16 {
+			images[i] = widened(images[i])
+		}
+	}
+	compare(t, "winograd input", tiles[0], tiles[1], 1.0/128)
+	tolerance := 1e-5
+	if out.BF16 {
+		tolerance = 1.0 / 128
+	}
+	compare(t, fmt.Sprintf("winograd output act %d kind %d", act, kind), images[0], images[1], tolerance)
+}
+
+func TestWinogradBF16(t *testing.T) {
+	forEachBF16(t, func(t *testing.T, s *Set) {
+		for count := 1; count < 6; count++ {
+			for blocks := 1; blocks < 4; blocks++ {
+				for kind := range 4 {
+					testWinogradBF16(t, s, uint64(count), count, blocks, Act(count+blocks)%(HardSwish+1), kind)
+				}
+			}
+		}
+	})
+}
+
+func FuzzWinogradBF16(f *testing.F) {
+	f.Add(uint64(1), uint8(3), uint8(2), uint8(1), uint8(3))
+	f.Fuzz(func(t *testing.T, seed uint64, count, blocks, act, kind uint8) {
+		for _, s := range All() {
+			if s.BF16 != nil {
+				testWinogradBF16(t, s, seed, int(count%20)+1, int(blocks%6)+1, Act(act)%(HardSwish+1), int(kind%4))
+			}
+		}
+	})
+}
+
+// TestWinogradBF16Convolves computes a 3 × 3 convolution by transforms and products.
+func TestWinogradBF16Convolves(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 0))
+	const in, out, size = 16, 32, 4
+	x, weights, bias := fill(r, size*size*in, 1), fill(r, out*9*in, 1), fill(r, out, 1)
+	packed := WinogradWeightsBF16(weights, out, in)
+	for _, s := range All() {
+		if s.BF16 == nil {
+			continue
+		}
+		v, m, y := make([]float32, 16*in/2), make([]float32, 16*out), make([]float32, 4*out)
+		s.BF16.WinogradInput(&WinogradBF16{Count: 1, C: in, Image: pairs(x), Row: size * in / 2, Pixel: in / 2, Tiles: v, Stride: in / 2})
+		for p := range packed {
+			s.Gemm(&Gemm{M: 1, A: v[p*in/2:], LDA: in / 2, B: packed[p], C: m[p*out:], LDC: out})
+		}
+		s.BF16.WinogradOutput(&WinogradBF16{Count: 1, C: out, Image: y, Row: 2 * out, Pixel: out, Tiles: m, Stride: out, Bias: bias})
+		for p := range 4 {
+			for o := range out {
+				want, scale := float64(bias[o]), 0.0
+				for k := range 9 {
+					for i := range in {
+						v := float64(x[((p/2+k/3)*size+p%2+k%3)*in+i]) * float64(weights[(o*9+k)*in+i])
+						want, scale = want+v, scale+v*v
+					}
+				}
+				// Four times the standard deviation of a sum of rounding errors.
+				if got := y[p*out+o]; math.Abs(float64(got)-want) > 4*math.Sqrt(scale)/256 {
+					t.Fatalf("%s: pixel %d of channel %d is %v, want %v", s.Name, p, o, got, want)
+				}
+			}
+		}
+	}
+}

@@ -30,7 +30,8 @@ var portable = Set{
 
 	WinogradInput: winogradInputPortable, WinogradOutput: winogradOutputPortable,
 
-	BF16: &BF16{Narrow: narrowPortable, Widen: widenPortable},
+	BF16: &BF16{Narrow: narrowPortable, Widen: widenPortable,
+		WinogradInput: winogradInputBF16Portable, WinogradOutput: winogradOutputBF16Portable},
 }
 
 // gemmPortable keeps 4 × 4 numbers of the result in variables over all of K.

@@ -30,35 +30,43 @@ func (w *Winograd) check(side int) {
 
 // WinogradWeights transforms weights [out, 3, 3, in] and packs them for the 36 products.
 func WinogradWeights(weights []float32, out, in int) (packed [36]Packed) {
-	g := [6][3]float64{{1.0 / 4}, {-1.0 / 6, -1.0 / 6, -1.0 / 6}, {-1.0 / 6, 1.0 / 6, -1.0 / 6},
-		{1.0 / 24, 1.0 / 12, 1.0 / 6}, {1.0 / 24, -1.0 / 12, 1.0 / 6}, {0, 0, 1}}
-	transformed := make([][]float32, 36)
+	copy(packed[:], winogradWeights(weights, out, in, [][3]float64{{1.0 / 4}, {-1.0 / 6, -1.0 / 6, -1.0 / 6}, {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+		{1.0 / 24, 1.0 / 12, 1.0 / 6}, {1.0 / 24, -1.0 / 12, 1.0 / 6}, {0, 0, 1}}, Pack))
+	return packed
+}
+
+// winogradWeights transforms weights by the matrix G and packs them for each position.
+func winogradWeights(weights []float32, out, in int, g [][3]float64, pack func(weights, bias []float32, n, k int) Packed) []Packed {
+	side := len(g)
+	transformed := make([][]float32, side*side)
 	for p := range transformed {
 		transformed[p] = make([]float32, out*in)
 	}
+	rows := make([][3]float64, side) // G·g
 	for o := range out {
 		for i := range in {
-			var rows [6][3]float64 // G·g
-			for r := range 6 {
+			for r := range rows {
 				for c := range 3 {
+					rows[r][c] = 0
 					for k := range 3 {
 						rows[r][c] += g[r][k] * float64(weights[((o*3+k)*3+c)*in+i])
 					}
 				}
 			}
-			for r := range 6 {
-				for c := range 6 {
+			for r := range side {
+				for c := range side {
 					sum := 0.0
 					for k := range 3 {
 						sum += rows[r][k] * g[c][k]
 					}
-					transformed[r*6+c][o*in+i] = float32(sum)
+					transformed[r*side+c][o*in+i] = float32(sum)
 				}
 			}
 		}
 	}
+	packed := make([]Packed, side*side)
 	for p := range packed {
-		packed[p] = Pack(transformed[p], nil, out, in)
+		packed[p] = pack(transformed[p], nil, out, in)
 	}
 	return packed
 }

@@ -38,6 +38,7 @@ func (v isa) float32() {
 func (v isa) bf16() {
 	v.gemm(true)
 	v.conversions()
+	v.winogradBF16()
 }
 
 // fields gives the offsets of the structures in amd64.go that the kernels read; a test there
@@ -49,7 +50,7 @@ var fields = map[string]map[string]int{
 		"pixelY": 80, "bias": 88, "sums": 96, "rowSums": 104, "rows": 112, "cols": 120, "kernelH": 128, "kernelW": 136,
 		"channels": 144, "act": 152, "atX": 160, "atY": 168, "atSums": 176, "colX": 184, "colY": 192, "atW": 200, "left": 208, "yBF16": 216},
 	"tiles": {"image": 0, "row": 8, "pixel": 16, "tiles": 24, "stride": 32, "channels": 40, "count": 48, "bias": 56, "act": 64,
-		"buffer": 72, "atImage": 80},
+		"buffer": 72, "atImage": 80, "res": 88},
 }
 
 // record is the argument of a kernel: a pointer to one of those structures.
