@@ -56,7 +56,7 @@ func (c *compiler) narrowed(v value) value {
 	if v.bf16 {
 		return v
 	}
-	return c.converted(v, func(dst, x []float32) { c.bf16.Narrow(dst, x) })
+	return c.retyped(v)
 }
 
 // widened returns v as float32.
@@ -64,16 +64,20 @@ func (c *compiler) widened(v value) value {
 	if !v.bf16 {
 		return v
 	}
-	return c.converted(v, func(dst, x []float32) { c.bf16.Widen(dst, x) })
+	return c.retyped(v)
 }
 
-// converted emits a step that converts v to the other type, once for each buffer.
-func (c *compiler) converted(v value, convert func(dst, x []float32)) value {
+// retyped emits a step that converts v to the other type, once for each buffer.
+func (c *compiler) retyped(v value) value {
 	if o, ok := c.other[v.buffer]; ok {
 		v.buffer, v.bf16 = o.buffer, o.bf16
 		return v
 	}
 	out := c.newTyped(v.shape, v.order, !v.bf16)
+	convert := c.bf16.Narrow
+	if v.bf16 {
+		convert = c.bf16.Widen
+	}
 	const chunk = 8 << 10 // numbers of a unit
 	n := graph.Numel(v.shape)
 	c.emit(step{op: "convert", units: (n + chunk - 1) / chunk, reads: []int{v.buffer}, write: out.buffer,

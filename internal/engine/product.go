@@ -52,10 +52,8 @@ func (c *compiler) product(n *graph.Node, in value) error {
 		out := c.newTyped(p.end.Shape, in.order, kernels.Fused(p.act) && c.yieldsBF16(p.end, p.out))
 		c.set(p.end, out)
 		c.depthwise(p, conv, c.widened(in), out)
-	case suitsWinograd(p, conv):
-		out := c.newValue(p.end.Shape, in.order)
-		c.set(p.end, out)
-		c.winograd(p, conv, c.widened(in), out)
+	case suitsWinograd(n, conv):
+		c.winograd(p, conv, in)
 	default:
 		c.convolution(p, conv, in)
 	}

@@ -320,14 +320,14 @@ type tiles struct {
 	res     *float32 // lies like image
 }
 
-func (w *Winograd) tiles(side int) tiles {
-	w.check(side)
+func (w *Winograd) tiles() tiles {
 	return tiles{image: &w.Image[0], row: 4 * w.Row, pixel: 4 * w.Pixel, tiles: &w.Tiles[0], stride: 4 * w.Stride,
-		channels: 4 * w.C, count: w.Count}
+		channels: 4 * w.C, count: w.Count, act: int(w.Act)}
 }
 
 func (s *simd) WinogradInput(w *Winograd) {
-	t := w.tiles(6)
+	w.check(6)
+	t := w.tiles()
 	var buffer [36 * 16]float32
 	t.buffer = &buffer[0]
 	if s.lanes == 16 {
@@ -338,39 +338,45 @@ func (s *simd) WinogradInput(w *Winograd) {
 }
 
 func (s *simd) WinogradOutput(w *Winograd) {
-	t := w.tiles(4)
+	w.check(4)
+	t := w.tiles()
 	var buffer [36 * 16]float32
-	t.buffer = &buffer[0]
-	t.bias, t.act = &w.Bias[:w.C][0], int(w.Act)
+	t.buffer, t.bias = &buffer[0], &w.Bias[:w.C][0]
+	fused := Fused(w.Act) && w.Res == nil
+	if !fused {
+		t.act = int(None)
+	}
 	if s.lanes == 16 {
 		winogradOutputAVX512((*byte)(unsafe.Pointer(&t)))
 	} else {
 		winogradOutputAVX2((*byte)(unsafe.Pointer(&t)))
 	}
-	if Fused(w.Act) {
+	if fused {
 		return
 	}
 	for y := range 4 {
 		for x := range 4 * w.Count {
-			s.Act(w.Act, w.Image[y*w.Row+x*w.Pixel:][:w.C])
+			at := y*w.Row + x*w.Pixel
+			row := w.Image[at : at+w.C]
+			if w.Res != nil {
+				s.Add(row, row, w.Res[at:], w.Act)
+			} else {
+				s.Act(w.Act, row)
+			}
 		}
 	}
 }
 
-func (w *WinogradBF16) tiles(input bool) tiles {
-	w.check(input)
-	return tiles{image: &w.Image[0], row: 4 * w.Row, pixel: 4 * w.Pixel, tiles: &w.Tiles[0], stride: 4 * w.Stride,
-		channels: 4 * w.C, count: w.Count}
-}
-
-func winogradInputBF16(w *WinogradBF16) {
-	t := w.tiles(true)
+func winogradInputBF16(w *Winograd) {
+	w.checkBF16(true)
+	t := w.tiles()
 	winogradInputBF16AVX512((*byte)(unsafe.Pointer(&t)))
 }
 
-func winogradOutputBF16(w *WinogradBF16) {
-	t := w.tiles(false)
-	t.bias, t.act = &w.Bias[0], int(w.Act)
+func winogradOutputBF16(w *Winograd) {
+	w.checkBF16(false)
+	t := w.tiles()
+	t.bias = &w.Bias[0]
 	if w.Res != nil {
 		t.res = &w.Res[0]
 	}

@@ -14,8 +14,8 @@ type BF16 struct {
 	Narrow func(dst, x []float32)
 	// Widen sets dst to the numbers of x.
 	Widen func(dst, x []float32)
-	// WinogradInput and WinogradOutput transform tiles; see [WinogradBF16].
-	WinogradInput, WinogradOutput func(w *WinogradBF16)
+	// WinogradInput and WinogradOutput transform the tiles of F(2×2, 3×3); see [Winograd].
+	WinogradInput, WinogradOutput func(w *Winograd)
 }
 
 // FusedBF16 reports whether a product of bfloat16 can apply the activation and yield bfloat16.

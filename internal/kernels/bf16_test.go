@@ -142,9 +142,9 @@ func FuzzGemmBF16(f *testing.F) {
 func testWinogradBF16(t *testing.T, s *Set, seed uint64, count, blocks int, act Act, kind int) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	c := 16 * blocks
-	in := WinogradBF16{Count: count, C: c, Row: (2*count + 3) * c / 2, Pixel: c / 2, Stride: count*c/2 + 5}
+	in := Winograd{Count: count, C: c, Row: (2*count + 3) * c / 2, Pixel: c / 2, Stride: count*c/2 + 5}
 	in.Image = pairs(fill(r, 2*4*in.Row, 1))
-	out := WinogradBF16{Count: count, C: c, Row: (2*count + 3) * c, Pixel: c, Stride: count*c + 5,
+	out := Winograd{Count: count, C: c, Row: (2*count + 3) * c, Pixel: c, Stride: count*c + 5,
 		Tiles: fill(r, 16*(count*c+5), 1), Bias: fill(r, c, 1), Act: act, BF16: kind&1 != 0}
 	if kind&2 != 0 {
 		out.Res = fill(r, 2*out.Row, 1)
@@ -209,11 +209,11 @@ func TestWinogradBF16Convolves(t *testing.T) {
 			continue
 		}
 		v, m, y := make([]float32, 16*in/2), make([]float32, 16*out), make([]float32, 4*out)
-		s.BF16.WinogradInput(&WinogradBF16{Count: 1, C: in, Image: pairs(x), Row: size * in / 2, Pixel: in / 2, Tiles: v, Stride: in / 2})
+		s.BF16.WinogradInput(&Winograd{Count: 1, C: in, Image: pairs(x), Row: size * in / 2, Pixel: in / 2, Tiles: v, Stride: in / 2})
 		for p := range packed {
 			s.Gemm(&Gemm{M: 1, A: v[p*in/2:], LDA: in / 2, B: packed[p], C: m[p*out:], LDC: out})
 		}
-		s.BF16.WinogradOutput(&WinogradBF16{Count: 1, C: out, Image: y, Row: 2 * out, Pixel: out, Tiles: m, Stride: out, Bias: bias})
+		s.BF16.WinogradOutput(&Winograd{Count: 1, C: out, Image: y, Row: 2 * out, Pixel: out, Tiles: m, Stride: out, Bias: bias})
 		for p := range 4 {
 			for o := range out {
 				want, scale := float64(bias[o]), 0.0

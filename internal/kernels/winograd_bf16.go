@@ -4,25 +4,7 @@ package kernels
 // F(4×4, 3×3) takes 9 for as many, but rounding the tiles to bfloat16 then costs nine times the error of a
 // direct convolution: this costs one and a half times that, since its transforms only add.
 
-// WinogradBF16 describes the transforms of a run of neighbouring tiles of one image, as [Winograd] does.
-type WinogradBF16 struct {
-	Count, C int // tiles and channels; C is a multiple of 16
-	// Image is where the first tile begins: the input's 4 × 4 pixels, of bfloat16, or the 2 × 2 of the
-	// result. The next tile is 2 pixels further. Row and Pixel are how many words rows and pixels lie apart.
-	Image      []float32
-	Row, Pixel int
-	// Tiles holds position p of tile i at word p·Stride plus i rows of C numbers: bfloat16 for the input,
-	// float32 for the result.
-	Tiles  []float32
-	Stride int
-	// The rest is for the result: act(tiles + Bias + Res), in bfloat16 or float32. Res lies like Image and
-	// is of its type; nil for none.
-	Bias, Res []float32
-	Act       Act // one that [Fused]
-	BF16      bool
-}
-
-func (w *WinogradBF16) check(input bool) {
+func (w *Winograd) checkBF16(input bool) {
 	side, c, n := 2, w.C, w.C
 	if input || w.BF16 {
 		c /= 2
@@ -55,8 +37,8 @@ func outputTransform2(m [4]float32) [2]float32 {
 	return [2]float32{m[0] + m[1] + m[2], m[1] - m[2] - m[3]}
 }
 
-func winogradInputBF16Portable(w *WinogradBF16) {
-	w.check(true)
+func winogradInputBF16Portable(w *Winograd) {
+	w.checkBF16(true)
 	pixels, out := make([][]float32, 16), make([][]float32, 16)
 	for p := range pixels {
 		pixels[p], out[p] = make([]float32, w.C), make([]float32, w.C)
@@ -84,8 +66,8 @@ func winogradInputBF16Portable(w *WinogradBF16) {
 	}
 }
 
-func winogradOutputBF16Portable(w *WinogradBF16) {
-	w.check(false)
+func winogradOutputBF16Portable(w *Winograd) {
+	w.checkBF16(false)
 	row, res := make([]float32, w.C), make([]float32, w.C)
 	for t := range w.Count {
 		for p := range 4 {
