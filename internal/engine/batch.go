@@ -76,7 +76,7 @@ func (c *compiler) cut(size int) *graph.Node {
 	nodes := map[int]*graph.Node{} // whose value a buffer holds as it lies
 	for _, n := range c.graph.Nodes {
 		v, ok := c.values[n]
-		if _, summed := c.sums[n]; ok && !summed && nodes[v.buffer] == nil && sameOrder(v.shape, v.order, usual(len(v.shape))) {
+		if _, summed := c.sums[n]; ok && !summed && v.ld == 0 && nodes[v.buffer] == nil && sameOrder(v.shape, v.order, usual(len(v.shape))) {
 			nodes[v.buffer] = n
 		}
 	}

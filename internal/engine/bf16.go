@@ -67,9 +67,9 @@ func (c *compiler) widened(v value) value {
 	return c.retyped(v)
 }
 
-// retyped emits a step that converts v to the other type, once for each buffer.
+// retyped emits a step that converts v to the other type, with its rows together.
 func (c *compiler) retyped(v value) value {
-	if o, ok := c.other[v.buffer]; ok {
+	if o, ok := c.twins[v.buffer]; ok && v.ld == 0 {
 		v.buffer, v.bf16 = o.buffer, o.bf16
 		return v
 	}
@@ -79,13 +79,25 @@ func (c *compiler) retyped(v value) value {
 		convert = c.bf16.Widen
 	}
 	const chunk = 8 << 10 // numbers of a unit
-	n := graph.Numel(v.shape)
-	c.emit(step{op: "convert", units: (n + chunk - 1) / chunk, reads: []int{v.buffer}, write: out.buffer,
+	row, pitch := v.shape[v.order[len(v.order)-1]], v.pitch()
+	rows := graph.Numel(v.shape) / row
+	if v.ld == 0 { // one row is as good as many
+		row, pitch = rows*row, rows*pitch
+		rows = 1
+	}
+	parts := (row + chunk - 1) / chunk // of a row
+	c.emit(step{op: "convert", units: rows * parts, reads: []int{v.buffer}, write: out.buffer,
 		run: func(s *State, _, from, to int) {
-			a, b := from*chunk, min(to*chunk, n)
-			convert(s.buffer(out.buffer)[words(a, out.bf16):words(b, out.bf16)], s.buffer(v.buffer)[words(a, v.bf16):words(b, v.bf16)])
+			x, y := s.buffer(v.buffer)[v.first:], s.buffer(out.buffer)
+			for u := from; u < to; u++ {
+				r, a := u/parts, u%parts*chunk
+				b := min(a+chunk, row)
+				convert(y[words(r*row+a, out.bf16):words(r*row+b, out.bf16)], x[r*pitch+words(a, v.bf16):][:words(b-a, v.bf16)])
+			}
 		}})
-	c.other[v.buffer] = out
+	if v.ld == 0 {
+		c.twins[v.buffer] = out
+	}
 	return out
 }
 
@@ -103,4 +115,22 @@ func pack(weights, bias []float32, n, k int, bf16 bool) kernels.Packed {
 		return kernels.PackBF16(weights, bias, n, k)
 	}
 	return kernels.Pack(weights, bias, n, k)
+}
+
+// packPieces packs weights by pieces of so many words of each row. The bias belongs to the first.
+func packPieces(weights, bias []float32, piece int, bf16 bool) (packed []kernels.Packed) {
+	n := len(bias)
+	if bf16 {
+		weights = kernels.Pairs(weights)
+	}
+	k := len(weights) / n
+	for from := 0; from < k; from += piece {
+		size := min(piece, k-from)
+		b := kernels.PackRows(make([]float32, kernels.PackedLen(n, size)), weights[from:], n, size, k)
+		if b.BF16 = bf16; from == 0 {
+			b.SetBias(bias)
+		}
+		packed = append(packed, b)
+	}
+	return packed
 }

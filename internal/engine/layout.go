@@ -13,6 +13,17 @@ type value struct {
 	order  []int
 	buffer int
 	bf16   bool // pairs of bfloat16 instead of float32; the innermost dimension is even
+	// Rows of the innermost dimension may lie apart: the first one at first, each ld words from the one
+	// before it. Only products and attention read such values; see [compiler.rowsOf].
+	first, ld int // ld is 0 where rows lie together
+}
+
+// pitch returns how many words apart the rows of the innermost dimension lie.
+func (v value) pitch() int {
+	if v.ld != 0 {
+		return v.ld
+	}
+	return words(v.shape[v.order[len(v.order)-1]], v.bf16)
 }
 
 // natural is the order of a row-major tensor.
@@ -51,6 +62,9 @@ func (v value) strides() []int {
 	for i := len(v.order) - 1; i >= 0; i-- {
 		s[v.order[i]] = n
 		n *= v.shape[v.order[i]]
+		if i == len(v.order)-1 {
+			n = v.pitch()
+		}
 	}
 	return s
 }
@@ -73,7 +87,7 @@ func (v value) permuted(order []int) value {
 	for i, d := range v.order {
 		memory[i] = place[d]
 	}
-	return value{shape, memory, v.buffer, v.bf16}
+	return value{shape: shape, order: memory, buffer: v.buffer, bf16: v.bf16}
 }
 
 // reshaped is the view of v with another shape, if the elements of every merged or divided
@@ -132,7 +146,7 @@ func (v value) reshaped(shape []int) (value, bool) {
 			ones = append(ones, d)
 		}
 	}
-	return value{slices.Clone(shape), append(ones, order...), v.buffer, v.bf16}, true
+	return value{shape: slices.Clone(shape), order: append(ones, order...), buffer: v.buffer, bf16: v.bf16}, true
 }
 
 // copyStrided fills dst, which has the given sizes in memory order, from src, whose elements lie

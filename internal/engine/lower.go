@@ -19,7 +19,7 @@ type compiler struct {
 	users   [][]*graph.Node
 	done    []bool // computed as part of another node's step
 	values  map[*graph.Node]value
-	other   map[int]value       // for a buffer, the same value in the other type of number
+	twins   map[int]value       // for a buffer, the same value in the other type of number
 	sums    map[*graph.Node]int // for the result of a depthwise convolution, the buffer of its rows' sums
 }
 
@@ -33,7 +33,7 @@ func (o Options) newCompiler(g *graph.Graph, given, outputs values) (*compiler, 
 		users:   make([][]*graph.Node, len(g.Nodes)),
 		done:    make([]bool, len(g.Nodes)),
 		values:  map[*graph.Node]value{},
-		other:   map[int]value{},
+		twins:   map[int]value{},
 		sums:    map[*graph.Node]int{},
 	}
 	switch o.Precision {
@@ -108,14 +108,30 @@ func (c *compiler) lower() error {
 	return nil
 }
 
-// value returns what has been computed for a node.
+// value returns what has been computed for a node, with its rows together.
 func (c *compiler) value(n *graph.Node) value {
+	v := c.rowsOf(n)
+	if v.ld != 0 {
+		v = c.copied(v, v.order)
+		c.values[c.same[n.ID]] = v
+	}
+	return v
+}
+
+// rowsOf returns what has been computed for a node, whose rows may lie apart.
+func (c *compiler) rowsOf(n *graph.Node) value {
 	n = c.same[n.ID]
 	v, ok := c.values[n]
 	if !ok {
 		panic(fmt.Sprintf("engine: %T at %q is used before it is computed", n.Op, n.Path))
 	}
 	return v
+}
+
+// takesRows reports whether an operation reads a value whose rows lie apart as its i-th input.
+func takesRows(n *graph.Node, i int) bool {
+	_, attention := n.Op.(graph.Attention)
+	return attention && i < 3 || isProduct(n)
 }
 
 // set notes the value of a node.
@@ -132,13 +148,13 @@ func (c *compiler) newValue(shape, order []int) value { return c.newTyped(shape,
 
 // newTyped is newValue of either type of number.
 func (c *compiler) newTyped(shape, order []int, bf16 bool) value {
-	return value{slices.Clone(shape), slices.Clone(order), c.newBuffer(words(graph.Numel(shape), bf16)), bf16}
+	return value{shape: slices.Clone(shape), order: slices.Clone(order), buffer: c.newBuffer(words(graph.Numel(shape), bf16)), bf16: bf16}
 }
 
 // newConstant is a value in natural order that is known now. The data is not copied.
 func (c *compiler) newConstant(data []float32, shape []int) value {
 	c.plan.buffers = append(c.plan.buffers, buffer{size: len(data), constant: data})
-	return value{slices.Clone(shape), natural(len(shape)), len(c.plan.buffers) - 1, false}
+	return value{shape: slices.Clone(shape), order: natural(len(shape)), buffer: len(c.plan.buffers) - 1}
 }
 
 // constant returns the data of a value that is known now, nil if it isn't.
@@ -185,7 +201,7 @@ func (c *compiler) gather(v, out value, sizes, strides []int) {
 	}
 	c.emit(step{op: "copy", units: units, reads: []int{v.buffer}, write: out.buffer,
 		run: func(s *State, _, from, to int) {
-			copyStrided(s.buffer(out.buffer), s.buffer(v.buffer), sizes, strides, from, to)
+			copyStrided(s.buffer(out.buffer), s.buffer(v.buffer)[v.first:], sizes, strides, from, to)
 		}})
 }
 
@@ -248,7 +264,12 @@ func (c *compiler) followingAct(n *graph.Node) (kernels.Act, *graph.Node) {
 func (c *compiler) node(n *graph.Node) error {
 	in := make([]value, len(n.In))
 	for i, m := range n.In {
-		if in[i] = c.value(m); !takesBF16(n) {
+		if takesRows(n, i) {
+			in[i] = c.rowsOf(m)
+		} else {
+			in[i] = c.value(m)
+		}
+		if !takesBF16(n) {
 			in[i] = c.widened(in[i])
 		}
 	}

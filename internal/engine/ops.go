@@ -206,6 +206,11 @@ func (c *compiler) concat(n *graph.Node, op graph.Concat, in []value) {
 }
 
 func (c *compiler) slice(n *graph.Node, op graph.Slice, in value) {
+	innermost := op.Dim == in.order[len(in.order)-1]
+	if innermost && !slices.ContainsFunc(c.users[n.ID], func(user *graph.Node) bool { return !takesRows(user, slices.Index(user.In, n)) }) {
+		c.set(n, value{shape: n.Shape, order: in.order, buffer: in.buffer, first: op.From, ld: in.pitch()})
+		return
+	}
 	out := c.newValue(n.Shape, in.order)
 	outer, inner := in.span(op.Dim)
 	c.emit(step{op: "copy", units: outer, reads: []int{in.buffer}, write: out.buffer,
@@ -318,8 +323,8 @@ func (c *compiler) attention(n *graph.Node, op graph.Attention, in []value) {
 	l, s, d, e := q.shape[1], k.shape[1], q.shape[2]/op.Heads, v.shape[2]/op.Heads
 	out := c.newValue(n.Shape, natural(3))
 	lenK, lenV := kernels.PackedLen(s, d), kernels.PackedLen(e, s)
-	c.needScratch(lenK + lenV + l*d + l*s)
-	set := c.plan.kernels
+	c.needScratch(lenK + lenV + l*s + l*d)
+	set, scale := c.plan.kernels, float32(op.Scale)
 	biases := 0
 	if len(in) > 3 {
 		biases = in[3].shape[0]
@@ -329,23 +334,28 @@ func (c *compiler) attention(n *graph.Node, op graph.Attention, in []value) {
 			scratch := st.scratch[thread]
 			packedK, scratch := scratch[:lenK], scratch[lenK:]
 			packedV, scratch := scratch[:lenV], scratch[lenV:]
-			scaled, scores := scratch[:l*d], scratch[l*d:l*d+l*s]
+			scores, scaled := scratch[:l*s], scratch[l*s:]
 			for unit := from; unit < to; unit++ {
 				sample, head := unit/op.Heads, unit%op.Heads
-				queries := st.buffer(q.buffer)[sample*l*q.shape[2]+head*d:]
-				for i := range l {
-					for j, x := range queries[i*q.shape[2] : i*q.shape[2]+d] {
-						scaled[i*d+j] = x * float32(op.Scale)
+				queries := st.buffer(q.buffer)[q.first+sample*l*q.pitch()+head*d:]
+				keys := kernels.PackRows(packedK, st.buffer(k.buffer)[k.first+sample*s*k.pitch()+head*d:], s, d, k.pitch())
+				values := kernels.PackColumns(packedV, st.buffer(v.buffer)[v.first+sample*s*v.pitch()+head*e:], e, s, v.pitch())
+				g := kernels.Gemm{M: l, A: queries, LDA: q.pitch(), B: keys, C: scores, LDC: s}
+				if biases > 0 { // which isn't scaled
+					for i := range l {
+						for j, x := range queries[i*q.pitch():][:d] {
+							scaled[i*d+j] = x * scale
+						}
 					}
-				}
-				keys := kernels.PackRows(packedK, st.buffer(k.buffer)[sample*s*k.shape[2]+head*d:], s, d, k.shape[2])
-				values := kernels.PackColumns(packedV, st.buffer(v.buffer)[sample*s*v.shape[2]+head*e:], e, s, v.shape[2])
-				g := kernels.Gemm{M: l, A: scaled, LDA: d, B: keys, C: scores, LDC: s}
-				if biases > 0 {
+					g.A, g.LDA = scaled, d
 					g.Res, g.LDR = st.buffer(in[3].buffer)[(sample%biases*op.Heads+head)*l*s:], s
 				}
 				set.Gemm(&g)
-				set.Softmax(scores, s, 1)
+				if biases > 0 {
+					set.Softmax(scores, s, 1)
+				} else {
+					set.Softmax(scores, s, scale)
+				}
 				set.Gemm(&kernels.Gemm{M: l, A: scores, LDA: s, B: values,
 					C: st.buffer(out.buffer)[sample*l*n.Shape[2]+head*e:], LDC: n.Shape[2]})
 			}

@@ -32,15 +32,15 @@ func (c *compiler) stem(p *product, conv graph.Conv2d, in value) {
 	outH, outW := out.shape[2], out.shape[3]
 	packed := pack(weight, p.bias, p.out, len(weight)/p.out, bf16)
 	g := c.rows(p, in, out)
-	g.ld = words(conv.Stride[1]*p.in, bf16)
 	set := c.plan.kernels
 	c.emit(step{op: fmt.Sprintf("conv %dx%d", conv.Kernel[0], conv.Kernel[1]), path: p.node.Path, units: in.shape[0] * outH,
 		reads: g.reads, write: out.buffer,
 		run: func(s *State, _, from, to int) {
 			x := s.buffer(in.buffer)
 			for u := from; u < to; u++ {
-				k := g.kernel(s, p, u*outW, 0)
-				k.M, k.A, k.B = outW, x[u/outH*image+u%outH*conv.Stride[0]*line:], packed
+				k := g.kernel(s, u*outW, 0)
+				k.M, k.LDA, k.B, k.Act = outW, words(conv.Stride[1]*p.in, bf16), packed, p.act
+				k.A = x[u/outH*image+u%outH*conv.Stride[0]*line:]
 				k.Segments, k.Step = conv.Kernel[0], line
 				set.Gemm(&k)
 			}

@@ -39,11 +39,16 @@ func PackBF16(weights, bias []float32, n, k int) Packed {
 	if k%2 != 0 {
 		panic("kernels: a product of bfloat16 takes an even K")
 	}
-	pairs := make([]float32, len(weights)/2)
-	narrowPortable(pairs, weights)
-	p := Pack(pairs, bias, n, k/2)
+	p := Pack(Pairs(weights), bias, n, k/2)
 	p.BF16 = true
 	return p
+}
+
+// Pairs rounds an even number of numbers to words.
+func Pairs(x []float32) []float32 {
+	words := make([]float32, len(x)/2)
+	narrowPortable(words, x)
+	return words
 }
 
 // narrowed is v rounded to bfloat16.

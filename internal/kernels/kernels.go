@@ -132,10 +132,17 @@ func PackRows(data, rows []float32, n, k, ld int) Packed {
 	return p
 }
 
+// SetBias gives the columns their biases.
+func (p *Packed) SetBias(bias []float32) {
+	for j, b := range bias {
+		p.panel(j / Width)[j%Width] = b
+	}
+}
+
 // PackedLen returns how many floats [n, k] packed weights take.
 func PackedLen(n, k int) int { return (n + Width - 1) / Width * Width * (k + 1) }
 
-// Panel returns the columns of panel i alone.
+// Panel returns the i-th panel by itself.
 func (p *Packed) Panel(i int) Packed {
 	return Packed{N: min(Width, p.N-i*Width), K: p.K, Data: p.panel(i), BF16: p.BF16}
 }
