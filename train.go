@@ -17,7 +17,6 @@ import (
 	"github.com/graft-ml/graft/internal/features"
 	"github.com/graft-ml/graft/internal/graph"
 	"github.com/graft-ml/graft/internal/hub"
-	"github.com/graft-ml/graft/internal/kernels"
 	"github.com/graft-ml/graft/internal/torchrand"
 	"github.com/graft-ml/graft/internal/train"
 )
@@ -68,6 +67,7 @@ type Arguments struct {
 	Train     int     `json:"train_photos"`
 	Test      int     `json:"test_photos"`
 	Kernels   string  `json:"kernels"`
+	Precision string  `json:"precision"` // of what doesn't train
 	Version   string  `json:"version"`
 }
 
@@ -95,11 +95,12 @@ func (m *Model) Train(ctx context.Context, d *Dataset, opts TrainOptions) (*Run,
 	random := torchrand.New(opts.Seed)
 	m.network.Initialise(random)
 	defer m.changed()
-	set, err := kernels.Best()
+	options, err := m.options()
 	if err != nil {
 		return nil, err
 	}
-	table, err := m.cutValues(ctx, d, set, opts)
+	set := options.Kernels
+	table, err := m.cutValues(ctx, d, options, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +121,8 @@ func (m *Model) Train(ctx context.Context, d *Dataset, opts TrainOptions) (*Run,
 	trainable, frozen := m.Parameters()
 	m.trained = &Arguments{Data: filepath.Base(filepath.Clean(d.Root)), Epochs: len(run.History), BatchSize: opts.BatchSize,
 		LR: opts.LR, Optimizer: "Adam", Seed: opts.Seed, Trainable: trainable, Frozen: frozen,
-		Train: len(table.train.Labels), Test: len(table.test.Labels), Kernels: set.Name, Version: Version()}
+		Train: len(table.train.Labels), Test: len(table.test.Labels), Kernels: set.Name,
+		Precision: string(cmp.Or(m.Precision, FP32)), Version: Version()}
 	logits, err := train.Logits(m.trace, set, table.test, opts.BatchSize)
 	if err != nil {
 		return nil, err
@@ -140,7 +142,7 @@ type values struct {
 }
 
 // cutValues computes the frozen part of the network for all photos.
-func (m *Model) cutValues(ctx context.Context, d *Dataset, set *kernels.Set, opts TrainOptions) (*values, error) {
+func (m *Model) cutValues(ctx context.Context, d *Dataset, compile engine.Options, opts TrainOptions) (*values, error) {
 	g, err := m.trace(1)
 	if err != nil {
 		return nil, err
@@ -149,10 +151,10 @@ func (m *Model) cutValues(ctx context.Context, d *Dataset, set *kernels.Set, opt
 	if !tail[g.Output.ID] {
 		return nil, errors.New("nothing trains: every parameter is frozen; replace the head, or freeze less")
 	}
-	if _, err := autograd.New(g, set); err != nil { // before hours of features, not after
+	if _, err := autograd.New(g, compile.Kernels); err != nil { // before hours of features, not after
 		return nil, fmt.Errorf("model %s: %w", m.Name(), err)
 	}
-	plan, err := engine.Compile(g, set, frontier...)
+	plan, err := compile.Compile(g, frontier...)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +168,7 @@ func (m *Model) cutValues(ctx context.Context, d *Dataset, set *kernels.Set, opt
 	e := &features.Extractor{Transform: m.transform, Plan: plan, Threads: m.threads(),
 		Batch: sync.OnceValues(func() (*engine.Batch, error) { return m.batch(atCut) })}
 	if opts.Cache {
-		if e.Cache, err = m.openCache(g, tail, frontier, plan, set); err != nil {
+		if e.Cache, err = m.openCache(g, tail, frontier, plan, compile); err != nil {
 			return nil, err
 		}
 	}
@@ -218,7 +220,7 @@ func paths(photos []Photo) iter.Seq2[string, error] {
 }
 
 // openCache opens the cache of what the trunk computes with its present weights and transforms.
-func (m *Model) openCache(g *graph.Graph, tail []bool, frontier []*graph.Node, plan *engine.Plan, set *kernels.Set) (*features.Cache, error) {
+func (m *Model) openCache(g *graph.Graph, tail []bool, frontier []*graph.Node, plan *engine.Plan, o engine.Options) (*features.Cache, error) {
 	root, err := hub.CacheDir()
 	if err != nil {
 		return nil, err
@@ -228,7 +230,7 @@ func (m *Model) openCache(g *graph.Graph, tail []bool, frontier []*graph.Node, p
 		return nil, err
 	}
 	identity := sha256.New()
-	fmt.Fprintf(identity, "%s\n%s float32\n%s\n", engine.Version, set.Name, text)
+	fmt.Fprintf(identity, "%s\n%s %s\n%s\n", engine.Version, o.Kernels.Name, cmp.Or(o.Precision, FP32), text)
 	for _, n := range g.Nodes {
 		if tail[n.ID] {
 			continue

@@ -14,6 +14,7 @@ type benchCmd struct {
 	Batch   int    `help:"Photos that are there at a time." default:"32"`
 	Profile bool   `help:"Print how the time of one thread divides by kind of work."`
 	JSON    bool   `help:"Print one JSON object." name:"json"`
+	precision
 }
 
 func (c *benchCmd) Run(e *env) error {
@@ -24,7 +25,7 @@ func (c *benchCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	model.Threads = e.threads
+	model.Threads, model.Precision = e.threads, c.Precision
 	b, err := model.Bench(e, c.Batch)
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ type evalCmd struct {
 	RunDir string `arg:"" name:"run" help:"Run folder or model file."`
 	Data   string `arg:"" help:"Folder with a folder of photos for each class." type:"existingdir"`
 	JSON   bool   `help:"Print one JSON object." name:"json"`
+	precision
 }
 
 func (c *evalCmd) Run(e *env) error {
@@ -20,7 +21,7 @@ func (c *evalCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	model.Threads = e.threads
+	model.Threads, model.Precision = e.threads, c.Precision
 	photos, err := graft.OpenPhotos(c.Data, model.Classes())
 	if err != nil {
 		return err

@@ -21,6 +21,7 @@ type trainCmd struct {
 	Unfreeze []string `help:"Let them train, after --freeze." placeholder:"PATTERN"`
 	Dropout  float64  `help:"Probability of the Dropout before the new head; below 0 the network's own." default:"-1"`
 	Cache    bool     `help:"Keep the features of photos on disk, for later runs."`
+	precision
 }
 
 // training is what train and compare have in common.
@@ -96,7 +97,7 @@ func (c *trainCmd) Run(e *env) error {
 	if err := errors.Join(model.Freeze(c.Freeze...), model.Unfreeze(c.Unfreeze...)); err != nil {
 		return err
 	}
-	model.Threads = e.threads
+	model.Threads, model.Precision = e.threads, c.Precision
 	fmt.Printf("%s: %d photos of %d classes to train, %d to test\n", c.Data, len(data.Train), len(data.Classes), len(data.Test))
 	trainable, frozen := model.Parameters()
 	fmt.Printf("%s: %d parameters train, %d are frozen\n", model.Name(), trainable, frozen)

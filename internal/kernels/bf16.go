@@ -29,7 +29,7 @@ func BestBF16() (*Set, error) {
 		return nil, err
 	}
 	if set.BF16 == nil || set == &portable && os.Getenv("GRAFT_CPU") == "" {
-		return nil, fmt.Errorf("bfloat16 takes a processor with AVX512-BF16 (Intel Cooper Lake or Sapphire Rapids, AMD Zen 4, or newer); this one has %v", Names())
+		return nil, fmt.Errorf("the %s kernels have none for bfloat16, which takes a processor with AVX512-BF16, such as AMD's since Zen 4 and Intel's Xeon since Sapphire Rapids: use fp32", set.Name)
 	}
 	return set, nil
 }
