@@ -19,15 +19,17 @@ func words(n int, bf16 bool) int {
 	return n
 }
 
-// takesBF16 reports whether a node reads bfloat16 as it lies, in a plan of that precision.
+// takesBF16 reports whether a node reads bfloat16 as it lies or converts it by itself.
 func takesBF16(n *graph.Node) bool {
 	switch op := n.Op.(type) {
 	case graph.Linear:
 		return evenRows(n)
 	case graph.Conv2d:
 		return !depthwise(n) && !stem(n, op) && evenRows(n)
-	case graph.Flatten, graph.Reshape, graph.Permute:
+	case graph.Flatten, graph.Reshape, graph.Permute, graph.Slice:
 		return true
+	case graph.Attention:
+		return evenHeads(n, op)
 	}
 	return false
 }
@@ -44,11 +46,24 @@ func (c *compiler) yieldsBF16(n *graph.Node, row int) bool {
 		return c.outputs.bf16
 	}
 	return !slices.ContainsFunc(c.users[n.ID], func(user *graph.Node) bool {
-		_, adds := user.Op.(graph.Add) // most likely as a product's residual
-		_, multiplies := user.Op.(graph.Conv2d)
-		_, linear := user.Op.(graph.Linear)
-		return !adds && !((multiplies || linear) && takesBF16(user))
+		return !c.wantsBF16(user)
 	})
+}
+
+// wantsBF16 reports whether a node is best served by bfloat16.
+func (c *compiler) wantsBF16(n *graph.Node) bool {
+	switch op := n.Op.(type) {
+	case graph.Conv2d, graph.Linear, graph.Attention:
+		return takesBF16(n)
+	case graph.Slice: // of queries, keys and values that were computed together
+		return op.From%2 == 0 && (op.To-op.From)%2 == 0 && !slices.ContainsFunc(c.users[n.ID], func(user *graph.Node) bool {
+			_, attention := user.Op.(graph.Attention)
+			return !attention || !takesBF16(user)
+		})
+	case graph.Add: // most likely as a product's residual
+		return true
+	}
+	return false
 }
 
 // narrowed returns v as bfloat16, which must have an even innermost dimension.

@@ -208,9 +208,13 @@ func (c *compiler) concat(n *graph.Node, op graph.Concat, in []value) {
 func (c *compiler) slice(n *graph.Node, op graph.Slice, in value) {
 	innermost := op.Dim == in.order[len(in.order)-1]
 	if innermost && !slices.ContainsFunc(c.users[n.ID], func(user *graph.Node) bool { return !takesRows(user, slices.Index(user.In, n)) }) {
-		c.set(n, value{shape: n.Shape, order: in.order, buffer: in.buffer, first: op.From, ld: in.pitch()})
+		if in.bf16 && (op.From%2 != 0 || op.To%2 != 0) {
+			in = c.widened(in)
+		}
+		c.set(n, value{shape: n.Shape, order: in.order, buffer: in.buffer, first: words(op.From, in.bf16), ld: in.pitch(), bf16: in.bf16})
 		return
 	}
+	in = c.widened(in)
 	out := c.newValue(n.Shape, in.order)
 	outer, inner := in.span(op.Dim)
 	c.emit(step{op: "copy", units: outer, reads: []int{in.buffer}, write: out.buffer,
@@ -314,6 +318,10 @@ func (c *compiler) gatherRows(n *graph.Node, table value) {
 
 // attention emits a step with a unit for each sample and head.
 func (c *compiler) attention(n *graph.Node, op graph.Attention, in []value) {
+	if c.bf16 != nil && evenHeads(n, op) {
+		c.attentionBF16(n, op, in)
+		return
+	}
 	var reads []int
 	for i := range in {
 		in[i] = c.ordered(in[i], natural(len(in[i].shape)))

@@ -18,7 +18,7 @@ func available() []*Set {
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL && cpu.X86.HasBMI2 {
 		set := avx512.set()
 		if cpu.X86.HasAVX512BF16 && cpu.X86.HasAVX512BW {
-			set.BF16 = &BF16{Narrow: narrow, Widen: widen, WinogradInput: winogradInputBF16, WinogradOutput: winogradOutputBF16}
+			set.BF16 = &BF16{Narrow: narrow, Widen: widen, Pair: pair, WinogradInput: winogradInputBF16, WinogradOutput: winogradOutputBF16}
 		}
 		sets = append(sets, set)
 	}
@@ -132,6 +132,13 @@ func widen(dst, x []float32) {
 	if len(dst) > 0 {
 		_ = x[(len(dst)-1)/2]
 		widenAVX512(&dst[0], &x[0], len(dst))
+	}
+}
+
+func pair(dst, a, b []float32) {
+	if n := len(a); n > 0 {
+		_, _ = b[n-1], dst[2*n-1]
+		pairAVX512(&dst[0], &a[0], &b[0], n)
 	}
 }
 

@@ -14,6 +14,9 @@ func narrowAVX512(dst *float32, x *float32, n int)
 func widenAVX512(dst *float32, x *float32, n int)
 
 //go:noescape
+func pairAVX512(dst *float32, a *float32, b *float32, n int)
+
+//go:noescape
 func winogradInputBF16AVX512(a *byte)
 
 //go:noescape

@@ -14337,6 +14337,99 @@ widen1_end:
 widen_done:
 	RET
 
+// func pairAVX512(dst *float32, a *float32, b *float32, n int)
+// Requires: AVX512BW, AVX512F, BMI2, CMOV
+TEXT ·pairAVX512(SB), NOSPLIT, $0-32
+	MOVQ      dst+0(FP), AX
+	MOVQ      a+8(FP), CX
+	MOVQ      b+16(FP), DX
+	MOVQ      n+24(FP), BX
+	VMOVDQU64 lowerQuads<>+0(SB), Z0
+	VMOVDQU64 upperQuads<>+0(SB), Z1
+
+whole:
+	CMPQ       BX, $+16
+	JLT        rest
+	VMOVUPS    (CX), Z2
+	VMOVUPS    (DX), Z3
+	VPUNPCKLWD Z3, Z2, Z4
+	VPUNPCKHWD Z3, Z2, Z2
+	VMOVDQA64  Z4, Z3
+	VPERMT2Q   Z2, Z0, Z4
+	VPERMT2Q   Z2, Z1, Z3
+	VMOVUPS    Z4, (AX)
+	VMOVUPS    Z3, 64(AX)
+	ADDQ       $+64, CX
+	ADDQ       $+64, DX
+	ADDQ       $+128, AX
+	SUBQ       $+16, BX
+	JMP        whole
+
+rest:
+	CMPQ       BX, $0x00
+	JE         done
+	LEAQ       (BX)(BX*1), SI
+	LEAQ       -16(SI), DI
+	XORQ       R8, R8
+	CMPQ       BX, R8
+	CMOVQLT    R8, BX
+	MOVQ       $0x00000010, R8
+	CMPQ       BX, R8
+	CMOVQGT    R8, BX
+	MOVQ       $0x0000ffff, R8
+	BZHIQ      BX, R8, R8
+	KMOVW      R8, K1
+	XORQ       BX, BX
+	CMPQ       SI, BX
+	CMOVQLT    BX, SI
+	MOVQ       $0x00000010, BX
+	CMPQ       SI, BX
+	CMOVQGT    BX, SI
+	MOVQ       $0x0000ffff, BX
+	BZHIQ      SI, BX, BX
+	KMOVW      BX, K2
+	XORQ       BX, BX
+	CMPQ       DI, BX
+	CMOVQLT    BX, DI
+	MOVQ       $0x00000010, BX
+	CMPQ       DI, BX
+	CMOVQGT    BX, DI
+	MOVQ       $0x0000ffff, BX
+	BZHIQ      DI, BX, BX
+	KMOVW      BX, K3
+	VMOVUPS.Z  (CX), K1, Z2
+	VMOVUPS.Z  (DX), K1, Z3
+	VPUNPCKLWD Z3, Z2, Z4
+	VPUNPCKHWD Z3, Z2, Z2
+	VMOVDQA64  Z4, Z3
+	VPERMT2Q   Z2, Z0, Z4
+	VPERMT2Q   Z2, Z1, Z3
+	VMOVUPS    Z4, K2, (AX)
+	VMOVUPS    Z3, K3, 64(AX)
+
+done:
+	RET
+
+DATA lowerQuads<>+0(SB)/8, $0x0000000000000000
+DATA lowerQuads<>+8(SB)/8, $0x0000000000000001
+DATA lowerQuads<>+16(SB)/8, $0x0000000000000008
+DATA lowerQuads<>+24(SB)/8, $0x0000000000000009
+DATA lowerQuads<>+32(SB)/8, $0x0000000000000002
+DATA lowerQuads<>+40(SB)/8, $0x0000000000000003
+DATA lowerQuads<>+48(SB)/8, $0x000000000000000a
+DATA lowerQuads<>+56(SB)/8, $0x000000000000000b
+GLOBL lowerQuads<>(SB), RODATA|NOPTR, $64
+
+DATA upperQuads<>+0(SB)/8, $0x0000000000000004
+DATA upperQuads<>+8(SB)/8, $0x0000000000000005
+DATA upperQuads<>+16(SB)/8, $0x000000000000000c
+DATA upperQuads<>+24(SB)/8, $0x000000000000000d
+DATA upperQuads<>+32(SB)/8, $0x0000000000000006
+DATA upperQuads<>+40(SB)/8, $0x0000000000000007
+DATA upperQuads<>+48(SB)/8, $0x000000000000000e
+DATA upperQuads<>+56(SB)/8, $0x000000000000000f
+GLOBL upperQuads<>(SB), RODATA|NOPTR, $64
+
 // func winogradInputBF16AVX512(a *byte)
 // Requires: AVX512BW, AVX512F, AVX512VL, AVX512_BF16
 TEXT ·winogradInputBF16AVX512(SB), NOSPLIT, $0-8

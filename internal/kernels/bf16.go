@@ -14,6 +14,8 @@ type BF16 struct {
 	Narrow func(dst, x []float32)
 	// Widen sets dst to the numbers of x.
 	Widen func(dst, x []float32)
+	// Pair sets dst, of twice the words, to the pairs that the numbers of a make with those of b.
+	Pair func(dst, a, b []float32)
 	// WinogradInput and WinogradOutput transform the tiles of F(2×2, 3×3); see [Winograd].
 	WinogradInput, WinogradOutput func(w *Winograd)
 }
@@ -51,6 +53,27 @@ func Pairs(x []float32) []float32 {
 	return words
 }
 
+// PackColumns is the function of that name for rows of bfloat16: an odd last row is paired with zeros.
+// data must hold PackedLen(n, (k+1)/2) words.
+func (s *BF16) PackColumns(data, rows []float32, n, k, ld int) Packed {
+	p := Packed{N: n, K: (k + 1) / 2, Data: data[:PackedLen(n, (k+1)/2)], BF16: true}
+	var zeros [Width / 2]float32
+	for c := 0; c < n; c += Width {
+		panel, w := p.panel(c/Width), min(Width, n-c)/2
+		clear(panel[:Width])
+		for i := range p.K {
+			a, b := rows[2*i*ld+c/2:][:w], zeros[:w]
+			if 2*i+1 < k {
+				b = rows[(2*i+1)*ld+c/2:][:w]
+			}
+			dst := panel[(i+1)*Width:][:Width]
+			s.Pair(dst, a, b)
+			clear(dst[2*w:])
+		}
+	}
+	return p
+}
+
 // narrowed is v rounded to bfloat16.
 func narrowed(v float32) uint16 {
 	bits := math.Float32bits(v)
@@ -78,6 +101,14 @@ func widenPortable(dst, x []float32) {
 		if i%2 == 1 {
 			dst[i] = high
 		}
+	}
+}
+
+func pairPortable(dst, a, b []float32) {
+	for i, v := range a {
+		x, y := math.Float32bits(v), math.Float32bits(b[i])
+		dst[2*i] = math.Float32frombits(x&0xffff | y<<16)
+		dst[2*i+1] = math.Float32frombits(x>>16 | y&0xffff0000)
 	}
 }
 

@@ -35,6 +35,21 @@ func widened(words []float32) []float32 {
 	return x
 }
 
+func TestPair(t *testing.T) {
+	forEachBF16(t, func(t *testing.T, s *Set) {
+		for n := range 70 {
+			r := rand.New(rand.NewPCG(1, 0))
+			a, b := pairs(fill(r, 2*n, 1)), pairs(fill(r, 2*n, 1))
+			got, want := slices.Repeat([]float32{1}, 2*n+1), slices.Repeat([]float32{1}, 2*n+1)
+			s.BF16.Pair(got[:2*n], a[:n], b[:n])
+			pairPortable(want[:2*n], a[:n], b[:n])
+			if !slices.Equal(got, want) {
+				t.Fatalf("%d words: %v, want %v", n, got, want)
+			}
+		}
+	})
+}
+
 func TestNarrow(t *testing.T) {
 	for bits, want := range map[uint32]uint16{
 		0x3f800000: 0x3f80, 0x3f808000: 0x3f80, 0x3f808001: 0x3f81, 0x3f818000: 0x3f82, // ties go to even

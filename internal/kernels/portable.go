@@ -30,7 +30,7 @@ var portable = Set{
 
 	WinogradInput: winogradInputPortable, WinogradOutput: winogradOutputPortable,
 
-	BF16: &BF16{Narrow: narrowPortable, Widen: widenPortable,
+	BF16: &BF16{Narrow: narrowPortable, Widen: widenPortable, Pair: pairPortable,
 		WinogradInput: winogradInputBF16Portable, WinogradOutput: winogradOutputBF16Portable},
 }
 

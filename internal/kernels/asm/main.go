@@ -38,6 +38,7 @@ func (v isa) float32() {
 func (v isa) bf16() {
 	v.gemm(true)
 	v.conversions()
+	v.pair()
 	v.winogradBF16()
 }
 
