@@ -25,7 +25,8 @@ func (o Options) NewBatch(trace func(images int) (*graph.Graph, error), size int
 	if err != nil {
 		return nil, err
 	}
-	c, err := o.newCompiler(one, values{nodes: one.Inputs}, values{nodes: outputs(one)})
+	one, wanted := trimmed(one, outputs(one))
+	c, err := o.newCompiler(one, values{nodes: one.Inputs}, values{nodes: wanted})
 	if err != nil {
 		return nil, err
 	}
@@ -47,8 +48,9 @@ func (o Options) NewBatch(trace func(images int) (*graph.Graph, error), size int
 	if err != nil {
 		return nil, err
 	}
+	many, wanted = trimmed(many, outputs(many))
 	between.nodes = []*graph.Node{many.Nodes[cut.ID]}
-	b.back, err = o.compile(many, between, values{nodes: outputs(many)})
+	b.back, err = o.compile(many, between, values{nodes: wanted})
 	return b, err
 }
 

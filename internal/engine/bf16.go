@@ -56,10 +56,8 @@ func (c *compiler) wantsBF16(n *graph.Node) bool {
 	case graph.Conv2d, graph.Linear, graph.Attention:
 		return takesBF16(n)
 	case graph.Slice: // of queries, keys and values that were computed together
-		return op.From%2 == 0 && (op.To-op.From)%2 == 0 && !slices.ContainsFunc(c.users[n.ID], func(user *graph.Node) bool {
-			_, attention := user.Op.(graph.Attention)
-			return !attention || !takesBF16(user)
-		})
+		even := op.Dim < len(n.Shape)-1 || op.From%2 == 0 && op.To%2 == 0
+		return even && !slices.ContainsFunc(c.users[n.ID], func(user *graph.Node) bool { return !c.wantsBF16(user) })
 	case graph.Add: // most likely as a product's residual
 		return true
 	}

@@ -79,6 +79,7 @@ func Compile(g *graph.Graph, set *kernels.Set, outputs ...*graph.Node) (*Plan, e
 
 // Compile prepares a graph for computing the given nodes.
 func (o Options) Compile(g *graph.Graph, outputs ...*graph.Node) (*Plan, error) {
+	g, outputs = trimmed(g, outputs)
 	return o.compile(g, values{nodes: g.Inputs}, values{nodes: outputs})
 }
 

@@ -214,9 +214,12 @@ func (c *compiler) slice(n *graph.Node, op graph.Slice, in value) {
 		c.set(n, value{shape: n.Shape, order: in.order, buffer: in.buffer, first: words(op.From, in.bf16), ld: in.pitch(), bf16: in.bf16})
 		return
 	}
-	in = c.widened(in)
-	out := c.newValue(n.Shape, in.order)
+	if innermost {
+		in = c.widened(in)
+	}
+	out := c.newTyped(n.Shape, in.order, in.bf16)
 	outer, inner := in.span(op.Dim)
+	inner = words(inner, in.bf16)
 	c.emit(step{op: "copy", units: outer, reads: []int{in.buffer}, write: out.buffer,
 		run: func(s *State, _, from, to int) {
 			dst, src := s.buffer(out.buffer), s.buffer(in.buffer)
