@@ -322,7 +322,7 @@ func (g *gemmStep) lying(ld int) {
 // stay in a core's cache, times groups of panels of columns: a panel is read once for the block. The
 // products of the pieces of long rows are added up in the result.
 func (c *compiler) gemm(op string, p *product, g gemmStep) {
-	const cached = 256 << 10 // bytes of a block's input
+	const cached = 512 << 10 // bytes of a block's input
 	block := max(12, min(cached/4/g.piece/12*12, 240))
 	blocks := (g.rows + block - 1) / block
 	block = ((g.rows+blocks-1)/blocks + 11) / 12 * 12

@@ -24,15 +24,16 @@ const width = 32
 // and a multiplication multiplies both and adds them.
 func (v isa) gemm(bf16 bool) {
 	name, acts := "gemm", inRegisters
-	if bf16 {
-		name, acts = "gemmBF16", append(acts, actGELU)
-	}
 	rows := []int{12, 4, 2, 1}
 	half := v.half()
 	shapes := [][]isa{{v, v}, {half}, {half, half}, {v, half}, {v, v}} // the first without masks
 	if !v.evex {
 		rows = []int{6, 2, 1}
 		shapes = [][]isa{{v, v}, {v}, {v, v}}
+	}
+	if bf16 {
+		name, acts = "gemmBF16", append(acts, actGELU)
+		rows = append([]int{13}, rows...)
 	}
 	kernel(name+v.name, "func(a *byte)")
 	g := gemmKernel{isa: v, arg: argument("panel"), bf16: bf16, acts: acts}
@@ -93,6 +94,12 @@ func (g *gemmKernel) loops(label string, rows []int) {
 		Label(tile)
 		CMPQ(g.arg.field("m"), num(r))
 		JLT(LabelRef(tile + "_end"))
+		if r == 13 { // where in the end a row alone would be left, which takes as long as three
+			rest := g.arg.load("m")
+			ANDQ(Imm(3), rest)
+			CMPQ(rest, Imm(1))
+			JNE(LabelRef(tile + "_end"))
+		}
 		g.tile(tile, r)
 		SUBQ(num(r), g.arg.field("m"))
 		JMP(LabelRef(tile))
