@@ -114,6 +114,19 @@ func (c *compiler) retyped(v value) value {
 	return out
 }
 
+// writing lets f compute the numbers [from, to) of v: into v itself or, if that is bfloat16, into scratch,
+// from where they are rounded.
+func (c *compiler) writing(s *State, thread int, v value, from, to int, f func(dst []float32)) {
+	dst := s.buffer(v.buffer)
+	if !v.bf16 {
+		f(dst[from:to])
+		return
+	}
+	numbers := s.scratch[thread][:to-from]
+	f(numbers)
+	c.bf16.Narrow(dst[from/2:to/2], numbers)
+}
+
 // factor returns the input of a layer in the type that its product multiplies.
 func (c *compiler) factor(n *graph.Node, in value) value {
 	if c.bf16 != nil && evenRows(n) {

@@ -298,9 +298,9 @@ func (c *compiler) node(n *graph.Node) error {
 		c.act(n, op, in[0])
 	case graph.Add:
 		act, end := c.followingAct(n)
-		c.set(end, c.binary("add", in[0], in[1], n.Shape, func(dst, a, b []float32) { c.plan.kernels.Add(dst, a, b, act) }))
+		c.set(end, c.binary("add", end, in[0], in[1], func(dst, a, b []float32) { c.plan.kernels.Add(dst, a, b, act) }))
 	case graph.Mul:
-		c.set(n, c.binary("mul", in[0], in[1], n.Shape, c.plan.kernels.Mul))
+		c.set(n, c.binary("mul", n, in[0], in[1], c.plan.kernels.Mul))
 	case graph.AdaptiveAvgPool:
 		c.adaptiveAvgPool(n, op, in[0])
 	case graph.MaxPool:
