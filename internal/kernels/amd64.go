@@ -76,6 +76,7 @@ type panel struct {
 
 	atA, atC, atRes uintptr
 	resBF16, cBF16  int
+	next            uintptr // where the next panel lies, to be fetched meanwhile
 }
 
 func (s *simd) Gemm(g *Gemm) {
@@ -100,6 +101,7 @@ func (s *simd) Gemm(g *Gemm) {
 			p.res, p.ldr = &g.Res[g.words(first, g.ResBF16)], 4*g.LDR
 		}
 		if g.B.BF16 {
+			p.next = uintptr(unsafe.Pointer(p.b)) + 4*Width*uintptr(g.B.K+1)
 			gemmBF16AVX512((*byte)(unsafe.Pointer(&p)))
 		} else if s.lanes == 16 {
 			gemmAVX512((*byte)(unsafe.Pointer(&p)))

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func gemmBF16AVX512(a *byte)
-// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL, AVX512_BF16, BMI2, CMOV, FMA3
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL, AVX512_BF16, BMI2, CMOV, FMA3, MMX+
 TEXT ·gemmBF16AVX512(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
@@ -17,594 +17,597 @@ TEXT ·gemmBF16AVX512(SB), NOSPLIT, $0-8
 	CMPQ 72(AX), $+32
 	JNE  columns32_end
 	MOVQ 8(AX), CX
+	MOVQ 144(AX), DX
 
 columns32_rows13:
 	CMPQ    56(AX), $+13
 	JLT     columns32_rows13_end
-	MOVQ    56(AX), DX
-	ANDQ    $0x03, DX
-	CMPQ    DX, $0x01
+	MOVQ    56(AX), BX
+	ANDQ    $0x03, BX
+	CMPQ    BX, $0x01
 	JNE     columns32_rows13_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Z3
-	VMOVUPS (DX), Z4
-	VMOVUPS 64(DX), Z5
-	VMOVUPS (DX), Z6
-	VMOVUPS 64(DX), Z7
-	VMOVUPS (DX), Z8
-	VMOVUPS 64(DX), Z9
-	VMOVUPS (DX), Z10
-	VMOVUPS 64(DX), Z11
-	VMOVUPS (DX), Z12
-	VMOVUPS 64(DX), Z13
-	VMOVUPS (DX), Z14
-	VMOVUPS 64(DX), Z15
-	VMOVUPS (DX), Z16
-	VMOVUPS 64(DX), Z17
-	VMOVUPS (DX), Z18
-	VMOVUPS 64(DX), Z19
-	VMOVUPS (DX), Z20
-	VMOVUPS 64(DX), Z21
-	VMOVUPS (DX), Z22
-	VMOVUPS 64(DX), Z23
-	VMOVUPS (DX), Z24
-	VMOVUPS 64(DX), Z25
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS (BX), Z2
+	VMOVUPS 64(BX), Z3
+	VMOVUPS (BX), Z4
+	VMOVUPS 64(BX), Z5
+	VMOVUPS (BX), Z6
+	VMOVUPS 64(BX), Z7
+	VMOVUPS (BX), Z8
+	VMOVUPS 64(BX), Z9
+	VMOVUPS (BX), Z10
+	VMOVUPS 64(BX), Z11
+	VMOVUPS (BX), Z12
+	VMOVUPS 64(BX), Z13
+	VMOVUPS (BX), Z14
+	VMOVUPS 64(BX), Z15
+	VMOVUPS (BX), Z16
+	VMOVUPS 64(BX), Z17
+	VMOVUPS (BX), Z18
+	VMOVUPS 64(BX), Z19
+	VMOVUPS (BX), Z20
+	VMOVUPS 64(BX), Z21
+	VMOVUPS (BX), Z22
+	VMOVUPS 64(BX), Z23
+	VMOVUPS (BX), Z24
+	VMOVUPS 64(BX), Z25
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
 	LEAQ    (SI)(CX*2), DI
 	ADDQ    CX, DI
 	LEAQ    (DI)(CX*2), R8
 	ADDQ    CX, R8
 	LEAQ    (R8)(CX*2), R9
 	ADDQ    CX, R9
-	MOVQ    88(AX), R11
+	LEAQ    (R9)(CX*2), R10
+	ADDQ    CX, R10
+	MOVQ    88(AX), R12
 
 columns32_rows13_segment:
-	MOVQ 64(AX), R10
-	SUBQ $+4, R10
+	MOVQ 64(AX), R11
+	SUBQ $+4, R11
 	JLT  columns32_rows13_k1
 
 columns32_rows13_k4:
-	VMOVUPS      (DX), Z26
-	VMOVUPS      64(DX), Z27
-	VBROADCASTSS (BX), Z28
-	LONG         $0x402e9262
-	WORD         $0xc452
-	LONG         $0x40269262
-	WORD         $0xcc52
-	VBROADCASTSS (BX)(CX*1), Z28
-	LONG         $0x402e9262
-	WORD         $0xd452
-	LONG         $0x40269262
-	WORD         $0xdc52
-	VBROADCASTSS (BX)(CX*2), Z28
-	LONG         $0x402e9262
-	WORD         $0xe452
-	LONG         $0x40269262
-	WORD         $0xec52
+	VMOVUPS      (BX), Z26
+	VMOVUPS      64(BX), Z27
 	VBROADCASTSS (SI), Z28
 	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x40269262
+	WORD         $0xcc52
+	VBROADCASTSS (SI)(CX*1), Z28
+	LONG         $0x402e9262
+	WORD         $0xd452
+	LONG         $0x40269262
+	WORD         $0xdc52
+	VBROADCASTSS (SI)(CX*2), Z28
+	LONG         $0x402e9262
+	WORD         $0xe452
+	LONG         $0x40269262
+	WORD         $0xec52
+	VBROADCASTSS (DI), Z28
+	LONG         $0x402e9262
 	WORD         $0xf452
 	LONG         $0x40269262
 	WORD         $0xfc52
-	VBROADCASTSS (SI)(CX*1), Z28
-	LONG         $0x402e1262
-	WORD         $0xc452
-	LONG         $0x40261262
-	WORD         $0xcc52
-	VBROADCASTSS (SI)(CX*2), Z28
-	LONG         $0x402e1262
-	WORD         $0xd452
-	LONG         $0x40261262
-	WORD         $0xdc52
-	VBROADCASTSS (DI), Z28
-	LONG         $0x402e1262
-	WORD         $0xe452
-	LONG         $0x40261262
-	WORD         $0xec52
 	VBROADCASTSS (DI)(CX*1), Z28
 	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x40261262
+	WORD         $0xcc52
+	VBROADCASTSS (DI)(CX*2), Z28
+	LONG         $0x402e1262
+	WORD         $0xd452
+	LONG         $0x40261262
+	WORD         $0xdc52
+	VBROADCASTSS (R8), Z28
+	LONG         $0x402e1262
+	WORD         $0xe452
+	LONG         $0x40261262
+	WORD         $0xec52
+	VBROADCASTSS (R8)(CX*1), Z28
+	LONG         $0x402e1262
 	WORD         $0xf452
 	LONG         $0x40261262
 	WORD         $0xfc52
-	VBROADCASTSS (DI)(CX*2), Z28
-	LONG         $0x402e8262
-	WORD         $0xc452
-	LONG         $0x40268262
-	WORD         $0xcc52
-	VBROADCASTSS (R8), Z28
-	LONG         $0x402e8262
-	WORD         $0xd452
-	LONG         $0x40268262
-	WORD         $0xdc52
-	VBROADCASTSS (R8)(CX*1), Z28
-	LONG         $0x402e8262
-	WORD         $0xe452
-	LONG         $0x40268262
-	WORD         $0xec52
 	VBROADCASTSS (R8)(CX*2), Z28
 	LONG         $0x402e8262
+	WORD         $0xc452
+	LONG         $0x40268262
+	WORD         $0xcc52
+	VBROADCASTSS (R9), Z28
+	LONG         $0x402e8262
+	WORD         $0xd452
+	LONG         $0x40268262
+	WORD         $0xdc52
+	VBROADCASTSS (R9)(CX*1), Z28
+	LONG         $0x402e8262
+	WORD         $0xe452
+	LONG         $0x40268262
+	WORD         $0xec52
+	VBROADCASTSS (R9)(CX*2), Z28
+	LONG         $0x402e8262
 	WORD         $0xf452
 	LONG         $0x40268262
 	WORD         $0xfc52
-	VBROADCASTSS (R9), Z28
+	VBROADCASTSS (R10), Z28
 	LONG         $0x402e0262
 	WORD         $0xc452
 	LONG         $0x40260262
 	WORD         $0xcc52
-	VMOVUPS      128(DX), Z26
-	VMOVUPS      192(DX), Z27
-	VBROADCASTSS 4(BX), Z28
-	LONG         $0x402e9262
-	WORD         $0xc452
-	LONG         $0x40269262
-	WORD         $0xcc52
-	VBROADCASTSS 4(BX)(CX*1), Z28
-	LONG         $0x402e9262
-	WORD         $0xd452
-	LONG         $0x40269262
-	WORD         $0xdc52
-	VBROADCASTSS 4(BX)(CX*2), Z28
-	LONG         $0x402e9262
-	WORD         $0xe452
-	LONG         $0x40269262
-	WORD         $0xec52
+	VMOVUPS      128(BX), Z26
+	VMOVUPS      192(BX), Z27
 	VBROADCASTSS 4(SI), Z28
 	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x40269262
+	WORD         $0xcc52
+	VBROADCASTSS 4(SI)(CX*1), Z28
+	LONG         $0x402e9262
+	WORD         $0xd452
+	LONG         $0x40269262
+	WORD         $0xdc52
+	VBROADCASTSS 4(SI)(CX*2), Z28
+	LONG         $0x402e9262
+	WORD         $0xe452
+	LONG         $0x40269262
+	WORD         $0xec52
+	VBROADCASTSS 4(DI), Z28
+	LONG         $0x402e9262
 	WORD         $0xf452
 	LONG         $0x40269262
 	WORD         $0xfc52
-	VBROADCASTSS 4(SI)(CX*1), Z28
-	LONG         $0x402e1262
-	WORD         $0xc452
-	LONG         $0x40261262
-	WORD         $0xcc52
-	VBROADCASTSS 4(SI)(CX*2), Z28
-	LONG         $0x402e1262
-	WORD         $0xd452
-	LONG         $0x40261262
-	WORD         $0xdc52
-	VBROADCASTSS 4(DI), Z28
-	LONG         $0x402e1262
-	WORD         $0xe452
-	LONG         $0x40261262
-	WORD         $0xec52
 	VBROADCASTSS 4(DI)(CX*1), Z28
 	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x40261262
+	WORD         $0xcc52
+	VBROADCASTSS 4(DI)(CX*2), Z28
+	LONG         $0x402e1262
+	WORD         $0xd452
+	LONG         $0x40261262
+	WORD         $0xdc52
+	VBROADCASTSS 4(R8), Z28
+	LONG         $0x402e1262
+	WORD         $0xe452
+	LONG         $0x40261262
+	WORD         $0xec52
+	VBROADCASTSS 4(R8)(CX*1), Z28
+	LONG         $0x402e1262
 	WORD         $0xf452
 	LONG         $0x40261262
 	WORD         $0xfc52
-	VBROADCASTSS 4(DI)(CX*2), Z28
-	LONG         $0x402e8262
-	WORD         $0xc452
-	LONG         $0x40268262
-	WORD         $0xcc52
-	VBROADCASTSS 4(R8), Z28
-	LONG         $0x402e8262
-	WORD         $0xd452
-	LONG         $0x40268262
-	WORD         $0xdc52
-	VBROADCASTSS 4(R8)(CX*1), Z28
-	LONG         $0x402e8262
-	WORD         $0xe452
-	LONG         $0x40268262
-	WORD         $0xec52
 	VBROADCASTSS 4(R8)(CX*2), Z28
 	LONG         $0x402e8262
+	WORD         $0xc452
+	LONG         $0x40268262
+	WORD         $0xcc52
+	VBROADCASTSS 4(R9), Z28
+	LONG         $0x402e8262
+	WORD         $0xd452
+	LONG         $0x40268262
+	WORD         $0xdc52
+	VBROADCASTSS 4(R9)(CX*1), Z28
+	LONG         $0x402e8262
+	WORD         $0xe452
+	LONG         $0x40268262
+	WORD         $0xec52
+	VBROADCASTSS 4(R9)(CX*2), Z28
+	LONG         $0x402e8262
 	WORD         $0xf452
 	LONG         $0x40268262
 	WORD         $0xfc52
-	VBROADCASTSS 4(R9), Z28
+	VBROADCASTSS 4(R10), Z28
 	LONG         $0x402e0262
 	WORD         $0xc452
 	LONG         $0x40260262
 	WORD         $0xcc52
-	VMOVUPS      256(DX), Z26
-	VMOVUPS      320(DX), Z27
-	VBROADCASTSS 8(BX), Z28
-	LONG         $0x402e9262
-	WORD         $0xc452
-	LONG         $0x40269262
-	WORD         $0xcc52
-	VBROADCASTSS 8(BX)(CX*1), Z28
-	LONG         $0x402e9262
-	WORD         $0xd452
-	LONG         $0x40269262
-	WORD         $0xdc52
-	VBROADCASTSS 8(BX)(CX*2), Z28
-	LONG         $0x402e9262
-	WORD         $0xe452
-	LONG         $0x40269262
-	WORD         $0xec52
+	VMOVUPS      256(BX), Z26
+	VMOVUPS      320(BX), Z27
 	VBROADCASTSS 8(SI), Z28
 	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x40269262
+	WORD         $0xcc52
+	VBROADCASTSS 8(SI)(CX*1), Z28
+	LONG         $0x402e9262
+	WORD         $0xd452
+	LONG         $0x40269262
+	WORD         $0xdc52
+	VBROADCASTSS 8(SI)(CX*2), Z28
+	LONG         $0x402e9262
+	WORD         $0xe452
+	LONG         $0x40269262
+	WORD         $0xec52
+	VBROADCASTSS 8(DI), Z28
+	LONG         $0x402e9262
 	WORD         $0xf452
 	LONG         $0x40269262
 	WORD         $0xfc52
-	VBROADCASTSS 8(SI)(CX*1), Z28
-	LONG         $0x402e1262
-	WORD         $0xc452
-	LONG         $0x40261262
-	WORD         $0xcc52
-	VBROADCASTSS 8(SI)(CX*2), Z28
-	LONG         $0x402e1262
-	WORD         $0xd452
-	LONG         $0x40261262
-	WORD         $0xdc52
-	VBROADCASTSS 8(DI), Z28
-	LONG         $0x402e1262
-	WORD         $0xe452
-	LONG         $0x40261262
-	WORD         $0xec52
 	VBROADCASTSS 8(DI)(CX*1), Z28
 	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x40261262
+	WORD         $0xcc52
+	VBROADCASTSS 8(DI)(CX*2), Z28
+	LONG         $0x402e1262
+	WORD         $0xd452
+	LONG         $0x40261262
+	WORD         $0xdc52
+	VBROADCASTSS 8(R8), Z28
+	LONG         $0x402e1262
+	WORD         $0xe452
+	LONG         $0x40261262
+	WORD         $0xec52
+	VBROADCASTSS 8(R8)(CX*1), Z28
+	LONG         $0x402e1262
 	WORD         $0xf452
 	LONG         $0x40261262
 	WORD         $0xfc52
-	VBROADCASTSS 8(DI)(CX*2), Z28
-	LONG         $0x402e8262
-	WORD         $0xc452
-	LONG         $0x40268262
-	WORD         $0xcc52
-	VBROADCASTSS 8(R8), Z28
-	LONG         $0x402e8262
-	WORD         $0xd452
-	LONG         $0x40268262
-	WORD         $0xdc52
-	VBROADCASTSS 8(R8)(CX*1), Z28
-	LONG         $0x402e8262
-	WORD         $0xe452
-	LONG         $0x40268262
-	WORD         $0xec52
 	VBROADCASTSS 8(R8)(CX*2), Z28
 	LONG         $0x402e8262
+	WORD         $0xc452
+	LONG         $0x40268262
+	WORD         $0xcc52
+	VBROADCASTSS 8(R9), Z28
+	LONG         $0x402e8262
+	WORD         $0xd452
+	LONG         $0x40268262
+	WORD         $0xdc52
+	VBROADCASTSS 8(R9)(CX*1), Z28
+	LONG         $0x402e8262
+	WORD         $0xe452
+	LONG         $0x40268262
+	WORD         $0xec52
+	VBROADCASTSS 8(R9)(CX*2), Z28
+	LONG         $0x402e8262
 	WORD         $0xf452
 	LONG         $0x40268262
 	WORD         $0xfc52
-	VBROADCASTSS 8(R9), Z28
+	VBROADCASTSS 8(R10), Z28
 	LONG         $0x402e0262
 	WORD         $0xc452
 	LONG         $0x40260262
 	WORD         $0xcc52
-	VMOVUPS      384(DX), Z26
-	VMOVUPS      448(DX), Z27
-	VBROADCASTSS 12(BX), Z28
-	LONG         $0x402e9262
-	WORD         $0xc452
-	LONG         $0x40269262
-	WORD         $0xcc52
-	VBROADCASTSS 12(BX)(CX*1), Z28
-	LONG         $0x402e9262
-	WORD         $0xd452
-	LONG         $0x40269262
-	WORD         $0xdc52
-	VBROADCASTSS 12(BX)(CX*2), Z28
-	LONG         $0x402e9262
-	WORD         $0xe452
-	LONG         $0x40269262
-	WORD         $0xec52
+	VMOVUPS      384(BX), Z26
+	VMOVUPS      448(BX), Z27
 	VBROADCASTSS 12(SI), Z28
 	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x40269262
+	WORD         $0xcc52
+	VBROADCASTSS 12(SI)(CX*1), Z28
+	LONG         $0x402e9262
+	WORD         $0xd452
+	LONG         $0x40269262
+	WORD         $0xdc52
+	VBROADCASTSS 12(SI)(CX*2), Z28
+	LONG         $0x402e9262
+	WORD         $0xe452
+	LONG         $0x40269262
+	WORD         $0xec52
+	VBROADCASTSS 12(DI), Z28
+	LONG         $0x402e9262
 	WORD         $0xf452
 	LONG         $0x40269262
 	WORD         $0xfc52
-	VBROADCASTSS 12(SI)(CX*1), Z28
-	LONG         $0x402e1262
-	WORD         $0xc452
-	LONG         $0x40261262
-	WORD         $0xcc52
-	VBROADCASTSS 12(SI)(CX*2), Z28
-	LONG         $0x402e1262
-	WORD         $0xd452
-	LONG         $0x40261262
-	WORD         $0xdc52
-	VBROADCASTSS 12(DI), Z28
-	LONG         $0x402e1262
-	WORD         $0xe452
-	LONG         $0x40261262
-	WORD         $0xec52
 	VBROADCASTSS 12(DI)(CX*1), Z28
 	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x40261262
+	WORD         $0xcc52
+	VBROADCASTSS 12(DI)(CX*2), Z28
+	LONG         $0x402e1262
+	WORD         $0xd452
+	LONG         $0x40261262
+	WORD         $0xdc52
+	VBROADCASTSS 12(R8), Z28
+	LONG         $0x402e1262
+	WORD         $0xe452
+	LONG         $0x40261262
+	WORD         $0xec52
+	VBROADCASTSS 12(R8)(CX*1), Z28
+	LONG         $0x402e1262
 	WORD         $0xf452
 	LONG         $0x40261262
 	WORD         $0xfc52
-	VBROADCASTSS 12(DI)(CX*2), Z28
+	VBROADCASTSS 12(R8)(CX*2), Z28
 	LONG         $0x402e8262
 	WORD         $0xc452
 	LONG         $0x40268262
 	WORD         $0xcc52
-	VBROADCASTSS 12(R8), Z28
+	VBROADCASTSS 12(R9), Z28
 	LONG         $0x402e8262
 	WORD         $0xd452
 	LONG         $0x40268262
 	WORD         $0xdc52
-	VBROADCASTSS 12(R8)(CX*1), Z28
+	VBROADCASTSS 12(R9)(CX*1), Z28
 	LONG         $0x402e8262
 	WORD         $0xe452
 	LONG         $0x40268262
 	WORD         $0xec52
-	VBROADCASTSS 12(R8)(CX*2), Z28
+	VBROADCASTSS 12(R9)(CX*2), Z28
 	LONG         $0x402e8262
 	WORD         $0xf452
 	LONG         $0x40268262
 	WORD         $0xfc52
-	VBROADCASTSS 12(R9), Z28
+	VBROADCASTSS 12(R10), Z28
 	LONG         $0x402e0262
 	WORD         $0xc452
 	LONG         $0x40260262
 	WORD         $0xcc52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
+	ADDQ         $+512, BX
 	ADDQ         $+16, SI
 	ADDQ         $+16, DI
 	ADDQ         $+16, R8
 	ADDQ         $+16, R9
-	SUBQ         $+4, R10
+	ADDQ         $+16, R10
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, R11
 	JGE          columns32_rows13_k4
 
 columns32_rows13_k1:
-	ADDQ $+4, R10
+	ADDQ $+4, R11
 	JZ   columns32_rows13_done_k
 
 columns32_rows13_rest:
-	VMOVUPS      (DX), Z26
-	VMOVUPS      64(DX), Z27
-	VBROADCASTSS (BX), Z28
-	LONG         $0x402e9262
-	WORD         $0xc452
-	LONG         $0x40269262
-	WORD         $0xcc52
-	VBROADCASTSS (BX)(CX*1), Z28
-	LONG         $0x402e9262
-	WORD         $0xd452
-	LONG         $0x40269262
-	WORD         $0xdc52
-	VBROADCASTSS (BX)(CX*2), Z28
-	LONG         $0x402e9262
-	WORD         $0xe452
-	LONG         $0x40269262
-	WORD         $0xec52
+	VMOVUPS      (BX), Z26
+	VMOVUPS      64(BX), Z27
 	VBROADCASTSS (SI), Z28
 	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x40269262
+	WORD         $0xcc52
+	VBROADCASTSS (SI)(CX*1), Z28
+	LONG         $0x402e9262
+	WORD         $0xd452
+	LONG         $0x40269262
+	WORD         $0xdc52
+	VBROADCASTSS (SI)(CX*2), Z28
+	LONG         $0x402e9262
+	WORD         $0xe452
+	LONG         $0x40269262
+	WORD         $0xec52
+	VBROADCASTSS (DI), Z28
+	LONG         $0x402e9262
 	WORD         $0xf452
 	LONG         $0x40269262
 	WORD         $0xfc52
-	VBROADCASTSS (SI)(CX*1), Z28
-	LONG         $0x402e1262
-	WORD         $0xc452
-	LONG         $0x40261262
-	WORD         $0xcc52
-	VBROADCASTSS (SI)(CX*2), Z28
-	LONG         $0x402e1262
-	WORD         $0xd452
-	LONG         $0x40261262
-	WORD         $0xdc52
-	VBROADCASTSS (DI), Z28
-	LONG         $0x402e1262
-	WORD         $0xe452
-	LONG         $0x40261262
-	WORD         $0xec52
 	VBROADCASTSS (DI)(CX*1), Z28
 	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x40261262
+	WORD         $0xcc52
+	VBROADCASTSS (DI)(CX*2), Z28
+	LONG         $0x402e1262
+	WORD         $0xd452
+	LONG         $0x40261262
+	WORD         $0xdc52
+	VBROADCASTSS (R8), Z28
+	LONG         $0x402e1262
+	WORD         $0xe452
+	LONG         $0x40261262
+	WORD         $0xec52
+	VBROADCASTSS (R8)(CX*1), Z28
+	LONG         $0x402e1262
 	WORD         $0xf452
 	LONG         $0x40261262
 	WORD         $0xfc52
-	VBROADCASTSS (DI)(CX*2), Z28
+	VBROADCASTSS (R8)(CX*2), Z28
 	LONG         $0x402e8262
 	WORD         $0xc452
 	LONG         $0x40268262
 	WORD         $0xcc52
-	VBROADCASTSS (R8), Z28
+	VBROADCASTSS (R9), Z28
 	LONG         $0x402e8262
 	WORD         $0xd452
 	LONG         $0x40268262
 	WORD         $0xdc52
-	VBROADCASTSS (R8)(CX*1), Z28
+	VBROADCASTSS (R9)(CX*1), Z28
 	LONG         $0x402e8262
 	WORD         $0xe452
 	LONG         $0x40268262
 	WORD         $0xec52
-	VBROADCASTSS (R8)(CX*2), Z28
+	VBROADCASTSS (R9)(CX*2), Z28
 	LONG         $0x402e8262
 	WORD         $0xf452
 	LONG         $0x40268262
 	WORD         $0xfc52
-	VBROADCASTSS (R9), Z28
+	VBROADCASTSS (R10), Z28
 	LONG         $0x402e0262
 	WORD         $0xc452
 	LONG         $0x40260262
 	WORD         $0xcc52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
+	ADDQ         $+128, BX
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
 	ADDQ         $+4, R9
-	DECQ         R10
+	ADDQ         $+4, R10
+	DECQ         R11
 	JNZ          columns32_rows13_rest
 
 columns32_rows13_done_k:
-	ADDQ    96(AX), BX
 	ADDQ    96(AX), SI
 	ADDQ    96(AX), DI
 	ADDQ    96(AX), R8
 	ADDQ    96(AX), R9
-	DECQ    R11
+	ADDQ    96(AX), R10
+	DECQ    R12
 	JNZ     columns32_rows13_segment
-	MOVQ    120(AX), DX
-	CMPQ    DX, $0x00
+	MOVQ    120(AX), BX
+	CMPQ    BX, $0x00
 	JE      columns32_rows13_nores
 	CMPQ    128(AX), $0x00
 	JNE     columns32_rows13_res_bf16
-	MOVQ    48(AX), BX
-	VMOVUPS (DX), Z26
+	MOVQ    48(AX), SI
+	VMOVUPS (BX), Z26
 	VADDPS  Z26, Z0, Z0
-	VMOVUPS 64(DX), Z26
+	VMOVUPS 64(BX), Z26
 	VADDPS  Z26, Z1, Z1
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z26
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z26
 	VADDPS  Z26, Z2, Z2
-	VMOVUPS 64(DX), Z26
+	VMOVUPS 64(BX), Z26
 	VADDPS  Z26, Z3, Z3
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z26
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z26
 	VADDPS  Z26, Z4, Z4
-	VMOVUPS 64(DX), Z26
+	VMOVUPS 64(BX), Z26
 	VADDPS  Z26, Z5, Z5
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z26
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z26
 	VADDPS  Z26, Z6, Z6
-	VMOVUPS 64(DX), Z26
+	VMOVUPS 64(BX), Z26
 	VADDPS  Z26, Z7, Z7
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z26
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z26
 	VADDPS  Z26, Z8, Z8
-	VMOVUPS 64(DX), Z26
+	VMOVUPS 64(BX), Z26
 	VADDPS  Z26, Z9, Z9
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z26
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z26
 	VADDPS  Z26, Z10, Z10
-	VMOVUPS 64(DX), Z26
+	VMOVUPS 64(BX), Z26
 	VADDPS  Z26, Z11, Z11
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z26
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z26
 	VADDPS  Z26, Z12, Z12
-	VMOVUPS 64(DX), Z26
+	VMOVUPS 64(BX), Z26
 	VADDPS  Z26, Z13, Z13
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z26
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z26
 	VADDPS  Z26, Z14, Z14
-	VMOVUPS 64(DX), Z26
+	VMOVUPS 64(BX), Z26
 	VADDPS  Z26, Z15, Z15
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z26
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z26
 	VADDPS  Z26, Z16, Z16
-	VMOVUPS 64(DX), Z26
+	VMOVUPS 64(BX), Z26
 	VADDPS  Z26, Z17, Z17
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z26
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z26
 	VADDPS  Z26, Z18, Z18
-	VMOVUPS 64(DX), Z26
+	VMOVUPS 64(BX), Z26
 	VADDPS  Z26, Z19, Z19
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z26
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z26
 	VADDPS  Z26, Z20, Z20
-	VMOVUPS 64(DX), Z26
+	VMOVUPS 64(BX), Z26
 	VADDPS  Z26, Z21, Z21
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z26
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z26
 	VADDPS  Z26, Z22, Z22
-	VMOVUPS 64(DX), Z26
+	VMOVUPS 64(BX), Z26
 	VADDPS  Z26, Z23, Z23
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z26
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z26
 	VADDPS  Z26, Z24, Z24
-	VMOVUPS 64(DX), Z26
+	VMOVUPS 64(BX), Z26
 	VADDPS  Z26, Z25, Z25
-	ADDQ    BX, DX
+	ADDQ    SI, BX
 	JMP     columns32_rows13_res_done
 
 columns32_rows13_res_bf16:
-	MOVQ      48(AX), BX
-	VPMOVZXWD (DX), Z26
+	MOVQ      48(AX), SI
+	VPMOVZXWD (BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z0, Z0
-	VPMOVZXWD 32(DX), Z26
+	VPMOVZXWD 32(BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z1, Z1
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z26
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z2, Z2
-	VPMOVZXWD 32(DX), Z26
+	VPMOVZXWD 32(BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z3, Z3
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z26
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z4, Z4
-	VPMOVZXWD 32(DX), Z26
+	VPMOVZXWD 32(BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z5, Z5
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z26
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z6, Z6
-	VPMOVZXWD 32(DX), Z26
+	VPMOVZXWD 32(BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z7, Z7
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z26
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z8, Z8
-	VPMOVZXWD 32(DX), Z26
+	VPMOVZXWD 32(BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z9, Z9
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z26
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z10, Z10
-	VPMOVZXWD 32(DX), Z26
+	VPMOVZXWD 32(BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z11, Z11
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z26
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z12, Z12
-	VPMOVZXWD 32(DX), Z26
+	VPMOVZXWD 32(BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z13, Z13
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z26
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z14, Z14
-	VPMOVZXWD 32(DX), Z26
+	VPMOVZXWD 32(BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z15, Z15
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z26
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z16, Z16
-	VPMOVZXWD 32(DX), Z26
+	VPMOVZXWD 32(BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z17, Z17
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z26
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z18, Z18
-	VPMOVZXWD 32(DX), Z26
+	VPMOVZXWD 32(BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z19, Z19
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z26
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z20, Z20
-	VPMOVZXWD 32(DX), Z26
+	VPMOVZXWD 32(BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z21, Z21
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z26
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z22, Z22
-	VPMOVZXWD 32(DX), Z26
+	VPMOVZXWD 32(BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z23, Z23
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z26
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z24, Z24
-	VPMOVZXWD 32(DX), Z26
+	VPMOVZXWD 32(BX), Z26
 	VPSLLD    $0x10, Z26, Z26
 	VADDPS    Z26, Z25, Z25
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 
 columns32_rows13_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 columns32_rows13_nores:
 	CMPQ   80(AX), $+1
@@ -1777,149 +1780,149 @@ columns32_rows13_not_hardswish:
 
 columns32_rows13_not_gelu:
 columns32_rows13_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     columns32_rows13_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Z0, (DX)
-	VMOVUPS Z1, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z2, (DX)
-	VMOVUPS Z3, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z4, (DX)
-	VMOVUPS Z5, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z6, (DX)
-	VMOVUPS Z7, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z8, (DX)
-	VMOVUPS Z9, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z10, (DX)
-	VMOVUPS Z11, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z12, (DX)
-	VMOVUPS Z13, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z14, (DX)
-	VMOVUPS Z15, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z16, (DX)
-	VMOVUPS Z17, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z18, (DX)
-	VMOVUPS Z19, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z20, (DX)
-	VMOVUPS Z21, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z22, (DX)
-	VMOVUPS Z23, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z24, (DX)
-	VMOVUPS Z25, 64(DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Z0, (BX)
+	VMOVUPS Z1, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z2, (BX)
+	VMOVUPS Z3, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z4, (BX)
+	VMOVUPS Z5, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z6, (BX)
+	VMOVUPS Z7, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z8, (BX)
+	VMOVUPS Z9, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z10, (BX)
+	VMOVUPS Z11, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z12, (BX)
+	VMOVUPS Z13, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z14, (BX)
+	VMOVUPS Z15, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z16, (BX)
+	VMOVUPS Z17, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z18, (BX)
+	VMOVUPS Z19, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z20, (BX)
+	VMOVUPS Z21, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z22, (BX)
+	VMOVUPS Z23, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z24, (BX)
+	VMOVUPS Z25, 64(BX)
+	ADDQ    SI, BX
 	JMP     columns32_rows13_c_done
 
 columns32_rows13_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x487ef262
 	WORD      $0xc072
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc172
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc272
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc372
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc472
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc572
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc672
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc772
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc072
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ed262
 	WORD      $0xc172
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc272
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ed262
 	WORD      $0xc372
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc472
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ed262
 	WORD      $0xc572
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc672
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ed262
 	WORD      $0xc772
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc072
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487eb262
 	WORD      $0xc172
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc272
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487eb262
 	WORD      $0xc372
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc472
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487eb262
 	WORD      $0xc572
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc672
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487eb262
 	WORD      $0xc772
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487e9262
 	WORD      $0xc072
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487e9262
 	WORD      $0xc172
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 
 columns32_rows13_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+13, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+13, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+13, 56(AX)
 	JMP    columns32_rows13
 
@@ -1927,542 +1930,544 @@ columns32_rows13_end:
 columns32_rows12:
 	CMPQ    56(AX), $+12
 	JLT     columns32_rows12_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Z3
-	VMOVUPS (DX), Z4
-	VMOVUPS 64(DX), Z5
-	VMOVUPS (DX), Z6
-	VMOVUPS 64(DX), Z7
-	VMOVUPS (DX), Z8
-	VMOVUPS 64(DX), Z9
-	VMOVUPS (DX), Z10
-	VMOVUPS 64(DX), Z11
-	VMOVUPS (DX), Z12
-	VMOVUPS 64(DX), Z13
-	VMOVUPS (DX), Z14
-	VMOVUPS 64(DX), Z15
-	VMOVUPS (DX), Z16
-	VMOVUPS 64(DX), Z17
-	VMOVUPS (DX), Z18
-	VMOVUPS 64(DX), Z19
-	VMOVUPS (DX), Z20
-	VMOVUPS 64(DX), Z21
-	VMOVUPS (DX), Z22
-	VMOVUPS 64(DX), Z23
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS (BX), Z2
+	VMOVUPS 64(BX), Z3
+	VMOVUPS (BX), Z4
+	VMOVUPS 64(BX), Z5
+	VMOVUPS (BX), Z6
+	VMOVUPS 64(BX), Z7
+	VMOVUPS (BX), Z8
+	VMOVUPS 64(BX), Z9
+	VMOVUPS (BX), Z10
+	VMOVUPS 64(BX), Z11
+	VMOVUPS (BX), Z12
+	VMOVUPS 64(BX), Z13
+	VMOVUPS (BX), Z14
+	VMOVUPS 64(BX), Z15
+	VMOVUPS (BX), Z16
+	VMOVUPS 64(BX), Z17
+	VMOVUPS (BX), Z18
+	VMOVUPS 64(BX), Z19
+	VMOVUPS (BX), Z20
+	VMOVUPS 64(BX), Z21
+	VMOVUPS (BX), Z22
+	VMOVUPS 64(BX), Z23
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
 	LEAQ    (SI)(CX*2), DI
 	ADDQ    CX, DI
 	LEAQ    (DI)(CX*2), R8
 	ADDQ    CX, R8
-	MOVQ    88(AX), R10
+	LEAQ    (R8)(CX*2), R9
+	ADDQ    CX, R9
+	MOVQ    88(AX), R11
 
 columns32_rows12_segment:
-	MOVQ 64(AX), R9
-	SUBQ $+4, R9
+	MOVQ 64(AX), R10
+	SUBQ $+4, R10
 	JLT  columns32_rows12_k1
 
 columns32_rows12_k4:
-	VMOVUPS      (DX), Z24
-	VMOVUPS      64(DX), Z25
-	VBROADCASTSS (BX), Z26
-	LONG         $0x403e9262
-	WORD         $0xc252
-	LONG         $0x40369262
-	WORD         $0xca52
-	VBROADCASTSS (BX)(CX*1), Z26
-	LONG         $0x403e9262
-	WORD         $0xd252
-	LONG         $0x40369262
-	WORD         $0xda52
-	VBROADCASTSS (BX)(CX*2), Z26
-	LONG         $0x403e9262
-	WORD         $0xe252
-	LONG         $0x40369262
-	WORD         $0xea52
+	VMOVUPS      (BX), Z24
+	VMOVUPS      64(BX), Z25
 	VBROADCASTSS (SI), Z26
 	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x40369262
+	WORD         $0xca52
+	VBROADCASTSS (SI)(CX*1), Z26
+	LONG         $0x403e9262
+	WORD         $0xd252
+	LONG         $0x40369262
+	WORD         $0xda52
+	VBROADCASTSS (SI)(CX*2), Z26
+	LONG         $0x403e9262
+	WORD         $0xe252
+	LONG         $0x40369262
+	WORD         $0xea52
+	VBROADCASTSS (DI), Z26
+	LONG         $0x403e9262
 	WORD         $0xf252
 	LONG         $0x40369262
 	WORD         $0xfa52
-	VBROADCASTSS (SI)(CX*1), Z26
-	LONG         $0x403e1262
-	WORD         $0xc252
-	LONG         $0x40361262
-	WORD         $0xca52
-	VBROADCASTSS (SI)(CX*2), Z26
-	LONG         $0x403e1262
-	WORD         $0xd252
-	LONG         $0x40361262
-	WORD         $0xda52
-	VBROADCASTSS (DI), Z26
-	LONG         $0x403e1262
-	WORD         $0xe252
-	LONG         $0x40361262
-	WORD         $0xea52
 	VBROADCASTSS (DI)(CX*1), Z26
 	LONG         $0x403e1262
+	WORD         $0xc252
+	LONG         $0x40361262
+	WORD         $0xca52
+	VBROADCASTSS (DI)(CX*2), Z26
+	LONG         $0x403e1262
+	WORD         $0xd252
+	LONG         $0x40361262
+	WORD         $0xda52
+	VBROADCASTSS (R8), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x40361262
+	WORD         $0xea52
+	VBROADCASTSS (R8)(CX*1), Z26
+	LONG         $0x403e1262
 	WORD         $0xf252
 	LONG         $0x40361262
 	WORD         $0xfa52
-	VBROADCASTSS (DI)(CX*2), Z26
-	LONG         $0x403e8262
-	WORD         $0xc252
-	LONG         $0x40368262
-	WORD         $0xca52
-	VBROADCASTSS (R8), Z26
-	LONG         $0x403e8262
-	WORD         $0xd252
-	LONG         $0x40368262
-	WORD         $0xda52
-	VBROADCASTSS (R8)(CX*1), Z26
-	LONG         $0x403e8262
-	WORD         $0xe252
-	LONG         $0x40368262
-	WORD         $0xea52
 	VBROADCASTSS (R8)(CX*2), Z26
 	LONG         $0x403e8262
+	WORD         $0xc252
+	LONG         $0x40368262
+	WORD         $0xca52
+	VBROADCASTSS (R9), Z26
+	LONG         $0x403e8262
+	WORD         $0xd252
+	LONG         $0x40368262
+	WORD         $0xda52
+	VBROADCASTSS (R9)(CX*1), Z26
+	LONG         $0x403e8262
+	WORD         $0xe252
+	LONG         $0x40368262
+	WORD         $0xea52
+	VBROADCASTSS (R9)(CX*2), Z26
+	LONG         $0x403e8262
 	WORD         $0xf252
 	LONG         $0x40368262
 	WORD         $0xfa52
-	VMOVUPS      128(DX), Z24
-	VMOVUPS      192(DX), Z25
-	VBROADCASTSS 4(BX), Z26
-	LONG         $0x403e9262
-	WORD         $0xc252
-	LONG         $0x40369262
-	WORD         $0xca52
-	VBROADCASTSS 4(BX)(CX*1), Z26
-	LONG         $0x403e9262
-	WORD         $0xd252
-	LONG         $0x40369262
-	WORD         $0xda52
-	VBROADCASTSS 4(BX)(CX*2), Z26
-	LONG         $0x403e9262
-	WORD         $0xe252
-	LONG         $0x40369262
-	WORD         $0xea52
+	VMOVUPS      128(BX), Z24
+	VMOVUPS      192(BX), Z25
 	VBROADCASTSS 4(SI), Z26
 	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x40369262
+	WORD         $0xca52
+	VBROADCASTSS 4(SI)(CX*1), Z26
+	LONG         $0x403e9262
+	WORD         $0xd252
+	LONG         $0x40369262
+	WORD         $0xda52
+	VBROADCASTSS 4(SI)(CX*2), Z26
+	LONG         $0x403e9262
+	WORD         $0xe252
+	LONG         $0x40369262
+	WORD         $0xea52
+	VBROADCASTSS 4(DI), Z26
+	LONG         $0x403e9262
 	WORD         $0xf252
 	LONG         $0x40369262
 	WORD         $0xfa52
-	VBROADCASTSS 4(SI)(CX*1), Z26
-	LONG         $0x403e1262
-	WORD         $0xc252
-	LONG         $0x40361262
-	WORD         $0xca52
-	VBROADCASTSS 4(SI)(CX*2), Z26
-	LONG         $0x403e1262
-	WORD         $0xd252
-	LONG         $0x40361262
-	WORD         $0xda52
-	VBROADCASTSS 4(DI), Z26
-	LONG         $0x403e1262
-	WORD         $0xe252
-	LONG         $0x40361262
-	WORD         $0xea52
 	VBROADCASTSS 4(DI)(CX*1), Z26
 	LONG         $0x403e1262
+	WORD         $0xc252
+	LONG         $0x40361262
+	WORD         $0xca52
+	VBROADCASTSS 4(DI)(CX*2), Z26
+	LONG         $0x403e1262
+	WORD         $0xd252
+	LONG         $0x40361262
+	WORD         $0xda52
+	VBROADCASTSS 4(R8), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x40361262
+	WORD         $0xea52
+	VBROADCASTSS 4(R8)(CX*1), Z26
+	LONG         $0x403e1262
 	WORD         $0xf252
 	LONG         $0x40361262
 	WORD         $0xfa52
-	VBROADCASTSS 4(DI)(CX*2), Z26
-	LONG         $0x403e8262
-	WORD         $0xc252
-	LONG         $0x40368262
-	WORD         $0xca52
-	VBROADCASTSS 4(R8), Z26
-	LONG         $0x403e8262
-	WORD         $0xd252
-	LONG         $0x40368262
-	WORD         $0xda52
-	VBROADCASTSS 4(R8)(CX*1), Z26
-	LONG         $0x403e8262
-	WORD         $0xe252
-	LONG         $0x40368262
-	WORD         $0xea52
 	VBROADCASTSS 4(R8)(CX*2), Z26
 	LONG         $0x403e8262
+	WORD         $0xc252
+	LONG         $0x40368262
+	WORD         $0xca52
+	VBROADCASTSS 4(R9), Z26
+	LONG         $0x403e8262
+	WORD         $0xd252
+	LONG         $0x40368262
+	WORD         $0xda52
+	VBROADCASTSS 4(R9)(CX*1), Z26
+	LONG         $0x403e8262
+	WORD         $0xe252
+	LONG         $0x40368262
+	WORD         $0xea52
+	VBROADCASTSS 4(R9)(CX*2), Z26
+	LONG         $0x403e8262
 	WORD         $0xf252
 	LONG         $0x40368262
 	WORD         $0xfa52
-	VMOVUPS      256(DX), Z24
-	VMOVUPS      320(DX), Z25
-	VBROADCASTSS 8(BX), Z26
-	LONG         $0x403e9262
-	WORD         $0xc252
-	LONG         $0x40369262
-	WORD         $0xca52
-	VBROADCASTSS 8(BX)(CX*1), Z26
-	LONG         $0x403e9262
-	WORD         $0xd252
-	LONG         $0x40369262
-	WORD         $0xda52
-	VBROADCASTSS 8(BX)(CX*2), Z26
-	LONG         $0x403e9262
-	WORD         $0xe252
-	LONG         $0x40369262
-	WORD         $0xea52
+	VMOVUPS      256(BX), Z24
+	VMOVUPS      320(BX), Z25
 	VBROADCASTSS 8(SI), Z26
 	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x40369262
+	WORD         $0xca52
+	VBROADCASTSS 8(SI)(CX*1), Z26
+	LONG         $0x403e9262
+	WORD         $0xd252
+	LONG         $0x40369262
+	WORD         $0xda52
+	VBROADCASTSS 8(SI)(CX*2), Z26
+	LONG         $0x403e9262
+	WORD         $0xe252
+	LONG         $0x40369262
+	WORD         $0xea52
+	VBROADCASTSS 8(DI), Z26
+	LONG         $0x403e9262
 	WORD         $0xf252
 	LONG         $0x40369262
 	WORD         $0xfa52
-	VBROADCASTSS 8(SI)(CX*1), Z26
-	LONG         $0x403e1262
-	WORD         $0xc252
-	LONG         $0x40361262
-	WORD         $0xca52
-	VBROADCASTSS 8(SI)(CX*2), Z26
-	LONG         $0x403e1262
-	WORD         $0xd252
-	LONG         $0x40361262
-	WORD         $0xda52
-	VBROADCASTSS 8(DI), Z26
-	LONG         $0x403e1262
-	WORD         $0xe252
-	LONG         $0x40361262
-	WORD         $0xea52
 	VBROADCASTSS 8(DI)(CX*1), Z26
 	LONG         $0x403e1262
+	WORD         $0xc252
+	LONG         $0x40361262
+	WORD         $0xca52
+	VBROADCASTSS 8(DI)(CX*2), Z26
+	LONG         $0x403e1262
+	WORD         $0xd252
+	LONG         $0x40361262
+	WORD         $0xda52
+	VBROADCASTSS 8(R8), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x40361262
+	WORD         $0xea52
+	VBROADCASTSS 8(R8)(CX*1), Z26
+	LONG         $0x403e1262
 	WORD         $0xf252
 	LONG         $0x40361262
 	WORD         $0xfa52
-	VBROADCASTSS 8(DI)(CX*2), Z26
-	LONG         $0x403e8262
-	WORD         $0xc252
-	LONG         $0x40368262
-	WORD         $0xca52
-	VBROADCASTSS 8(R8), Z26
-	LONG         $0x403e8262
-	WORD         $0xd252
-	LONG         $0x40368262
-	WORD         $0xda52
-	VBROADCASTSS 8(R8)(CX*1), Z26
-	LONG         $0x403e8262
-	WORD         $0xe252
-	LONG         $0x40368262
-	WORD         $0xea52
 	VBROADCASTSS 8(R8)(CX*2), Z26
 	LONG         $0x403e8262
+	WORD         $0xc252
+	LONG         $0x40368262
+	WORD         $0xca52
+	VBROADCASTSS 8(R9), Z26
+	LONG         $0x403e8262
+	WORD         $0xd252
+	LONG         $0x40368262
+	WORD         $0xda52
+	VBROADCASTSS 8(R9)(CX*1), Z26
+	LONG         $0x403e8262
+	WORD         $0xe252
+	LONG         $0x40368262
+	WORD         $0xea52
+	VBROADCASTSS 8(R9)(CX*2), Z26
+	LONG         $0x403e8262
 	WORD         $0xf252
 	LONG         $0x40368262
 	WORD         $0xfa52
-	VMOVUPS      384(DX), Z24
-	VMOVUPS      448(DX), Z25
-	VBROADCASTSS 12(BX), Z26
-	LONG         $0x403e9262
-	WORD         $0xc252
-	LONG         $0x40369262
-	WORD         $0xca52
-	VBROADCASTSS 12(BX)(CX*1), Z26
-	LONG         $0x403e9262
-	WORD         $0xd252
-	LONG         $0x40369262
-	WORD         $0xda52
-	VBROADCASTSS 12(BX)(CX*2), Z26
-	LONG         $0x403e9262
-	WORD         $0xe252
-	LONG         $0x40369262
-	WORD         $0xea52
+	VMOVUPS      384(BX), Z24
+	VMOVUPS      448(BX), Z25
 	VBROADCASTSS 12(SI), Z26
 	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x40369262
+	WORD         $0xca52
+	VBROADCASTSS 12(SI)(CX*1), Z26
+	LONG         $0x403e9262
+	WORD         $0xd252
+	LONG         $0x40369262
+	WORD         $0xda52
+	VBROADCASTSS 12(SI)(CX*2), Z26
+	LONG         $0x403e9262
+	WORD         $0xe252
+	LONG         $0x40369262
+	WORD         $0xea52
+	VBROADCASTSS 12(DI), Z26
+	LONG         $0x403e9262
 	WORD         $0xf252
 	LONG         $0x40369262
 	WORD         $0xfa52
-	VBROADCASTSS 12(SI)(CX*1), Z26
-	LONG         $0x403e1262
-	WORD         $0xc252
-	LONG         $0x40361262
-	WORD         $0xca52
-	VBROADCASTSS 12(SI)(CX*2), Z26
-	LONG         $0x403e1262
-	WORD         $0xd252
-	LONG         $0x40361262
-	WORD         $0xda52
-	VBROADCASTSS 12(DI), Z26
-	LONG         $0x403e1262
-	WORD         $0xe252
-	LONG         $0x40361262
-	WORD         $0xea52
 	VBROADCASTSS 12(DI)(CX*1), Z26
 	LONG         $0x403e1262
+	WORD         $0xc252
+	LONG         $0x40361262
+	WORD         $0xca52
+	VBROADCASTSS 12(DI)(CX*2), Z26
+	LONG         $0x403e1262
+	WORD         $0xd252
+	LONG         $0x40361262
+	WORD         $0xda52
+	VBROADCASTSS 12(R8), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x40361262
+	WORD         $0xea52
+	VBROADCASTSS 12(R8)(CX*1), Z26
+	LONG         $0x403e1262
 	WORD         $0xf252
 	LONG         $0x40361262
 	WORD         $0xfa52
-	VBROADCASTSS 12(DI)(CX*2), Z26
+	VBROADCASTSS 12(R8)(CX*2), Z26
 	LONG         $0x403e8262
 	WORD         $0xc252
 	LONG         $0x40368262
 	WORD         $0xca52
-	VBROADCASTSS 12(R8), Z26
+	VBROADCASTSS 12(R9), Z26
 	LONG         $0x403e8262
 	WORD         $0xd252
 	LONG         $0x40368262
 	WORD         $0xda52
-	VBROADCASTSS 12(R8)(CX*1), Z26
+	VBROADCASTSS 12(R9)(CX*1), Z26
 	LONG         $0x403e8262
 	WORD         $0xe252
 	LONG         $0x40368262
 	WORD         $0xea52
-	VBROADCASTSS 12(R8)(CX*2), Z26
+	VBROADCASTSS 12(R9)(CX*2), Z26
 	LONG         $0x403e8262
 	WORD         $0xf252
 	LONG         $0x40368262
 	WORD         $0xfa52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
+	ADDQ         $+512, BX
 	ADDQ         $+16, SI
 	ADDQ         $+16, DI
 	ADDQ         $+16, R8
-	SUBQ         $+4, R9
+	ADDQ         $+16, R9
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, R10
 	JGE          columns32_rows12_k4
 
 columns32_rows12_k1:
-	ADDQ $+4, R9
+	ADDQ $+4, R10
 	JZ   columns32_rows12_done_k
 
 columns32_rows12_rest:
-	VMOVUPS      (DX), Z24
-	VMOVUPS      64(DX), Z25
-	VBROADCASTSS (BX), Z26
-	LONG         $0x403e9262
-	WORD         $0xc252
-	LONG         $0x40369262
-	WORD         $0xca52
-	VBROADCASTSS (BX)(CX*1), Z26
-	LONG         $0x403e9262
-	WORD         $0xd252
-	LONG         $0x40369262
-	WORD         $0xda52
-	VBROADCASTSS (BX)(CX*2), Z26
-	LONG         $0x403e9262
-	WORD         $0xe252
-	LONG         $0x40369262
-	WORD         $0xea52
+	VMOVUPS      (BX), Z24
+	VMOVUPS      64(BX), Z25
 	VBROADCASTSS (SI), Z26
 	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x40369262
+	WORD         $0xca52
+	VBROADCASTSS (SI)(CX*1), Z26
+	LONG         $0x403e9262
+	WORD         $0xd252
+	LONG         $0x40369262
+	WORD         $0xda52
+	VBROADCASTSS (SI)(CX*2), Z26
+	LONG         $0x403e9262
+	WORD         $0xe252
+	LONG         $0x40369262
+	WORD         $0xea52
+	VBROADCASTSS (DI), Z26
+	LONG         $0x403e9262
 	WORD         $0xf252
 	LONG         $0x40369262
 	WORD         $0xfa52
-	VBROADCASTSS (SI)(CX*1), Z26
-	LONG         $0x403e1262
-	WORD         $0xc252
-	LONG         $0x40361262
-	WORD         $0xca52
-	VBROADCASTSS (SI)(CX*2), Z26
-	LONG         $0x403e1262
-	WORD         $0xd252
-	LONG         $0x40361262
-	WORD         $0xda52
-	VBROADCASTSS (DI), Z26
-	LONG         $0x403e1262
-	WORD         $0xe252
-	LONG         $0x40361262
-	WORD         $0xea52
 	VBROADCASTSS (DI)(CX*1), Z26
 	LONG         $0x403e1262
+	WORD         $0xc252
+	LONG         $0x40361262
+	WORD         $0xca52
+	VBROADCASTSS (DI)(CX*2), Z26
+	LONG         $0x403e1262
+	WORD         $0xd252
+	LONG         $0x40361262
+	WORD         $0xda52
+	VBROADCASTSS (R8), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x40361262
+	WORD         $0xea52
+	VBROADCASTSS (R8)(CX*1), Z26
+	LONG         $0x403e1262
 	WORD         $0xf252
 	LONG         $0x40361262
 	WORD         $0xfa52
-	VBROADCASTSS (DI)(CX*2), Z26
+	VBROADCASTSS (R8)(CX*2), Z26
 	LONG         $0x403e8262
 	WORD         $0xc252
 	LONG         $0x40368262
 	WORD         $0xca52
-	VBROADCASTSS (R8), Z26
+	VBROADCASTSS (R9), Z26
 	LONG         $0x403e8262
 	WORD         $0xd252
 	LONG         $0x40368262
 	WORD         $0xda52
-	VBROADCASTSS (R8)(CX*1), Z26
+	VBROADCASTSS (R9)(CX*1), Z26
 	LONG         $0x403e8262
 	WORD         $0xe252
 	LONG         $0x40368262
 	WORD         $0xea52
-	VBROADCASTSS (R8)(CX*2), Z26
+	VBROADCASTSS (R9)(CX*2), Z26
 	LONG         $0x403e8262
 	WORD         $0xf252
 	LONG         $0x40368262
 	WORD         $0xfa52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
+	ADDQ         $+128, BX
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
-	DECQ         R9
+	ADDQ         $+4, R9
+	DECQ         R10
 	JNZ          columns32_rows12_rest
 
 columns32_rows12_done_k:
-	ADDQ    96(AX), BX
 	ADDQ    96(AX), SI
 	ADDQ    96(AX), DI
 	ADDQ    96(AX), R8
-	DECQ    R10
+	ADDQ    96(AX), R9
+	DECQ    R11
 	JNZ     columns32_rows12_segment
-	MOVQ    120(AX), DX
-	CMPQ    DX, $0x00
+	MOVQ    120(AX), BX
+	CMPQ    BX, $0x00
 	JE      columns32_rows12_nores
 	CMPQ    128(AX), $0x00
 	JNE     columns32_rows12_res_bf16
-	MOVQ    48(AX), BX
-	VMOVUPS (DX), Z24
+	MOVQ    48(AX), SI
+	VMOVUPS (BX), Z24
 	VADDPS  Z24, Z0, Z0
-	VMOVUPS 64(DX), Z24
+	VMOVUPS 64(BX), Z24
 	VADDPS  Z24, Z1, Z1
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z24
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z24
 	VADDPS  Z24, Z2, Z2
-	VMOVUPS 64(DX), Z24
+	VMOVUPS 64(BX), Z24
 	VADDPS  Z24, Z3, Z3
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z24
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z24
 	VADDPS  Z24, Z4, Z4
-	VMOVUPS 64(DX), Z24
+	VMOVUPS 64(BX), Z24
 	VADDPS  Z24, Z5, Z5
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z24
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z24
 	VADDPS  Z24, Z6, Z6
-	VMOVUPS 64(DX), Z24
+	VMOVUPS 64(BX), Z24
 	VADDPS  Z24, Z7, Z7
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z24
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z24
 	VADDPS  Z24, Z8, Z8
-	VMOVUPS 64(DX), Z24
+	VMOVUPS 64(BX), Z24
 	VADDPS  Z24, Z9, Z9
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z24
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z24
 	VADDPS  Z24, Z10, Z10
-	VMOVUPS 64(DX), Z24
+	VMOVUPS 64(BX), Z24
 	VADDPS  Z24, Z11, Z11
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z24
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z24
 	VADDPS  Z24, Z12, Z12
-	VMOVUPS 64(DX), Z24
+	VMOVUPS 64(BX), Z24
 	VADDPS  Z24, Z13, Z13
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z24
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z24
 	VADDPS  Z24, Z14, Z14
-	VMOVUPS 64(DX), Z24
+	VMOVUPS 64(BX), Z24
 	VADDPS  Z24, Z15, Z15
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z24
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z24
 	VADDPS  Z24, Z16, Z16
-	VMOVUPS 64(DX), Z24
+	VMOVUPS 64(BX), Z24
 	VADDPS  Z24, Z17, Z17
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z24
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z24
 	VADDPS  Z24, Z18, Z18
-	VMOVUPS 64(DX), Z24
+	VMOVUPS 64(BX), Z24
 	VADDPS  Z24, Z19, Z19
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z24
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z24
 	VADDPS  Z24, Z20, Z20
-	VMOVUPS 64(DX), Z24
+	VMOVUPS 64(BX), Z24
 	VADDPS  Z24, Z21, Z21
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z24
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z24
 	VADDPS  Z24, Z22, Z22
-	VMOVUPS 64(DX), Z24
+	VMOVUPS 64(BX), Z24
 	VADDPS  Z24, Z23, Z23
-	ADDQ    BX, DX
+	ADDQ    SI, BX
 	JMP     columns32_rows12_res_done
 
 columns32_rows12_res_bf16:
-	MOVQ      48(AX), BX
-	VPMOVZXWD (DX), Z24
+	MOVQ      48(AX), SI
+	VPMOVZXWD (BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z0, Z0
-	VPMOVZXWD 32(DX), Z24
+	VPMOVZXWD 32(BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z1, Z1
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z24
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z2, Z2
-	VPMOVZXWD 32(DX), Z24
+	VPMOVZXWD 32(BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z3, Z3
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z24
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z4, Z4
-	VPMOVZXWD 32(DX), Z24
+	VPMOVZXWD 32(BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z5, Z5
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z24
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z6, Z6
-	VPMOVZXWD 32(DX), Z24
+	VPMOVZXWD 32(BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z7, Z7
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z24
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z8, Z8
-	VPMOVZXWD 32(DX), Z24
+	VPMOVZXWD 32(BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z9, Z9
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z24
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z10, Z10
-	VPMOVZXWD 32(DX), Z24
+	VPMOVZXWD 32(BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z11, Z11
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z24
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z12, Z12
-	VPMOVZXWD 32(DX), Z24
+	VPMOVZXWD 32(BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z13, Z13
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z24
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z14, Z14
-	VPMOVZXWD 32(DX), Z24
+	VPMOVZXWD 32(BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z15, Z15
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z24
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z16, Z16
-	VPMOVZXWD 32(DX), Z24
+	VPMOVZXWD 32(BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z17, Z17
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z24
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z18, Z18
-	VPMOVZXWD 32(DX), Z24
+	VPMOVZXWD 32(BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z19, Z19
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z24
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z20, Z20
-	VPMOVZXWD 32(DX), Z24
+	VPMOVZXWD 32(BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z21, Z21
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z24
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z22, Z22
-	VPMOVZXWD 32(DX), Z24
+	VPMOVZXWD 32(BX), Z24
 	VPSLLD    $0x10, Z24, Z24
 	VADDPS    Z24, Z23, Z23
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 
 columns32_rows12_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 columns32_rows12_nores:
 	CMPQ   80(AX), $+1
@@ -3547,139 +3552,139 @@ columns32_rows12_not_hardswish:
 
 columns32_rows12_not_gelu:
 columns32_rows12_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     columns32_rows12_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Z0, (DX)
-	VMOVUPS Z1, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z2, (DX)
-	VMOVUPS Z3, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z4, (DX)
-	VMOVUPS Z5, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z6, (DX)
-	VMOVUPS Z7, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z8, (DX)
-	VMOVUPS Z9, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z10, (DX)
-	VMOVUPS Z11, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z12, (DX)
-	VMOVUPS Z13, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z14, (DX)
-	VMOVUPS Z15, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z16, (DX)
-	VMOVUPS Z17, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z18, (DX)
-	VMOVUPS Z19, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z20, (DX)
-	VMOVUPS Z21, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z22, (DX)
-	VMOVUPS Z23, 64(DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Z0, (BX)
+	VMOVUPS Z1, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z2, (BX)
+	VMOVUPS Z3, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z4, (BX)
+	VMOVUPS Z5, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z6, (BX)
+	VMOVUPS Z7, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z8, (BX)
+	VMOVUPS Z9, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z10, (BX)
+	VMOVUPS Z11, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z12, (BX)
+	VMOVUPS Z13, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z14, (BX)
+	VMOVUPS Z15, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z16, (BX)
+	VMOVUPS Z17, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z18, (BX)
+	VMOVUPS Z19, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z20, (BX)
+	VMOVUPS Z21, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z22, (BX)
+	VMOVUPS Z23, 64(BX)
+	ADDQ    SI, BX
 	JMP     columns32_rows12_c_done
 
 columns32_rows12_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x487ef262
 	WORD      $0xc072
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc172
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc272
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc372
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc472
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc572
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc672
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc772
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc072
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ed262
 	WORD      $0xc172
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc272
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ed262
 	WORD      $0xc372
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc472
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ed262
 	WORD      $0xc572
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc672
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ed262
 	WORD      $0xc772
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc072
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487eb262
 	WORD      $0xc172
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc272
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487eb262
 	WORD      $0xc372
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc472
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487eb262
 	WORD      $0xc572
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc672
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487eb262
 	WORD      $0xc772
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 
 columns32_rows12_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+12, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+12, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+12, 56(AX)
 	JMP    columns32_rows12
 
@@ -3687,220 +3692,222 @@ columns32_rows12_end:
 columns32_rows4:
 	CMPQ    56(AX), $+4
 	JLT     columns32_rows4_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Z3
-	VMOVUPS (DX), Z4
-	VMOVUPS 64(DX), Z5
-	VMOVUPS (DX), Z6
-	VMOVUPS 64(DX), Z7
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS (BX), Z2
+	VMOVUPS 64(BX), Z3
+	VMOVUPS (BX), Z4
+	VMOVUPS 64(BX), Z5
+	VMOVUPS (BX), Z6
+	VMOVUPS 64(BX), Z7
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
+	LEAQ    (SI)(CX*2), DI
+	ADDQ    CX, DI
+	MOVQ    88(AX), R9
 
 columns32_rows4_segment:
-	MOVQ 64(AX), DI
-	SUBQ $+4, DI
+	MOVQ 64(AX), R8
+	SUBQ $+4, R8
 	JLT  columns32_rows4_k1
 
 columns32_rows4_k4:
-	VMOVUPS      (DX), Z8
-	VMOVUPS      64(DX), Z9
-	VBROADCASTSS (BX), Z10
-	LONG         $0x483ed262
-	WORD         $0xc252
-	LONG         $0x4836d262
-	WORD         $0xca52
-	VBROADCASTSS (BX)(CX*1), Z10
-	LONG         $0x483ed262
-	WORD         $0xd252
-	LONG         $0x4836d262
-	WORD         $0xda52
-	VBROADCASTSS (BX)(CX*2), Z10
-	LONG         $0x483ed262
-	WORD         $0xe252
-	LONG         $0x4836d262
-	WORD         $0xea52
+	VMOVUPS      (BX), Z8
+	VMOVUPS      64(BX), Z9
 	VBROADCASTSS (SI), Z10
 	LONG         $0x483ed262
-	WORD         $0xf252
-	LONG         $0x4836d262
-	WORD         $0xfa52
-	VMOVUPS      128(DX), Z8
-	VMOVUPS      192(DX), Z9
-	VBROADCASTSS 4(BX), Z10
-	LONG         $0x483ed262
 	WORD         $0xc252
 	LONG         $0x4836d262
 	WORD         $0xca52
-	VBROADCASTSS 4(BX)(CX*1), Z10
+	VBROADCASTSS (SI)(CX*1), Z10
 	LONG         $0x483ed262
 	WORD         $0xd252
 	LONG         $0x4836d262
 	WORD         $0xda52
-	VBROADCASTSS 4(BX)(CX*2), Z10
+	VBROADCASTSS (SI)(CX*2), Z10
 	LONG         $0x483ed262
 	WORD         $0xe252
 	LONG         $0x4836d262
 	WORD         $0xea52
+	VBROADCASTSS (DI), Z10
+	LONG         $0x483ed262
+	WORD         $0xf252
+	LONG         $0x4836d262
+	WORD         $0xfa52
+	VMOVUPS      128(BX), Z8
+	VMOVUPS      192(BX), Z9
 	VBROADCASTSS 4(SI), Z10
 	LONG         $0x483ed262
-	WORD         $0xf252
-	LONG         $0x4836d262
-	WORD         $0xfa52
-	VMOVUPS      256(DX), Z8
-	VMOVUPS      320(DX), Z9
-	VBROADCASTSS 8(BX), Z10
-	LONG         $0x483ed262
 	WORD         $0xc252
 	LONG         $0x4836d262
 	WORD         $0xca52
-	VBROADCASTSS 8(BX)(CX*1), Z10
+	VBROADCASTSS 4(SI)(CX*1), Z10
 	LONG         $0x483ed262
 	WORD         $0xd252
 	LONG         $0x4836d262
 	WORD         $0xda52
-	VBROADCASTSS 8(BX)(CX*2), Z10
+	VBROADCASTSS 4(SI)(CX*2), Z10
 	LONG         $0x483ed262
 	WORD         $0xe252
 	LONG         $0x4836d262
 	WORD         $0xea52
+	VBROADCASTSS 4(DI), Z10
+	LONG         $0x483ed262
+	WORD         $0xf252
+	LONG         $0x4836d262
+	WORD         $0xfa52
+	VMOVUPS      256(BX), Z8
+	VMOVUPS      320(BX), Z9
 	VBROADCASTSS 8(SI), Z10
 	LONG         $0x483ed262
-	WORD         $0xf252
-	LONG         $0x4836d262
-	WORD         $0xfa52
-	VMOVUPS      384(DX), Z8
-	VMOVUPS      448(DX), Z9
-	VBROADCASTSS 12(BX), Z10
-	LONG         $0x483ed262
 	WORD         $0xc252
 	LONG         $0x4836d262
 	WORD         $0xca52
-	VBROADCASTSS 12(BX)(CX*1), Z10
+	VBROADCASTSS 8(SI)(CX*1), Z10
 	LONG         $0x483ed262
 	WORD         $0xd252
 	LONG         $0x4836d262
 	WORD         $0xda52
-	VBROADCASTSS 12(BX)(CX*2), Z10
+	VBROADCASTSS 8(SI)(CX*2), Z10
 	LONG         $0x483ed262
 	WORD         $0xe252
 	LONG         $0x4836d262
 	WORD         $0xea52
-	VBROADCASTSS 12(SI), Z10
+	VBROADCASTSS 8(DI), Z10
 	LONG         $0x483ed262
 	WORD         $0xf252
 	LONG         $0x4836d262
 	WORD         $0xfa52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
+	VMOVUPS      384(BX), Z8
+	VMOVUPS      448(BX), Z9
+	VBROADCASTSS 12(SI), Z10
+	LONG         $0x483ed262
+	WORD         $0xc252
+	LONG         $0x4836d262
+	WORD         $0xca52
+	VBROADCASTSS 12(SI)(CX*1), Z10
+	LONG         $0x483ed262
+	WORD         $0xd252
+	LONG         $0x4836d262
+	WORD         $0xda52
+	VBROADCASTSS 12(SI)(CX*2), Z10
+	LONG         $0x483ed262
+	WORD         $0xe252
+	LONG         $0x4836d262
+	WORD         $0xea52
+	VBROADCASTSS 12(DI), Z10
+	LONG         $0x483ed262
+	WORD         $0xf252
+	LONG         $0x4836d262
+	WORD         $0xfa52
+	ADDQ         $+512, BX
 	ADDQ         $+16, SI
-	SUBQ         $+4, DI
+	ADDQ         $+16, DI
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, R8
 	JGE          columns32_rows4_k4
 
 columns32_rows4_k1:
-	ADDQ $+4, DI
+	ADDQ $+4, R8
 	JZ   columns32_rows4_done_k
 
 columns32_rows4_rest:
-	VMOVUPS      (DX), Z8
-	VMOVUPS      64(DX), Z9
-	VBROADCASTSS (BX), Z10
+	VMOVUPS      (BX), Z8
+	VMOVUPS      64(BX), Z9
+	VBROADCASTSS (SI), Z10
 	LONG         $0x483ed262
 	WORD         $0xc252
 	LONG         $0x4836d262
 	WORD         $0xca52
-	VBROADCASTSS (BX)(CX*1), Z10
+	VBROADCASTSS (SI)(CX*1), Z10
 	LONG         $0x483ed262
 	WORD         $0xd252
 	LONG         $0x4836d262
 	WORD         $0xda52
-	VBROADCASTSS (BX)(CX*2), Z10
+	VBROADCASTSS (SI)(CX*2), Z10
 	LONG         $0x483ed262
 	WORD         $0xe252
 	LONG         $0x4836d262
 	WORD         $0xea52
-	VBROADCASTSS (SI), Z10
+	VBROADCASTSS (DI), Z10
 	LONG         $0x483ed262
 	WORD         $0xf252
 	LONG         $0x4836d262
 	WORD         $0xfa52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
+	ADDQ         $+128, BX
 	ADDQ         $+4, SI
-	DECQ         DI
+	ADDQ         $+4, DI
+	DECQ         R8
 	JNZ          columns32_rows4_rest
 
 columns32_rows4_done_k:
-	ADDQ    96(AX), BX
 	ADDQ    96(AX), SI
-	DECQ    R8
+	ADDQ    96(AX), DI
+	DECQ    R9
 	JNZ     columns32_rows4_segment
-	MOVQ    120(AX), DX
-	CMPQ    DX, $0x00
+	MOVQ    120(AX), BX
+	CMPQ    BX, $0x00
 	JE      columns32_rows4_nores
 	CMPQ    128(AX), $0x00
 	JNE     columns32_rows4_res_bf16
-	MOVQ    48(AX), BX
-	VMOVUPS (DX), Z8
+	MOVQ    48(AX), SI
+	VMOVUPS (BX), Z8
 	VADDPS  Z8, Z0, Z0
-	VMOVUPS 64(DX), Z8
+	VMOVUPS 64(BX), Z8
 	VADDPS  Z8, Z1, Z1
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z8
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z8
 	VADDPS  Z8, Z2, Z2
-	VMOVUPS 64(DX), Z8
+	VMOVUPS 64(BX), Z8
 	VADDPS  Z8, Z3, Z3
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z8
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z8
 	VADDPS  Z8, Z4, Z4
-	VMOVUPS 64(DX), Z8
+	VMOVUPS 64(BX), Z8
 	VADDPS  Z8, Z5, Z5
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z8
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z8
 	VADDPS  Z8, Z6, Z6
-	VMOVUPS 64(DX), Z8
+	VMOVUPS 64(BX), Z8
 	VADDPS  Z8, Z7, Z7
-	ADDQ    BX, DX
+	ADDQ    SI, BX
 	JMP     columns32_rows4_res_done
 
 columns32_rows4_res_bf16:
-	MOVQ      48(AX), BX
-	VPMOVZXWD (DX), Z8
+	MOVQ      48(AX), SI
+	VPMOVZXWD (BX), Z8
 	VPSLLD    $0x10, Z8, Z8
 	VADDPS    Z8, Z0, Z0
-	VPMOVZXWD 32(DX), Z8
+	VPMOVZXWD 32(BX), Z8
 	VPSLLD    $0x10, Z8, Z8
 	VADDPS    Z8, Z1, Z1
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z8
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z8
 	VPSLLD    $0x10, Z8, Z8
 	VADDPS    Z8, Z2, Z2
-	VPMOVZXWD 32(DX), Z8
+	VPMOVZXWD 32(BX), Z8
 	VPSLLD    $0x10, Z8, Z8
 	VADDPS    Z8, Z3, Z3
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z8
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z8
 	VPSLLD    $0x10, Z8, Z8
 	VADDPS    Z8, Z4, Z4
-	VPMOVZXWD 32(DX), Z8
+	VPMOVZXWD 32(BX), Z8
 	VPSLLD    $0x10, Z8, Z8
 	VADDPS    Z8, Z5, Z5
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z8
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z8
 	VPSLLD    $0x10, Z8, Z8
 	VADDPS    Z8, Z6, Z6
-	VPMOVZXWD 32(DX), Z8
+	VPMOVZXWD 32(BX), Z8
 	VPSLLD    $0x10, Z8, Z8
 	VADDPS    Z8, Z7, Z7
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 
 columns32_rows4_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 columns32_rows4_nores:
 	CMPQ   80(AX), $+1
@@ -4281,59 +4288,59 @@ columns32_rows4_not_hardswish:
 
 columns32_rows4_not_gelu:
 columns32_rows4_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     columns32_rows4_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Z0, (DX)
-	VMOVUPS Z1, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z2, (DX)
-	VMOVUPS Z3, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z4, (DX)
-	VMOVUPS Z5, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z6, (DX)
-	VMOVUPS Z7, 64(DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Z0, (BX)
+	VMOVUPS Z1, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z2, (BX)
+	VMOVUPS Z3, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z4, (BX)
+	VMOVUPS Z5, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z6, (BX)
+	VMOVUPS Z7, 64(BX)
+	ADDQ    SI, BX
 	JMP     columns32_rows4_c_done
 
 columns32_rows4_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x487ef262
 	WORD      $0xc072
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc172
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc272
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc372
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc472
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc572
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc672
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc772
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 
 columns32_rows4_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+4, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+4, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+4, 56(AX)
 	JMP    columns32_rows4
 
@@ -4341,137 +4348,139 @@ columns32_rows4_end:
 columns32_rows2:
 	CMPQ    56(AX), $+2
 	JLT     columns32_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Z3
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS (BX), Z2
+	VMOVUPS 64(BX), Z3
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
+	MOVQ    88(AX), R8
 
 columns32_rows2_segment:
-	MOVQ 64(AX), SI
-	SUBQ $+4, SI
+	MOVQ 64(AX), DI
+	SUBQ $+4, DI
 	JLT  columns32_rows2_k1
 
 columns32_rows2_k4:
-	VMOVUPS      (DX), Z4
-	VMOVUPS      64(DX), Z5
-	VBROADCASTSS (BX), Z6
+	VMOVUPS      (BX), Z4
+	VMOVUPS      64(BX), Z5
+	VBROADCASTSS (SI), Z6
 	LONG         $0x485ef262
 	WORD         $0xc652
 	LONG         $0x4856f262
 	WORD         $0xce52
-	VBROADCASTSS (BX)(CX*1), Z6
+	VBROADCASTSS (SI)(CX*1), Z6
 	LONG         $0x485ef262
 	WORD         $0xd652
 	LONG         $0x4856f262
 	WORD         $0xde52
-	VMOVUPS      128(DX), Z4
-	VMOVUPS      192(DX), Z5
-	VBROADCASTSS 4(BX), Z6
+	VMOVUPS      128(BX), Z4
+	VMOVUPS      192(BX), Z5
+	VBROADCASTSS 4(SI), Z6
 	LONG         $0x485ef262
 	WORD         $0xc652
 	LONG         $0x4856f262
 	WORD         $0xce52
-	VBROADCASTSS 4(BX)(CX*1), Z6
+	VBROADCASTSS 4(SI)(CX*1), Z6
 	LONG         $0x485ef262
 	WORD         $0xd652
 	LONG         $0x4856f262
 	WORD         $0xde52
-	VMOVUPS      256(DX), Z4
-	VMOVUPS      320(DX), Z5
-	VBROADCASTSS 8(BX), Z6
+	VMOVUPS      256(BX), Z4
+	VMOVUPS      320(BX), Z5
+	VBROADCASTSS 8(SI), Z6
 	LONG         $0x485ef262
 	WORD         $0xc652
 	LONG         $0x4856f262
 	WORD         $0xce52
-	VBROADCASTSS 8(BX)(CX*1), Z6
+	VBROADCASTSS 8(SI)(CX*1), Z6
 	LONG         $0x485ef262
 	WORD         $0xd652
 	LONG         $0x4856f262
 	WORD         $0xde52
-	VMOVUPS      384(DX), Z4
-	VMOVUPS      448(DX), Z5
-	VBROADCASTSS 12(BX), Z6
+	VMOVUPS      384(BX), Z4
+	VMOVUPS      448(BX), Z5
+	VBROADCASTSS 12(SI), Z6
 	LONG         $0x485ef262
 	WORD         $0xc652
 	LONG         $0x4856f262
 	WORD         $0xce52
-	VBROADCASTSS 12(BX)(CX*1), Z6
+	VBROADCASTSS 12(SI)(CX*1), Z6
 	LONG         $0x485ef262
 	WORD         $0xd652
 	LONG         $0x4856f262
 	WORD         $0xde52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
-	SUBQ         $+4, SI
+	ADDQ         $+512, BX
+	ADDQ         $+16, SI
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, DI
 	JGE          columns32_rows2_k4
 
 columns32_rows2_k1:
-	ADDQ $+4, SI
+	ADDQ $+4, DI
 	JZ   columns32_rows2_done_k
 
 columns32_rows2_rest:
-	VMOVUPS      (DX), Z4
-	VMOVUPS      64(DX), Z5
-	VBROADCASTSS (BX), Z6
+	VMOVUPS      (BX), Z4
+	VMOVUPS      64(BX), Z5
+	VBROADCASTSS (SI), Z6
 	LONG         $0x485ef262
 	WORD         $0xc652
 	LONG         $0x4856f262
 	WORD         $0xce52
-	VBROADCASTSS (BX)(CX*1), Z6
+	VBROADCASTSS (SI)(CX*1), Z6
 	LONG         $0x485ef262
 	WORD         $0xd652
 	LONG         $0x4856f262
 	WORD         $0xde52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
-	DECQ         SI
+	ADDQ         $+128, BX
+	ADDQ         $+4, SI
+	DECQ         DI
 	JNZ          columns32_rows2_rest
 
 columns32_rows2_done_k:
-	ADDQ    96(AX), BX
-	DECQ    DI
+	ADDQ    96(AX), SI
+	DECQ    R8
 	JNZ     columns32_rows2_segment
-	MOVQ    120(AX), DX
-	CMPQ    DX, $0x00
+	MOVQ    120(AX), BX
+	CMPQ    BX, $0x00
 	JE      columns32_rows2_nores
 	CMPQ    128(AX), $0x00
 	JNE     columns32_rows2_res_bf16
-	MOVQ    48(AX), BX
-	VMOVUPS (DX), Z4
+	MOVQ    48(AX), SI
+	VMOVUPS (BX), Z4
 	VADDPS  Z4, Z0, Z0
-	VMOVUPS 64(DX), Z4
+	VMOVUPS 64(BX), Z4
 	VADDPS  Z4, Z1, Z1
-	ADDQ    BX, DX
-	VMOVUPS (DX), Z4
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z4
 	VADDPS  Z4, Z2, Z2
-	VMOVUPS 64(DX), Z4
+	VMOVUPS 64(BX), Z4
 	VADDPS  Z4, Z3, Z3
-	ADDQ    BX, DX
+	ADDQ    SI, BX
 	JMP     columns32_rows2_res_done
 
 columns32_rows2_res_bf16:
-	MOVQ      48(AX), BX
-	VPMOVZXWD (DX), Z4
+	MOVQ      48(AX), SI
+	VPMOVZXWD (BX), Z4
 	VPSLLD    $0x10, Z4, Z4
 	VADDPS    Z4, Z0, Z0
-	VPMOVZXWD 32(DX), Z4
+	VPMOVZXWD 32(BX), Z4
 	VPSLLD    $0x10, Z4, Z4
 	VADDPS    Z4, Z1, Z1
-	ADDQ      BX, DX
-	VPMOVZXWD (DX), Z4
+	ADDQ      SI, BX
+	VPMOVZXWD (BX), Z4
 	VPSLLD    $0x10, Z4, Z4
 	VADDPS    Z4, Z2, Z2
-	VPMOVZXWD 32(DX), Z4
+	VPMOVZXWD 32(BX), Z4
 	VPSLLD    $0x10, Z4, Z4
 	VADDPS    Z4, Z3, Z3
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 
 columns32_rows2_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 columns32_rows2_nores:
 	CMPQ   80(AX), $+1
@@ -4676,39 +4685,39 @@ columns32_rows2_not_hardswish:
 
 columns32_rows2_not_gelu:
 columns32_rows2_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     columns32_rows2_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Z0, (DX)
-	VMOVUPS Z1, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z2, (DX)
-	VMOVUPS Z3, 64(DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Z0, (BX)
+	VMOVUPS Z1, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z2, (BX)
+	VMOVUPS Z3, 64(BX)
+	ADDQ    SI, BX
 	JMP     columns32_rows2_c_done
 
 columns32_rows2_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x487ef262
 	WORD      $0xc072
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc172
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc272
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc372
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 
 columns32_rows2_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+2, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+2, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+2, 56(AX)
 	JMP    columns32_rows2
 
@@ -4716,98 +4725,100 @@ columns32_rows2_end:
 columns32_rows1:
 	CMPQ    56(AX), $+1
 	JLT     columns32_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
+	MOVQ    88(AX), R8
 
 columns32_rows1_segment:
-	MOVQ 64(AX), SI
-	SUBQ $+4, SI
+	MOVQ 64(AX), DI
+	SUBQ $+4, DI
 	JLT  columns32_rows1_k1
 
 columns32_rows1_k4:
-	VMOVUPS      (DX), Z2
-	VMOVUPS      64(DX), Z3
-	VBROADCASTSS (BX), Z4
+	VMOVUPS      (BX), Z2
+	VMOVUPS      64(BX), Z3
+	VBROADCASTSS (SI), Z4
 	LONG         $0x486ef262
 	WORD         $0xc452
 	LONG         $0x4866f262
 	WORD         $0xcc52
-	VMOVUPS      128(DX), Z2
-	VMOVUPS      192(DX), Z3
-	VBROADCASTSS 4(BX), Z4
+	VMOVUPS      128(BX), Z2
+	VMOVUPS      192(BX), Z3
+	VBROADCASTSS 4(SI), Z4
 	LONG         $0x486ef262
 	WORD         $0xc452
 	LONG         $0x4866f262
 	WORD         $0xcc52
-	VMOVUPS      256(DX), Z2
-	VMOVUPS      320(DX), Z3
-	VBROADCASTSS 8(BX), Z4
+	VMOVUPS      256(BX), Z2
+	VMOVUPS      320(BX), Z3
+	VBROADCASTSS 8(SI), Z4
 	LONG         $0x486ef262
 	WORD         $0xc452
 	LONG         $0x4866f262
 	WORD         $0xcc52
-	VMOVUPS      384(DX), Z2
-	VMOVUPS      448(DX), Z3
-	VBROADCASTSS 12(BX), Z4
+	VMOVUPS      384(BX), Z2
+	VMOVUPS      448(BX), Z3
+	VBROADCASTSS 12(SI), Z4
 	LONG         $0x486ef262
 	WORD         $0xc452
 	LONG         $0x4866f262
 	WORD         $0xcc52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
-	SUBQ         $+4, SI
+	ADDQ         $+512, BX
+	ADDQ         $+16, SI
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, DI
 	JGE          columns32_rows1_k4
 
 columns32_rows1_k1:
-	ADDQ $+4, SI
+	ADDQ $+4, DI
 	JZ   columns32_rows1_done_k
 
 columns32_rows1_rest:
-	VMOVUPS      (DX), Z2
-	VMOVUPS      64(DX), Z3
-	VBROADCASTSS (BX), Z4
+	VMOVUPS      (BX), Z2
+	VMOVUPS      64(BX), Z3
+	VBROADCASTSS (SI), Z4
 	LONG         $0x486ef262
 	WORD         $0xc452
 	LONG         $0x4866f262
 	WORD         $0xcc52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
-	DECQ         SI
+	ADDQ         $+128, BX
+	ADDQ         $+4, SI
+	DECQ         DI
 	JNZ          columns32_rows1_rest
 
 columns32_rows1_done_k:
-	ADDQ    96(AX), BX
-	DECQ    DI
+	ADDQ    96(AX), SI
+	DECQ    R8
 	JNZ     columns32_rows1_segment
-	MOVQ    120(AX), DX
-	CMPQ    DX, $0x00
+	MOVQ    120(AX), BX
+	CMPQ    BX, $0x00
 	JE      columns32_rows1_nores
 	CMPQ    128(AX), $0x00
 	JNE     columns32_rows1_res_bf16
-	MOVQ    48(AX), BX
-	VMOVUPS (DX), Z2
+	MOVQ    48(AX), SI
+	VMOVUPS (BX), Z2
 	VADDPS  Z2, Z0, Z0
-	VMOVUPS 64(DX), Z2
+	VMOVUPS 64(BX), Z2
 	VADDPS  Z2, Z1, Z1
-	ADDQ    BX, DX
+	ADDQ    SI, BX
 	JMP     columns32_rows1_res_done
 
 columns32_rows1_res_bf16:
-	MOVQ      48(AX), BX
-	VPMOVZXWD (DX), Z2
+	MOVQ      48(AX), SI
+	VPMOVZXWD (BX), Z2
 	VPSLLD    $0x10, Z2, Z2
 	VADDPS    Z2, Z0, Z0
-	VPMOVZXWD 32(DX), Z2
+	VPMOVZXWD 32(BX), Z2
 	VPSLLD    $0x10, Z2, Z2
 	VADDPS    Z2, Z1, Z1
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 
 columns32_rows1_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 columns32_rows1_nores:
 	CMPQ   80(AX), $+1
@@ -4924,29 +4935,29 @@ columns32_rows1_not_hardswish:
 
 columns32_rows1_not_gelu:
 columns32_rows1_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     columns32_rows1_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Z0, (DX)
-	VMOVUPS Z1, 64(DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Z0, (BX)
+	VMOVUPS Z1, 64(BX)
+	ADDQ    SI, BX
 	JMP     columns32_rows1_c_done
 
 columns32_rows1_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x487ef262
 	WORD      $0xc072
-	VMOVDQU16 Y0, (DX)
+	VMOVDQU16 Y0, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc172
-	VMOVDQU16 Y0, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, 32(BX)
+	ADDQ      SI, BX
 
 columns32_rows1_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+1, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+1, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+1, 56(AX)
 	JMP    columns32_rows1
 
@@ -4969,381 +4980,384 @@ columns32_end:
 	BZHIQ   CX, DX, DX
 	KMOVW   DX, K1
 	MOVQ    8(AX), CX
+	MOVQ    144(AX), DX
 
 upto8_rows13:
 	CMPQ    56(AX), $+13
 	JLT     upto8_rows13_end
-	MOVQ    56(AX), DX
-	ANDQ    $0x03, DX
-	CMPQ    DX, $0x01
+	MOVQ    56(AX), BX
+	ANDQ    $0x03, BX
+	CMPQ    BX, $0x01
 	JNE     upto8_rows13_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS (DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS (DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS (DX), Y5
-	VMOVUPS (DX), Y6
-	VMOVUPS (DX), Y7
-	VMOVUPS (DX), Y8
-	VMOVUPS (DX), Y9
-	VMOVUPS (DX), Y10
-	VMOVUPS (DX), Y11
-	VMOVUPS (DX), Y12
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Y0
+	VMOVUPS (BX), Y1
+	VMOVUPS (BX), Y2
+	VMOVUPS (BX), Y3
+	VMOVUPS (BX), Y4
+	VMOVUPS (BX), Y5
+	VMOVUPS (BX), Y6
+	VMOVUPS (BX), Y7
+	VMOVUPS (BX), Y8
+	VMOVUPS (BX), Y9
+	VMOVUPS (BX), Y10
+	VMOVUPS (BX), Y11
+	VMOVUPS (BX), Y12
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
 	LEAQ    (SI)(CX*2), DI
 	ADDQ    CX, DI
 	LEAQ    (DI)(CX*2), R8
 	ADDQ    CX, R8
 	LEAQ    (R8)(CX*2), R9
 	ADDQ    CX, R9
-	MOVQ    88(AX), R11
+	LEAQ    (R9)(CX*2), R10
+	ADDQ    CX, R10
+	MOVQ    88(AX), R12
 
 upto8_rows13_segment:
-	MOVQ 64(AX), R10
-	SUBQ $+4, R10
+	MOVQ 64(AX), R11
+	SUBQ $+4, R11
 	JLT  upto8_rows13_k1
 
 upto8_rows13_k4:
-	VMOVUPS      (DX), Y13
-	VBROADCASTSS (BX), Y14
-	LONG         $0x2816d262
-	WORD         $0xc652
-	VBROADCASTSS (BX)(CX*1), Y14
-	LONG         $0x2816d262
-	WORD         $0xce52
-	VBROADCASTSS (BX)(CX*2), Y14
-	LONG         $0x2816d262
-	WORD         $0xd652
+	VMOVUPS      (BX), Y13
 	VBROADCASTSS (SI), Y14
 	LONG         $0x2816d262
-	WORD         $0xde52
+	WORD         $0xc652
 	VBROADCASTSS (SI)(CX*1), Y14
 	LONG         $0x2816d262
-	WORD         $0xe652
+	WORD         $0xce52
 	VBROADCASTSS (SI)(CX*2), Y14
 	LONG         $0x2816d262
-	WORD         $0xee52
+	WORD         $0xd652
 	VBROADCASTSS (DI), Y14
 	LONG         $0x2816d262
-	WORD         $0xf652
+	WORD         $0xde52
 	VBROADCASTSS (DI)(CX*1), Y14
 	LONG         $0x2816d262
-	WORD         $0xfe52
+	WORD         $0xe652
 	VBROADCASTSS (DI)(CX*2), Y14
-	LONG         $0x28165262
-	WORD         $0xc652
+	LONG         $0x2816d262
+	WORD         $0xee52
 	VBROADCASTSS (R8), Y14
-	LONG         $0x28165262
-	WORD         $0xce52
+	LONG         $0x2816d262
+	WORD         $0xf652
 	VBROADCASTSS (R8)(CX*1), Y14
-	LONG         $0x28165262
-	WORD         $0xd652
+	LONG         $0x2816d262
+	WORD         $0xfe52
 	VBROADCASTSS (R8)(CX*2), Y14
 	LONG         $0x28165262
-	WORD         $0xde52
+	WORD         $0xc652
 	VBROADCASTSS (R9), Y14
 	LONG         $0x28165262
-	WORD         $0xe652
-	VMOVUPS      128(DX), Y13
-	VBROADCASTSS 4(BX), Y14
-	LONG         $0x2816d262
-	WORD         $0xc652
-	VBROADCASTSS 4(BX)(CX*1), Y14
-	LONG         $0x2816d262
 	WORD         $0xce52
-	VBROADCASTSS 4(BX)(CX*2), Y14
-	LONG         $0x2816d262
+	VBROADCASTSS (R9)(CX*1), Y14
+	LONG         $0x28165262
 	WORD         $0xd652
+	VBROADCASTSS (R9)(CX*2), Y14
+	LONG         $0x28165262
+	WORD         $0xde52
+	VBROADCASTSS (R10), Y14
+	LONG         $0x28165262
+	WORD         $0xe652
+	VMOVUPS      128(BX), Y13
 	VBROADCASTSS 4(SI), Y14
 	LONG         $0x2816d262
-	WORD         $0xde52
+	WORD         $0xc652
 	VBROADCASTSS 4(SI)(CX*1), Y14
 	LONG         $0x2816d262
-	WORD         $0xe652
+	WORD         $0xce52
 	VBROADCASTSS 4(SI)(CX*2), Y14
 	LONG         $0x2816d262
-	WORD         $0xee52
+	WORD         $0xd652
 	VBROADCASTSS 4(DI), Y14
 	LONG         $0x2816d262
-	WORD         $0xf652
+	WORD         $0xde52
 	VBROADCASTSS 4(DI)(CX*1), Y14
 	LONG         $0x2816d262
-	WORD         $0xfe52
+	WORD         $0xe652
 	VBROADCASTSS 4(DI)(CX*2), Y14
-	LONG         $0x28165262
-	WORD         $0xc652
+	LONG         $0x2816d262
+	WORD         $0xee52
 	VBROADCASTSS 4(R8), Y14
-	LONG         $0x28165262
-	WORD         $0xce52
+	LONG         $0x2816d262
+	WORD         $0xf652
 	VBROADCASTSS 4(R8)(CX*1), Y14
-	LONG         $0x28165262
-	WORD         $0xd652
+	LONG         $0x2816d262
+	WORD         $0xfe52
 	VBROADCASTSS 4(R8)(CX*2), Y14
 	LONG         $0x28165262
-	WORD         $0xde52
+	WORD         $0xc652
 	VBROADCASTSS 4(R9), Y14
 	LONG         $0x28165262
-	WORD         $0xe652
-	VMOVUPS      256(DX), Y13
-	VBROADCASTSS 8(BX), Y14
-	LONG         $0x2816d262
-	WORD         $0xc652
-	VBROADCASTSS 8(BX)(CX*1), Y14
-	LONG         $0x2816d262
 	WORD         $0xce52
-	VBROADCASTSS 8(BX)(CX*2), Y14
-	LONG         $0x2816d262
+	VBROADCASTSS 4(R9)(CX*1), Y14
+	LONG         $0x28165262
 	WORD         $0xd652
+	VBROADCASTSS 4(R9)(CX*2), Y14
+	LONG         $0x28165262
+	WORD         $0xde52
+	VBROADCASTSS 4(R10), Y14
+	LONG         $0x28165262
+	WORD         $0xe652
+	VMOVUPS      256(BX), Y13
 	VBROADCASTSS 8(SI), Y14
 	LONG         $0x2816d262
-	WORD         $0xde52
+	WORD         $0xc652
 	VBROADCASTSS 8(SI)(CX*1), Y14
 	LONG         $0x2816d262
-	WORD         $0xe652
+	WORD         $0xce52
 	VBROADCASTSS 8(SI)(CX*2), Y14
 	LONG         $0x2816d262
-	WORD         $0xee52
+	WORD         $0xd652
 	VBROADCASTSS 8(DI), Y14
 	LONG         $0x2816d262
-	WORD         $0xf652
+	WORD         $0xde52
 	VBROADCASTSS 8(DI)(CX*1), Y14
 	LONG         $0x2816d262
-	WORD         $0xfe52
+	WORD         $0xe652
 	VBROADCASTSS 8(DI)(CX*2), Y14
-	LONG         $0x28165262
-	WORD         $0xc652
-	VBROADCASTSS 8(R8), Y14
-	LONG         $0x28165262
-	WORD         $0xce52
-	VBROADCASTSS 8(R8)(CX*1), Y14
-	LONG         $0x28165262
-	WORD         $0xd652
-	VBROADCASTSS 8(R8)(CX*2), Y14
-	LONG         $0x28165262
-	WORD         $0xde52
-	VBROADCASTSS 8(R9), Y14
-	LONG         $0x28165262
-	WORD         $0xe652
-	VMOVUPS      384(DX), Y13
-	VBROADCASTSS 12(BX), Y14
-	LONG         $0x2816d262
-	WORD         $0xc652
-	VBROADCASTSS 12(BX)(CX*1), Y14
-	LONG         $0x2816d262
-	WORD         $0xce52
-	VBROADCASTSS 12(BX)(CX*2), Y14
-	LONG         $0x2816d262
-	WORD         $0xd652
-	VBROADCASTSS 12(SI), Y14
-	LONG         $0x2816d262
-	WORD         $0xde52
-	VBROADCASTSS 12(SI)(CX*1), Y14
-	LONG         $0x2816d262
-	WORD         $0xe652
-	VBROADCASTSS 12(SI)(CX*2), Y14
 	LONG         $0x2816d262
 	WORD         $0xee52
-	VBROADCASTSS 12(DI), Y14
+	VBROADCASTSS 8(R8), Y14
 	LONG         $0x2816d262
 	WORD         $0xf652
-	VBROADCASTSS 12(DI)(CX*1), Y14
+	VBROADCASTSS 8(R8)(CX*1), Y14
 	LONG         $0x2816d262
 	WORD         $0xfe52
-	VBROADCASTSS 12(DI)(CX*2), Y14
+	VBROADCASTSS 8(R8)(CX*2), Y14
 	LONG         $0x28165262
 	WORD         $0xc652
-	VBROADCASTSS 12(R8), Y14
+	VBROADCASTSS 8(R9), Y14
 	LONG         $0x28165262
 	WORD         $0xce52
-	VBROADCASTSS 12(R8)(CX*1), Y14
+	VBROADCASTSS 8(R9)(CX*1), Y14
 	LONG         $0x28165262
 	WORD         $0xd652
-	VBROADCASTSS 12(R8)(CX*2), Y14
+	VBROADCASTSS 8(R9)(CX*2), Y14
 	LONG         $0x28165262
 	WORD         $0xde52
-	VBROADCASTSS 12(R9), Y14
+	VBROADCASTSS 8(R10), Y14
 	LONG         $0x28165262
 	WORD         $0xe652
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
+	VMOVUPS      384(BX), Y13
+	VBROADCASTSS 12(SI), Y14
+	LONG         $0x2816d262
+	WORD         $0xc652
+	VBROADCASTSS 12(SI)(CX*1), Y14
+	LONG         $0x2816d262
+	WORD         $0xce52
+	VBROADCASTSS 12(SI)(CX*2), Y14
+	LONG         $0x2816d262
+	WORD         $0xd652
+	VBROADCASTSS 12(DI), Y14
+	LONG         $0x2816d262
+	WORD         $0xde52
+	VBROADCASTSS 12(DI)(CX*1), Y14
+	LONG         $0x2816d262
+	WORD         $0xe652
+	VBROADCASTSS 12(DI)(CX*2), Y14
+	LONG         $0x2816d262
+	WORD         $0xee52
+	VBROADCASTSS 12(R8), Y14
+	LONG         $0x2816d262
+	WORD         $0xf652
+	VBROADCASTSS 12(R8)(CX*1), Y14
+	LONG         $0x2816d262
+	WORD         $0xfe52
+	VBROADCASTSS 12(R8)(CX*2), Y14
+	LONG         $0x28165262
+	WORD         $0xc652
+	VBROADCASTSS 12(R9), Y14
+	LONG         $0x28165262
+	WORD         $0xce52
+	VBROADCASTSS 12(R9)(CX*1), Y14
+	LONG         $0x28165262
+	WORD         $0xd652
+	VBROADCASTSS 12(R9)(CX*2), Y14
+	LONG         $0x28165262
+	WORD         $0xde52
+	VBROADCASTSS 12(R10), Y14
+	LONG         $0x28165262
+	WORD         $0xe652
+	ADDQ         $+512, BX
 	ADDQ         $+16, SI
 	ADDQ         $+16, DI
 	ADDQ         $+16, R8
 	ADDQ         $+16, R9
-	SUBQ         $+4, R10
+	ADDQ         $+16, R10
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, R11
 	JGE          upto8_rows13_k4
 
 upto8_rows13_k1:
-	ADDQ $+4, R10
+	ADDQ $+4, R11
 	JZ   upto8_rows13_done_k
 
 upto8_rows13_rest:
-	VMOVUPS      (DX), Y13
-	VBROADCASTSS (BX), Y14
-	LONG         $0x2816d262
-	WORD         $0xc652
-	VBROADCASTSS (BX)(CX*1), Y14
-	LONG         $0x2816d262
-	WORD         $0xce52
-	VBROADCASTSS (BX)(CX*2), Y14
-	LONG         $0x2816d262
-	WORD         $0xd652
+	VMOVUPS      (BX), Y13
 	VBROADCASTSS (SI), Y14
 	LONG         $0x2816d262
-	WORD         $0xde52
+	WORD         $0xc652
 	VBROADCASTSS (SI)(CX*1), Y14
 	LONG         $0x2816d262
-	WORD         $0xe652
+	WORD         $0xce52
 	VBROADCASTSS (SI)(CX*2), Y14
 	LONG         $0x2816d262
-	WORD         $0xee52
+	WORD         $0xd652
 	VBROADCASTSS (DI), Y14
 	LONG         $0x2816d262
-	WORD         $0xf652
+	WORD         $0xde52
 	VBROADCASTSS (DI)(CX*1), Y14
 	LONG         $0x2816d262
-	WORD         $0xfe52
+	WORD         $0xe652
 	VBROADCASTSS (DI)(CX*2), Y14
-	LONG         $0x28165262
-	WORD         $0xc652
+	LONG         $0x2816d262
+	WORD         $0xee52
 	VBROADCASTSS (R8), Y14
-	LONG         $0x28165262
-	WORD         $0xce52
+	LONG         $0x2816d262
+	WORD         $0xf652
 	VBROADCASTSS (R8)(CX*1), Y14
-	LONG         $0x28165262
-	WORD         $0xd652
+	LONG         $0x2816d262
+	WORD         $0xfe52
 	VBROADCASTSS (R8)(CX*2), Y14
 	LONG         $0x28165262
-	WORD         $0xde52
+	WORD         $0xc652
 	VBROADCASTSS (R9), Y14
 	LONG         $0x28165262
+	WORD         $0xce52
+	VBROADCASTSS (R9)(CX*1), Y14
+	LONG         $0x28165262
+	WORD         $0xd652
+	VBROADCASTSS (R9)(CX*2), Y14
+	LONG         $0x28165262
+	WORD         $0xde52
+	VBROADCASTSS (R10), Y14
+	LONG         $0x28165262
 	WORD         $0xe652
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
+	ADDQ         $+128, BX
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
 	ADDQ         $+4, R9
-	DECQ         R10
+	ADDQ         $+4, R10
+	DECQ         R11
 	JNZ          upto8_rows13_rest
 
 upto8_rows13_done_k:
-	ADDQ      96(AX), BX
 	ADDQ      96(AX), SI
 	ADDQ      96(AX), DI
 	ADDQ      96(AX), R8
 	ADDQ      96(AX), R9
-	DECQ      R11
+	ADDQ      96(AX), R10
+	DECQ      R12
 	JNZ       upto8_rows13_segment
-	MOVQ      120(AX), DX
-	CMPQ      DX, $0x00
+	MOVQ      120(AX), BX
+	CMPQ      BX, $0x00
 	JE        upto8_rows13_nores
 	CMPQ      128(AX), $0x00
 	JNE       upto8_rows13_res_bf16
-	MOVQ      48(AX), BX
-	VMOVUPS.Z (DX), K1, Y13
+	MOVQ      48(AX), SI
+	VMOVUPS.Z (BX), K1, Y13
 	VADDPS    Y13, Y0, Y0
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y13
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y13
 	VADDPS    Y13, Y1, Y1
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y13
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y13
 	VADDPS    Y13, Y2, Y2
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y13
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y13
 	VADDPS    Y13, Y3, Y3
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y13
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y13
 	VADDPS    Y13, Y4, Y4
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y13
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y13
 	VADDPS    Y13, Y5, Y5
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y13
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y13
 	VADDPS    Y13, Y6, Y6
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y13
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y13
 	VADDPS    Y13, Y7, Y7
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y13
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y13
 	VADDPS    Y13, Y8, Y8
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y13
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y13
 	VADDPS    Y13, Y9, Y9
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y13
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y13
 	VADDPS    Y13, Y10, Y10
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y13
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y13
 	VADDPS    Y13, Y11, Y11
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y13
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y13
 	VADDPS    Y13, Y12, Y12
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 	JMP       upto8_rows13_res_done
 
 upto8_rows13_res_bf16:
-	MOVQ        48(AX), BX
-	VPMOVZXWD.Z (DX), K1, Y13
+	MOVQ        48(AX), SI
+	VPMOVZXWD.Z (BX), K1, Y13
 	VPSLLD      $0x10, Y13, Y13
 	VADDPS      Y13, Y0, Y0
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y13
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y13
 	VPSLLD      $0x10, Y13, Y13
 	VADDPS      Y13, Y1, Y1
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y13
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y13
 	VPSLLD      $0x10, Y13, Y13
 	VADDPS      Y13, Y2, Y2
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y13
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y13
 	VPSLLD      $0x10, Y13, Y13
 	VADDPS      Y13, Y3, Y3
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y13
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y13
 	VPSLLD      $0x10, Y13, Y13
 	VADDPS      Y13, Y4, Y4
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y13
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y13
 	VPSLLD      $0x10, Y13, Y13
 	VADDPS      Y13, Y5, Y5
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y13
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y13
 	VPSLLD      $0x10, Y13, Y13
 	VADDPS      Y13, Y6, Y6
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y13
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y13
 	VPSLLD      $0x10, Y13, Y13
 	VADDPS      Y13, Y7, Y7
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y13
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y13
 	VPSLLD      $0x10, Y13, Y13
 	VADDPS      Y13, Y8, Y8
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y13
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y13
 	VPSLLD      $0x10, Y13, Y13
 	VADDPS      Y13, Y9, Y9
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y13
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y13
 	VPSLLD      $0x10, Y13, Y13
 	VADDPS      Y13, Y10, Y10
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y13
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y13
 	VPSLLD      $0x10, Y13, Y13
 	VADDPS      Y13, Y11, Y11
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y13
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y13
 	VPSLLD      $0x10, Y13, Y13
 	VADDPS      Y13, Y12, Y12
-	ADDQ        BX, DX
+	ADDQ        SI, BX
 
 upto8_rows13_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 upto8_rows13_nores:
 	CMPQ   80(AX), $+1
@@ -5944,97 +5958,97 @@ upto8_rows13_not_hardswish:
 
 upto8_rows13_not_gelu:
 upto8_rows13_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     upto8_rows13_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Y0, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y1, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y2, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y3, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y4, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y5, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y6, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y7, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y8, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y9, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y10, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y11, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y12, K1, (DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Y0, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y1, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y2, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y3, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y4, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y5, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y6, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y7, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y8, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y9, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y10, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y11, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y12, K1, (BX)
+	ADDQ    SI, BX
 	JMP     upto8_rows13_c_done
 
 upto8_rows13_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x287ef262
 	WORD      $0xc072
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc172
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc272
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc372
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc472
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc572
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc672
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc772
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ed262
 	WORD      $0xc072
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ed262
 	WORD      $0xc172
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ed262
 	WORD      $0xc272
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ed262
 	WORD      $0xc372
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ed262
 	WORD      $0xc472
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 
 upto8_rows13_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+13, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+13, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+13, 56(AX)
 	JMP    upto8_rows13
 
@@ -6042,345 +6056,347 @@ upto8_rows13_end:
 upto8_rows12:
 	CMPQ    56(AX), $+12
 	JLT     upto8_rows12_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS (DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS (DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS (DX), Y5
-	VMOVUPS (DX), Y6
-	VMOVUPS (DX), Y7
-	VMOVUPS (DX), Y8
-	VMOVUPS (DX), Y9
-	VMOVUPS (DX), Y10
-	VMOVUPS (DX), Y11
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Y0
+	VMOVUPS (BX), Y1
+	VMOVUPS (BX), Y2
+	VMOVUPS (BX), Y3
+	VMOVUPS (BX), Y4
+	VMOVUPS (BX), Y5
+	VMOVUPS (BX), Y6
+	VMOVUPS (BX), Y7
+	VMOVUPS (BX), Y8
+	VMOVUPS (BX), Y9
+	VMOVUPS (BX), Y10
+	VMOVUPS (BX), Y11
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
 	LEAQ    (SI)(CX*2), DI
 	ADDQ    CX, DI
 	LEAQ    (DI)(CX*2), R8
 	ADDQ    CX, R8
-	MOVQ    88(AX), R10
+	LEAQ    (R8)(CX*2), R9
+	ADDQ    CX, R9
+	MOVQ    88(AX), R11
 
 upto8_rows12_segment:
-	MOVQ 64(AX), R9
-	SUBQ $+4, R9
+	MOVQ 64(AX), R10
+	SUBQ $+4, R10
 	JLT  upto8_rows12_k1
 
 upto8_rows12_k4:
-	VMOVUPS      (DX), Y12
-	VBROADCASTSS (BX), Y13
-	LONG         $0x281ed262
-	WORD         $0xc552
-	VBROADCASTSS (BX)(CX*1), Y13
-	LONG         $0x281ed262
-	WORD         $0xcd52
-	VBROADCASTSS (BX)(CX*2), Y13
-	LONG         $0x281ed262
-	WORD         $0xd552
+	VMOVUPS      (BX), Y12
 	VBROADCASTSS (SI), Y13
 	LONG         $0x281ed262
-	WORD         $0xdd52
+	WORD         $0xc552
 	VBROADCASTSS (SI)(CX*1), Y13
 	LONG         $0x281ed262
-	WORD         $0xe552
+	WORD         $0xcd52
 	VBROADCASTSS (SI)(CX*2), Y13
 	LONG         $0x281ed262
-	WORD         $0xed52
+	WORD         $0xd552
 	VBROADCASTSS (DI), Y13
 	LONG         $0x281ed262
-	WORD         $0xf552
+	WORD         $0xdd52
 	VBROADCASTSS (DI)(CX*1), Y13
 	LONG         $0x281ed262
-	WORD         $0xfd52
+	WORD         $0xe552
 	VBROADCASTSS (DI)(CX*2), Y13
-	LONG         $0x281e5262
-	WORD         $0xc552
+	LONG         $0x281ed262
+	WORD         $0xed52
 	VBROADCASTSS (R8), Y13
-	LONG         $0x281e5262
-	WORD         $0xcd52
+	LONG         $0x281ed262
+	WORD         $0xf552
 	VBROADCASTSS (R8)(CX*1), Y13
-	LONG         $0x281e5262
-	WORD         $0xd552
+	LONG         $0x281ed262
+	WORD         $0xfd52
 	VBROADCASTSS (R8)(CX*2), Y13
 	LONG         $0x281e5262
-	WORD         $0xdd52
-	VMOVUPS      128(DX), Y12
-	VBROADCASTSS 4(BX), Y13
-	LONG         $0x281ed262
 	WORD         $0xc552
-	VBROADCASTSS 4(BX)(CX*1), Y13
-	LONG         $0x281ed262
+	VBROADCASTSS (R9), Y13
+	LONG         $0x281e5262
 	WORD         $0xcd52
-	VBROADCASTSS 4(BX)(CX*2), Y13
-	LONG         $0x281ed262
+	VBROADCASTSS (R9)(CX*1), Y13
+	LONG         $0x281e5262
 	WORD         $0xd552
+	VBROADCASTSS (R9)(CX*2), Y13
+	LONG         $0x281e5262
+	WORD         $0xdd52
+	VMOVUPS      128(BX), Y12
 	VBROADCASTSS 4(SI), Y13
 	LONG         $0x281ed262
-	WORD         $0xdd52
+	WORD         $0xc552
 	VBROADCASTSS 4(SI)(CX*1), Y13
 	LONG         $0x281ed262
-	WORD         $0xe552
+	WORD         $0xcd52
 	VBROADCASTSS 4(SI)(CX*2), Y13
 	LONG         $0x281ed262
-	WORD         $0xed52
+	WORD         $0xd552
 	VBROADCASTSS 4(DI), Y13
 	LONG         $0x281ed262
-	WORD         $0xf552
+	WORD         $0xdd52
 	VBROADCASTSS 4(DI)(CX*1), Y13
 	LONG         $0x281ed262
-	WORD         $0xfd52
+	WORD         $0xe552
 	VBROADCASTSS 4(DI)(CX*2), Y13
-	LONG         $0x281e5262
-	WORD         $0xc552
+	LONG         $0x281ed262
+	WORD         $0xed52
 	VBROADCASTSS 4(R8), Y13
-	LONG         $0x281e5262
-	WORD         $0xcd52
+	LONG         $0x281ed262
+	WORD         $0xf552
 	VBROADCASTSS 4(R8)(CX*1), Y13
-	LONG         $0x281e5262
-	WORD         $0xd552
+	LONG         $0x281ed262
+	WORD         $0xfd52
 	VBROADCASTSS 4(R8)(CX*2), Y13
 	LONG         $0x281e5262
-	WORD         $0xdd52
-	VMOVUPS      256(DX), Y12
-	VBROADCASTSS 8(BX), Y13
-	LONG         $0x281ed262
 	WORD         $0xc552
-	VBROADCASTSS 8(BX)(CX*1), Y13
-	LONG         $0x281ed262
+	VBROADCASTSS 4(R9), Y13
+	LONG         $0x281e5262
 	WORD         $0xcd52
-	VBROADCASTSS 8(BX)(CX*2), Y13
-	LONG         $0x281ed262
+	VBROADCASTSS 4(R9)(CX*1), Y13
+	LONG         $0x281e5262
 	WORD         $0xd552
+	VBROADCASTSS 4(R9)(CX*2), Y13
+	LONG         $0x281e5262
+	WORD         $0xdd52
+	VMOVUPS      256(BX), Y12
 	VBROADCASTSS 8(SI), Y13
 	LONG         $0x281ed262
-	WORD         $0xdd52
+	WORD         $0xc552
 	VBROADCASTSS 8(SI)(CX*1), Y13
 	LONG         $0x281ed262
-	WORD         $0xe552
+	WORD         $0xcd52
 	VBROADCASTSS 8(SI)(CX*2), Y13
 	LONG         $0x281ed262
-	WORD         $0xed52
+	WORD         $0xd552
 	VBROADCASTSS 8(DI), Y13
 	LONG         $0x281ed262
-	WORD         $0xf552
+	WORD         $0xdd52
 	VBROADCASTSS 8(DI)(CX*1), Y13
 	LONG         $0x281ed262
-	WORD         $0xfd52
-	VBROADCASTSS 8(DI)(CX*2), Y13
-	LONG         $0x281e5262
-	WORD         $0xc552
-	VBROADCASTSS 8(R8), Y13
-	LONG         $0x281e5262
-	WORD         $0xcd52
-	VBROADCASTSS 8(R8)(CX*1), Y13
-	LONG         $0x281e5262
-	WORD         $0xd552
-	VBROADCASTSS 8(R8)(CX*2), Y13
-	LONG         $0x281e5262
-	WORD         $0xdd52
-	VMOVUPS      384(DX), Y12
-	VBROADCASTSS 12(BX), Y13
-	LONG         $0x281ed262
-	WORD         $0xc552
-	VBROADCASTSS 12(BX)(CX*1), Y13
-	LONG         $0x281ed262
-	WORD         $0xcd52
-	VBROADCASTSS 12(BX)(CX*2), Y13
-	LONG         $0x281ed262
-	WORD         $0xd552
-	VBROADCASTSS 12(SI), Y13
-	LONG         $0x281ed262
-	WORD         $0xdd52
-	VBROADCASTSS 12(SI)(CX*1), Y13
-	LONG         $0x281ed262
 	WORD         $0xe552
-	VBROADCASTSS 12(SI)(CX*2), Y13
+	VBROADCASTSS 8(DI)(CX*2), Y13
 	LONG         $0x281ed262
 	WORD         $0xed52
-	VBROADCASTSS 12(DI), Y13
+	VBROADCASTSS 8(R8), Y13
 	LONG         $0x281ed262
 	WORD         $0xf552
-	VBROADCASTSS 12(DI)(CX*1), Y13
+	VBROADCASTSS 8(R8)(CX*1), Y13
 	LONG         $0x281ed262
 	WORD         $0xfd52
-	VBROADCASTSS 12(DI)(CX*2), Y13
+	VBROADCASTSS 8(R8)(CX*2), Y13
 	LONG         $0x281e5262
 	WORD         $0xc552
-	VBROADCASTSS 12(R8), Y13
+	VBROADCASTSS 8(R9), Y13
 	LONG         $0x281e5262
 	WORD         $0xcd52
-	VBROADCASTSS 12(R8)(CX*1), Y13
+	VBROADCASTSS 8(R9)(CX*1), Y13
 	LONG         $0x281e5262
 	WORD         $0xd552
-	VBROADCASTSS 12(R8)(CX*2), Y13
+	VBROADCASTSS 8(R9)(CX*2), Y13
 	LONG         $0x281e5262
 	WORD         $0xdd52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
+	VMOVUPS      384(BX), Y12
+	VBROADCASTSS 12(SI), Y13
+	LONG         $0x281ed262
+	WORD         $0xc552
+	VBROADCASTSS 12(SI)(CX*1), Y13
+	LONG         $0x281ed262
+	WORD         $0xcd52
+	VBROADCASTSS 12(SI)(CX*2), Y13
+	LONG         $0x281ed262
+	WORD         $0xd552
+	VBROADCASTSS 12(DI), Y13
+	LONG         $0x281ed262
+	WORD         $0xdd52
+	VBROADCASTSS 12(DI)(CX*1), Y13
+	LONG         $0x281ed262
+	WORD         $0xe552
+	VBROADCASTSS 12(DI)(CX*2), Y13
+	LONG         $0x281ed262
+	WORD         $0xed52
+	VBROADCASTSS 12(R8), Y13
+	LONG         $0x281ed262
+	WORD         $0xf552
+	VBROADCASTSS 12(R8)(CX*1), Y13
+	LONG         $0x281ed262
+	WORD         $0xfd52
+	VBROADCASTSS 12(R8)(CX*2), Y13
+	LONG         $0x281e5262
+	WORD         $0xc552
+	VBROADCASTSS 12(R9), Y13
+	LONG         $0x281e5262
+	WORD         $0xcd52
+	VBROADCASTSS 12(R9)(CX*1), Y13
+	LONG         $0x281e5262
+	WORD         $0xd552
+	VBROADCASTSS 12(R9)(CX*2), Y13
+	LONG         $0x281e5262
+	WORD         $0xdd52
+	ADDQ         $+512, BX
 	ADDQ         $+16, SI
 	ADDQ         $+16, DI
 	ADDQ         $+16, R8
-	SUBQ         $+4, R9
+	ADDQ         $+16, R9
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, R10
 	JGE          upto8_rows12_k4
 
 upto8_rows12_k1:
-	ADDQ $+4, R9
+	ADDQ $+4, R10
 	JZ   upto8_rows12_done_k
 
 upto8_rows12_rest:
-	VMOVUPS      (DX), Y12
-	VBROADCASTSS (BX), Y13
-	LONG         $0x281ed262
-	WORD         $0xc552
-	VBROADCASTSS (BX)(CX*1), Y13
-	LONG         $0x281ed262
-	WORD         $0xcd52
-	VBROADCASTSS (BX)(CX*2), Y13
-	LONG         $0x281ed262
-	WORD         $0xd552
+	VMOVUPS      (BX), Y12
 	VBROADCASTSS (SI), Y13
 	LONG         $0x281ed262
-	WORD         $0xdd52
+	WORD         $0xc552
 	VBROADCASTSS (SI)(CX*1), Y13
 	LONG         $0x281ed262
-	WORD         $0xe552
+	WORD         $0xcd52
 	VBROADCASTSS (SI)(CX*2), Y13
 	LONG         $0x281ed262
-	WORD         $0xed52
+	WORD         $0xd552
 	VBROADCASTSS (DI), Y13
 	LONG         $0x281ed262
-	WORD         $0xf552
+	WORD         $0xdd52
 	VBROADCASTSS (DI)(CX*1), Y13
 	LONG         $0x281ed262
-	WORD         $0xfd52
+	WORD         $0xe552
 	VBROADCASTSS (DI)(CX*2), Y13
-	LONG         $0x281e5262
-	WORD         $0xc552
+	LONG         $0x281ed262
+	WORD         $0xed52
 	VBROADCASTSS (R8), Y13
-	LONG         $0x281e5262
-	WORD         $0xcd52
+	LONG         $0x281ed262
+	WORD         $0xf552
 	VBROADCASTSS (R8)(CX*1), Y13
-	LONG         $0x281e5262
-	WORD         $0xd552
+	LONG         $0x281ed262
+	WORD         $0xfd52
 	VBROADCASTSS (R8)(CX*2), Y13
 	LONG         $0x281e5262
+	WORD         $0xc552
+	VBROADCASTSS (R9), Y13
+	LONG         $0x281e5262
+	WORD         $0xcd52
+	VBROADCASTSS (R9)(CX*1), Y13
+	LONG         $0x281e5262
+	WORD         $0xd552
+	VBROADCASTSS (R9)(CX*2), Y13
+	LONG         $0x281e5262
 	WORD         $0xdd52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
+	ADDQ         $+128, BX
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
-	DECQ         R9
+	ADDQ         $+4, R9
+	DECQ         R10
 	JNZ          upto8_rows12_rest
 
 upto8_rows12_done_k:
-	ADDQ      96(AX), BX
 	ADDQ      96(AX), SI
 	ADDQ      96(AX), DI
 	ADDQ      96(AX), R8
-	DECQ      R10
+	ADDQ      96(AX), R9
+	DECQ      R11
 	JNZ       upto8_rows12_segment
-	MOVQ      120(AX), DX
-	CMPQ      DX, $0x00
+	MOVQ      120(AX), BX
+	CMPQ      BX, $0x00
 	JE        upto8_rows12_nores
 	CMPQ      128(AX), $0x00
 	JNE       upto8_rows12_res_bf16
-	MOVQ      48(AX), BX
-	VMOVUPS.Z (DX), K1, Y12
+	MOVQ      48(AX), SI
+	VMOVUPS.Z (BX), K1, Y12
 	VADDPS    Y12, Y0, Y0
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y12
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y12
 	VADDPS    Y12, Y1, Y1
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y12
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y12
 	VADDPS    Y12, Y2, Y2
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y12
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y12
 	VADDPS    Y12, Y3, Y3
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y12
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y12
 	VADDPS    Y12, Y4, Y4
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y12
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y12
 	VADDPS    Y12, Y5, Y5
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y12
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y12
 	VADDPS    Y12, Y6, Y6
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y12
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y12
 	VADDPS    Y12, Y7, Y7
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y12
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y12
 	VADDPS    Y12, Y8, Y8
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y12
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y12
 	VADDPS    Y12, Y9, Y9
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y12
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y12
 	VADDPS    Y12, Y10, Y10
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y12
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y12
 	VADDPS    Y12, Y11, Y11
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 	JMP       upto8_rows12_res_done
 
 upto8_rows12_res_bf16:
-	MOVQ        48(AX), BX
-	VPMOVZXWD.Z (DX), K1, Y12
+	MOVQ        48(AX), SI
+	VPMOVZXWD.Z (BX), K1, Y12
 	VPSLLD      $0x10, Y12, Y12
 	VADDPS      Y12, Y0, Y0
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y12
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y12
 	VPSLLD      $0x10, Y12, Y12
 	VADDPS      Y12, Y1, Y1
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y12
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y12
 	VPSLLD      $0x10, Y12, Y12
 	VADDPS      Y12, Y2, Y2
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y12
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y12
 	VPSLLD      $0x10, Y12, Y12
 	VADDPS      Y12, Y3, Y3
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y12
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y12
 	VPSLLD      $0x10, Y12, Y12
 	VADDPS      Y12, Y4, Y4
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y12
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y12
 	VPSLLD      $0x10, Y12, Y12
 	VADDPS      Y12, Y5, Y5
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y12
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y12
 	VPSLLD      $0x10, Y12, Y12
 	VADDPS      Y12, Y6, Y6
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y12
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y12
 	VPSLLD      $0x10, Y12, Y12
 	VADDPS      Y12, Y7, Y7
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y12
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y12
 	VPSLLD      $0x10, Y12, Y12
 	VADDPS      Y12, Y8, Y8
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y12
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y12
 	VPSLLD      $0x10, Y12, Y12
 	VADDPS      Y12, Y9, Y9
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y12
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y12
 	VPSLLD      $0x10, Y12, Y12
 	VADDPS      Y12, Y10, Y10
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y12
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y12
 	VPSLLD      $0x10, Y12, Y12
 	VADDPS      Y12, Y11, Y11
-	ADDQ        BX, DX
+	ADDQ        SI, BX
 
 upto8_rows12_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 upto8_rows12_nores:
 	CMPQ   80(AX), $+1
@@ -6937,91 +6953,91 @@ upto8_rows12_not_hardswish:
 
 upto8_rows12_not_gelu:
 upto8_rows12_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     upto8_rows12_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Y0, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y1, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y2, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y3, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y4, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y5, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y6, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y7, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y8, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y9, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y10, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y11, K1, (DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Y0, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y1, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y2, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y3, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y4, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y5, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y6, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y7, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y8, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y9, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y10, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y11, K1, (BX)
+	ADDQ    SI, BX
 	JMP     upto8_rows12_c_done
 
 upto8_rows12_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x287ef262
 	WORD      $0xc072
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc172
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc272
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc372
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc472
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc572
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc672
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc772
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ed262
 	WORD      $0xc072
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ed262
 	WORD      $0xc172
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ed262
 	WORD      $0xc272
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ed262
 	WORD      $0xc372
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 
 upto8_rows12_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+12, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+12, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+12, 56(AX)
 	JMP    upto8_rows12
 
@@ -7029,151 +7045,153 @@ upto8_rows12_end:
 upto8_rows4:
 	CMPQ    56(AX), $+4
 	JLT     upto8_rows4_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS (DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS (DX), Y3
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Y0
+	VMOVUPS (BX), Y1
+	VMOVUPS (BX), Y2
+	VMOVUPS (BX), Y3
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
+	LEAQ    (SI)(CX*2), DI
+	ADDQ    CX, DI
+	MOVQ    88(AX), R9
 
 upto8_rows4_segment:
-	MOVQ 64(AX), DI
-	SUBQ $+4, DI
+	MOVQ 64(AX), R8
+	SUBQ $+4, R8
 	JLT  upto8_rows4_k1
 
 upto8_rows4_k4:
-	VMOVUPS      (DX), Y4
-	VBROADCASTSS (BX), Y5
-	LONG         $0x285ef262
-	WORD         $0xc552
-	VBROADCASTSS (BX)(CX*1), Y5
-	LONG         $0x285ef262
-	WORD         $0xcd52
-	VBROADCASTSS (BX)(CX*2), Y5
-	LONG         $0x285ef262
-	WORD         $0xd552
+	VMOVUPS      (BX), Y4
 	VBROADCASTSS (SI), Y5
 	LONG         $0x285ef262
-	WORD         $0xdd52
-	VMOVUPS      128(DX), Y4
-	VBROADCASTSS 4(BX), Y5
-	LONG         $0x285ef262
 	WORD         $0xc552
-	VBROADCASTSS 4(BX)(CX*1), Y5
+	VBROADCASTSS (SI)(CX*1), Y5
 	LONG         $0x285ef262
 	WORD         $0xcd52
-	VBROADCASTSS 4(BX)(CX*2), Y5
+	VBROADCASTSS (SI)(CX*2), Y5
 	LONG         $0x285ef262
 	WORD         $0xd552
+	VBROADCASTSS (DI), Y5
+	LONG         $0x285ef262
+	WORD         $0xdd52
+	VMOVUPS      128(BX), Y4
 	VBROADCASTSS 4(SI), Y5
 	LONG         $0x285ef262
-	WORD         $0xdd52
-	VMOVUPS      256(DX), Y4
-	VBROADCASTSS 8(BX), Y5
-	LONG         $0x285ef262
 	WORD         $0xc552
-	VBROADCASTSS 8(BX)(CX*1), Y5
+	VBROADCASTSS 4(SI)(CX*1), Y5
 	LONG         $0x285ef262
 	WORD         $0xcd52
-	VBROADCASTSS 8(BX)(CX*2), Y5
+	VBROADCASTSS 4(SI)(CX*2), Y5
 	LONG         $0x285ef262
 	WORD         $0xd552
+	VBROADCASTSS 4(DI), Y5
+	LONG         $0x285ef262
+	WORD         $0xdd52
+	VMOVUPS      256(BX), Y4
 	VBROADCASTSS 8(SI), Y5
 	LONG         $0x285ef262
-	WORD         $0xdd52
-	VMOVUPS      384(DX), Y4
-	VBROADCASTSS 12(BX), Y5
-	LONG         $0x285ef262
 	WORD         $0xc552
-	VBROADCASTSS 12(BX)(CX*1), Y5
+	VBROADCASTSS 8(SI)(CX*1), Y5
 	LONG         $0x285ef262
 	WORD         $0xcd52
-	VBROADCASTSS 12(BX)(CX*2), Y5
+	VBROADCASTSS 8(SI)(CX*2), Y5
 	LONG         $0x285ef262
 	WORD         $0xd552
-	VBROADCASTSS 12(SI), Y5
+	VBROADCASTSS 8(DI), Y5
 	LONG         $0x285ef262
 	WORD         $0xdd52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
+	VMOVUPS      384(BX), Y4
+	VBROADCASTSS 12(SI), Y5
+	LONG         $0x285ef262
+	WORD         $0xc552
+	VBROADCASTSS 12(SI)(CX*1), Y5
+	LONG         $0x285ef262
+	WORD         $0xcd52
+	VBROADCASTSS 12(SI)(CX*2), Y5
+	LONG         $0x285ef262
+	WORD         $0xd552
+	VBROADCASTSS 12(DI), Y5
+	LONG         $0x285ef262
+	WORD         $0xdd52
+	ADDQ         $+512, BX
 	ADDQ         $+16, SI
-	SUBQ         $+4, DI
+	ADDQ         $+16, DI
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, R8
 	JGE          upto8_rows4_k4
 
 upto8_rows4_k1:
-	ADDQ $+4, DI
+	ADDQ $+4, R8
 	JZ   upto8_rows4_done_k
 
 upto8_rows4_rest:
-	VMOVUPS      (DX), Y4
-	VBROADCASTSS (BX), Y5
-	LONG         $0x285ef262
-	WORD         $0xc552
-	VBROADCASTSS (BX)(CX*1), Y5
-	LONG         $0x285ef262
-	WORD         $0xcd52
-	VBROADCASTSS (BX)(CX*2), Y5
-	LONG         $0x285ef262
-	WORD         $0xd552
+	VMOVUPS      (BX), Y4
 	VBROADCASTSS (SI), Y5
 	LONG         $0x285ef262
+	WORD         $0xc552
+	VBROADCASTSS (SI)(CX*1), Y5
+	LONG         $0x285ef262
+	WORD         $0xcd52
+	VBROADCASTSS (SI)(CX*2), Y5
+	LONG         $0x285ef262
+	WORD         $0xd552
+	VBROADCASTSS (DI), Y5
+	LONG         $0x285ef262
 	WORD         $0xdd52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
+	ADDQ         $+128, BX
 	ADDQ         $+4, SI
-	DECQ         DI
+	ADDQ         $+4, DI
+	DECQ         R8
 	JNZ          upto8_rows4_rest
 
 upto8_rows4_done_k:
-	ADDQ      96(AX), BX
 	ADDQ      96(AX), SI
-	DECQ      R8
+	ADDQ      96(AX), DI
+	DECQ      R9
 	JNZ       upto8_rows4_segment
-	MOVQ      120(AX), DX
-	CMPQ      DX, $0x00
+	MOVQ      120(AX), BX
+	CMPQ      BX, $0x00
 	JE        upto8_rows4_nores
 	CMPQ      128(AX), $0x00
 	JNE       upto8_rows4_res_bf16
-	MOVQ      48(AX), BX
-	VMOVUPS.Z (DX), K1, Y4
+	MOVQ      48(AX), SI
+	VMOVUPS.Z (BX), K1, Y4
 	VADDPS    Y4, Y0, Y0
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y4
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y4
 	VADDPS    Y4, Y1, Y1
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y4
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y4
 	VADDPS    Y4, Y2, Y2
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y4
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y4
 	VADDPS    Y4, Y3, Y3
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 	JMP       upto8_rows4_res_done
 
 upto8_rows4_res_bf16:
-	MOVQ        48(AX), BX
-	VPMOVZXWD.Z (DX), K1, Y4
+	MOVQ        48(AX), SI
+	VPMOVZXWD.Z (BX), K1, Y4
 	VPSLLD      $0x10, Y4, Y4
 	VADDPS      Y4, Y0, Y0
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y4
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y4
 	VPSLLD      $0x10, Y4, Y4
 	VADDPS      Y4, Y1, Y1
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y4
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y4
 	VPSLLD      $0x10, Y4, Y4
 	VADDPS      Y4, Y2, Y2
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y4
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y4
 	VPSLLD      $0x10, Y4, Y4
 	VADDPS      Y4, Y3, Y3
-	ADDQ        BX, DX
+	ADDQ        SI, BX
 
 upto8_rows4_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 upto8_rows4_nores:
 	CMPQ   80(AX), $+1
@@ -7378,43 +7396,43 @@ upto8_rows4_not_hardswish:
 
 upto8_rows4_not_gelu:
 upto8_rows4_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     upto8_rows4_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Y0, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y1, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y2, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y3, K1, (DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Y0, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y1, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y2, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y3, K1, (BX)
+	ADDQ    SI, BX
 	JMP     upto8_rows4_c_done
 
 upto8_rows4_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x287ef262
 	WORD      $0xc072
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc172
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc272
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc372
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 
 upto8_rows4_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+4, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+4, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+4, 56(AX)
 	JMP    upto8_rows4
 
@@ -7422,100 +7440,102 @@ upto8_rows4_end:
 upto8_rows2:
 	CMPQ    56(AX), $+2
 	JLT     upto8_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS (DX), Y1
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Y0
+	VMOVUPS (BX), Y1
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
+	MOVQ    88(AX), R8
 
 upto8_rows2_segment:
-	MOVQ 64(AX), SI
-	SUBQ $+4, SI
+	MOVQ 64(AX), DI
+	SUBQ $+4, DI
 	JLT  upto8_rows2_k1
 
 upto8_rows2_k4:
-	VMOVUPS      (DX), Y2
-	VBROADCASTSS (BX), Y3
+	VMOVUPS      (BX), Y2
+	VBROADCASTSS (SI), Y3
 	LONG         $0x286ef262
 	WORD         $0xc352
-	VBROADCASTSS (BX)(CX*1), Y3
+	VBROADCASTSS (SI)(CX*1), Y3
 	LONG         $0x286ef262
 	WORD         $0xcb52
-	VMOVUPS      128(DX), Y2
-	VBROADCASTSS 4(BX), Y3
+	VMOVUPS      128(BX), Y2
+	VBROADCASTSS 4(SI), Y3
 	LONG         $0x286ef262
 	WORD         $0xc352
-	VBROADCASTSS 4(BX)(CX*1), Y3
+	VBROADCASTSS 4(SI)(CX*1), Y3
 	LONG         $0x286ef262
 	WORD         $0xcb52
-	VMOVUPS      256(DX), Y2
-	VBROADCASTSS 8(BX), Y3
+	VMOVUPS      256(BX), Y2
+	VBROADCASTSS 8(SI), Y3
 	LONG         $0x286ef262
 	WORD         $0xc352
-	VBROADCASTSS 8(BX)(CX*1), Y3
+	VBROADCASTSS 8(SI)(CX*1), Y3
 	LONG         $0x286ef262
 	WORD         $0xcb52
-	VMOVUPS      384(DX), Y2
-	VBROADCASTSS 12(BX), Y3
+	VMOVUPS      384(BX), Y2
+	VBROADCASTSS 12(SI), Y3
 	LONG         $0x286ef262
 	WORD         $0xc352
-	VBROADCASTSS 12(BX)(CX*1), Y3
+	VBROADCASTSS 12(SI)(CX*1), Y3
 	LONG         $0x286ef262
 	WORD         $0xcb52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
-	SUBQ         $+4, SI
+	ADDQ         $+512, BX
+	ADDQ         $+16, SI
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, DI
 	JGE          upto8_rows2_k4
 
 upto8_rows2_k1:
-	ADDQ $+4, SI
+	ADDQ $+4, DI
 	JZ   upto8_rows2_done_k
 
 upto8_rows2_rest:
-	VMOVUPS      (DX), Y2
-	VBROADCASTSS (BX), Y3
+	VMOVUPS      (BX), Y2
+	VBROADCASTSS (SI), Y3
 	LONG         $0x286ef262
 	WORD         $0xc352
-	VBROADCASTSS (BX)(CX*1), Y3
+	VBROADCASTSS (SI)(CX*1), Y3
 	LONG         $0x286ef262
 	WORD         $0xcb52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
-	DECQ         SI
+	ADDQ         $+128, BX
+	ADDQ         $+4, SI
+	DECQ         DI
 	JNZ          upto8_rows2_rest
 
 upto8_rows2_done_k:
-	ADDQ      96(AX), BX
-	DECQ      DI
+	ADDQ      96(AX), SI
+	DECQ      R8
 	JNZ       upto8_rows2_segment
-	MOVQ      120(AX), DX
-	CMPQ      DX, $0x00
+	MOVQ      120(AX), BX
+	CMPQ      BX, $0x00
 	JE        upto8_rows2_nores
 	CMPQ      128(AX), $0x00
 	JNE       upto8_rows2_res_bf16
-	MOVQ      48(AX), BX
-	VMOVUPS.Z (DX), K1, Y2
+	MOVQ      48(AX), SI
+	VMOVUPS.Z (BX), K1, Y2
 	VADDPS    Y2, Y0, Y0
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y2
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y2
 	VADDPS    Y2, Y1, Y1
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 	JMP       upto8_rows2_res_done
 
 upto8_rows2_res_bf16:
-	MOVQ        48(AX), BX
-	VPMOVZXWD.Z (DX), K1, Y2
+	MOVQ        48(AX), SI
+	VPMOVZXWD.Z (BX), K1, Y2
 	VPSLLD      $0x10, Y2, Y2
 	VADDPS      Y2, Y0, Y0
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y2
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y2
 	VPSLLD      $0x10, Y2, Y2
 	VADDPS      Y2, Y1, Y1
-	ADDQ        BX, DX
+	ADDQ        SI, BX
 
 upto8_rows2_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 upto8_rows2_nores:
 	CMPQ   80(AX), $+1
@@ -7632,31 +7652,31 @@ upto8_rows2_not_hardswish:
 
 upto8_rows2_not_gelu:
 upto8_rows2_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     upto8_rows2_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Y0, K1, (DX)
-	ADDQ    BX, DX
-	VMOVUPS Y1, K1, (DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Y0, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y1, K1, (BX)
+	ADDQ    SI, BX
 	JMP     upto8_rows2_c_done
 
 upto8_rows2_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x287ef262
 	WORD      $0xc072
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc172
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 
 upto8_rows2_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+2, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+2, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+2, 56(AX)
 	JMP    upto8_rows2
 
@@ -7664,77 +7684,79 @@ upto8_rows2_end:
 upto8_rows1:
 	CMPQ    56(AX), $+1
 	JLT     upto8_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Y0
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
+	MOVQ    88(AX), R8
 
 upto8_rows1_segment:
-	MOVQ 64(AX), SI
-	SUBQ $+4, SI
+	MOVQ 64(AX), DI
+	SUBQ $+4, DI
 	JLT  upto8_rows1_k1
 
 upto8_rows1_k4:
-	VMOVUPS      (DX), Y1
-	VBROADCASTSS (BX), Y2
+	VMOVUPS      (BX), Y1
+	VBROADCASTSS (SI), Y2
 	LONG         $0x2876f262
 	WORD         $0xc252
-	VMOVUPS      128(DX), Y1
-	VBROADCASTSS 4(BX), Y2
+	VMOVUPS      128(BX), Y1
+	VBROADCASTSS 4(SI), Y2
 	LONG         $0x2876f262
 	WORD         $0xc252
-	VMOVUPS      256(DX), Y1
-	VBROADCASTSS 8(BX), Y2
+	VMOVUPS      256(BX), Y1
+	VBROADCASTSS 8(SI), Y2
 	LONG         $0x2876f262
 	WORD         $0xc252
-	VMOVUPS      384(DX), Y1
-	VBROADCASTSS 12(BX), Y2
+	VMOVUPS      384(BX), Y1
+	VBROADCASTSS 12(SI), Y2
 	LONG         $0x2876f262
 	WORD         $0xc252
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
-	SUBQ         $+4, SI
+	ADDQ         $+512, BX
+	ADDQ         $+16, SI
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, DI
 	JGE          upto8_rows1_k4
 
 upto8_rows1_k1:
-	ADDQ $+4, SI
+	ADDQ $+4, DI
 	JZ   upto8_rows1_done_k
 
 upto8_rows1_rest:
-	VMOVUPS      (DX), Y1
-	VBROADCASTSS (BX), Y2
+	VMOVUPS      (BX), Y1
+	VBROADCASTSS (SI), Y2
 	LONG         $0x2876f262
 	WORD         $0xc252
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
-	DECQ         SI
+	ADDQ         $+128, BX
+	ADDQ         $+4, SI
+	DECQ         DI
 	JNZ          upto8_rows1_rest
 
 upto8_rows1_done_k:
-	ADDQ      96(AX), BX
-	DECQ      DI
+	ADDQ      96(AX), SI
+	DECQ      R8
 	JNZ       upto8_rows1_segment
-	MOVQ      120(AX), DX
-	CMPQ      DX, $0x00
+	MOVQ      120(AX), BX
+	CMPQ      BX, $0x00
 	JE        upto8_rows1_nores
 	CMPQ      128(AX), $0x00
 	JNE       upto8_rows1_res_bf16
-	MOVQ      48(AX), BX
-	VMOVUPS.Z (DX), K1, Y1
+	MOVQ      48(AX), SI
+	VMOVUPS.Z (BX), K1, Y1
 	VADDPS    Y1, Y0, Y0
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 	JMP       upto8_rows1_res_done
 
 upto8_rows1_res_bf16:
-	MOVQ        48(AX), BX
-	VPMOVZXWD.Z (DX), K1, Y1
+	MOVQ        48(AX), SI
+	VPMOVZXWD.Z (BX), K1, Y1
 	VPSLLD      $0x10, Y1, Y1
 	VADDPS      Y1, Y0, Y0
-	ADDQ        BX, DX
+	ADDQ        SI, BX
 
 upto8_rows1_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 upto8_rows1_nores:
 	CMPQ   80(AX), $+1
@@ -7807,25 +7829,25 @@ upto8_rows1_not_hardswish:
 
 upto8_rows1_not_gelu:
 upto8_rows1_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     upto8_rows1_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Y0, K1, (DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Y0, K1, (BX)
+	ADDQ    SI, BX
 	JMP     upto8_rows1_c_done
 
 upto8_rows1_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x287ef262
 	WORD      $0xc072
-	VMOVDQU16 X0, K1, (DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K1, (BX)
+	ADDQ      SI, BX
 
 upto8_rows1_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+1, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+1, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+1, 56(AX)
 	JMP    upto8_rows1
 
@@ -7859,594 +7881,597 @@ upto8_end:
 	BZHIQ   CX, DX, DX
 	KMOVW   DX, K2
 	MOVQ    8(AX), CX
+	MOVQ    144(AX), DX
 
 upto16_rows13:
 	CMPQ    56(AX), $+13
 	JLT     upto16_rows13_end
-	MOVQ    56(AX), DX
-	ANDQ    $0x03, DX
-	CMPQ    DX, $0x01
+	MOVQ    56(AX), BX
+	ANDQ    $0x03, BX
+	CMPQ    BX, $0x01
 	JNE     upto16_rows13_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS 32(DX), Y5
-	VMOVUPS (DX), Y6
-	VMOVUPS 32(DX), Y7
-	VMOVUPS (DX), Y8
-	VMOVUPS 32(DX), Y9
-	VMOVUPS (DX), Y10
-	VMOVUPS 32(DX), Y11
-	VMOVUPS (DX), Y12
-	VMOVUPS 32(DX), Y13
-	VMOVUPS (DX), Y14
-	VMOVUPS 32(DX), Y15
-	VMOVUPS (DX), Y16
-	VMOVUPS 32(DX), Y17
-	VMOVUPS (DX), Y18
-	VMOVUPS 32(DX), Y19
-	VMOVUPS (DX), Y20
-	VMOVUPS 32(DX), Y21
-	VMOVUPS (DX), Y22
-	VMOVUPS 32(DX), Y23
-	VMOVUPS (DX), Y24
-	VMOVUPS 32(DX), Y25
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS (BX), Y2
+	VMOVUPS 32(BX), Y3
+	VMOVUPS (BX), Y4
+	VMOVUPS 32(BX), Y5
+	VMOVUPS (BX), Y6
+	VMOVUPS 32(BX), Y7
+	VMOVUPS (BX), Y8
+	VMOVUPS 32(BX), Y9
+	VMOVUPS (BX), Y10
+	VMOVUPS 32(BX), Y11
+	VMOVUPS (BX), Y12
+	VMOVUPS 32(BX), Y13
+	VMOVUPS (BX), Y14
+	VMOVUPS 32(BX), Y15
+	VMOVUPS (BX), Y16
+	VMOVUPS 32(BX), Y17
+	VMOVUPS (BX), Y18
+	VMOVUPS 32(BX), Y19
+	VMOVUPS (BX), Y20
+	VMOVUPS 32(BX), Y21
+	VMOVUPS (BX), Y22
+	VMOVUPS 32(BX), Y23
+	VMOVUPS (BX), Y24
+	VMOVUPS 32(BX), Y25
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
 	LEAQ    (SI)(CX*2), DI
 	ADDQ    CX, DI
 	LEAQ    (DI)(CX*2), R8
 	ADDQ    CX, R8
 	LEAQ    (R8)(CX*2), R9
 	ADDQ    CX, R9
-	MOVQ    88(AX), R11
+	LEAQ    (R9)(CX*2), R10
+	ADDQ    CX, R10
+	MOVQ    88(AX), R12
 
 upto16_rows13_segment:
-	MOVQ 64(AX), R10
-	SUBQ $+4, R10
+	MOVQ 64(AX), R11
+	SUBQ $+4, R11
 	JLT  upto16_rows13_k1
 
 upto16_rows13_k4:
-	VMOVUPS      (DX), Y26
-	VMOVUPS      32(DX), Y27
-	VBROADCASTSS (BX), Y28
-	LONG         $0x202e9262
-	WORD         $0xc452
-	LONG         $0x20269262
-	WORD         $0xcc52
-	VBROADCASTSS (BX)(CX*1), Y28
-	LONG         $0x202e9262
-	WORD         $0xd452
-	LONG         $0x20269262
-	WORD         $0xdc52
-	VBROADCASTSS (BX)(CX*2), Y28
-	LONG         $0x202e9262
-	WORD         $0xe452
-	LONG         $0x20269262
-	WORD         $0xec52
+	VMOVUPS      (BX), Y26
+	VMOVUPS      32(BX), Y27
 	VBROADCASTSS (SI), Y28
 	LONG         $0x202e9262
+	WORD         $0xc452
+	LONG         $0x20269262
+	WORD         $0xcc52
+	VBROADCASTSS (SI)(CX*1), Y28
+	LONG         $0x202e9262
+	WORD         $0xd452
+	LONG         $0x20269262
+	WORD         $0xdc52
+	VBROADCASTSS (SI)(CX*2), Y28
+	LONG         $0x202e9262
+	WORD         $0xe452
+	LONG         $0x20269262
+	WORD         $0xec52
+	VBROADCASTSS (DI), Y28
+	LONG         $0x202e9262
 	WORD         $0xf452
 	LONG         $0x20269262
 	WORD         $0xfc52
-	VBROADCASTSS (SI)(CX*1), Y28
-	LONG         $0x202e1262
-	WORD         $0xc452
-	LONG         $0x20261262
-	WORD         $0xcc52
-	VBROADCASTSS (SI)(CX*2), Y28
-	LONG         $0x202e1262
-	WORD         $0xd452
-	LONG         $0x20261262
-	WORD         $0xdc52
-	VBROADCASTSS (DI), Y28
-	LONG         $0x202e1262
-	WORD         $0xe452
-	LONG         $0x20261262
-	WORD         $0xec52
 	VBROADCASTSS (DI)(CX*1), Y28
 	LONG         $0x202e1262
+	WORD         $0xc452
+	LONG         $0x20261262
+	WORD         $0xcc52
+	VBROADCASTSS (DI)(CX*2), Y28
+	LONG         $0x202e1262
+	WORD         $0xd452
+	LONG         $0x20261262
+	WORD         $0xdc52
+	VBROADCASTSS (R8), Y28
+	LONG         $0x202e1262
+	WORD         $0xe452
+	LONG         $0x20261262
+	WORD         $0xec52
+	VBROADCASTSS (R8)(CX*1), Y28
+	LONG         $0x202e1262
 	WORD         $0xf452
 	LONG         $0x20261262
 	WORD         $0xfc52
-	VBROADCASTSS (DI)(CX*2), Y28
-	LONG         $0x202e8262
-	WORD         $0xc452
-	LONG         $0x20268262
-	WORD         $0xcc52
-	VBROADCASTSS (R8), Y28
-	LONG         $0x202e8262
-	WORD         $0xd452
-	LONG         $0x20268262
-	WORD         $0xdc52
-	VBROADCASTSS (R8)(CX*1), Y28
-	LONG         $0x202e8262
-	WORD         $0xe452
-	LONG         $0x20268262
-	WORD         $0xec52
 	VBROADCASTSS (R8)(CX*2), Y28
 	LONG         $0x202e8262
+	WORD         $0xc452
+	LONG         $0x20268262
+	WORD         $0xcc52
+	VBROADCASTSS (R9), Y28
+	LONG         $0x202e8262
+	WORD         $0xd452
+	LONG         $0x20268262
+	WORD         $0xdc52
+	VBROADCASTSS (R9)(CX*1), Y28
+	LONG         $0x202e8262
+	WORD         $0xe452
+	LONG         $0x20268262
+	WORD         $0xec52
+	VBROADCASTSS (R9)(CX*2), Y28
+	LONG         $0x202e8262
 	WORD         $0xf452
 	LONG         $0x20268262
 	WORD         $0xfc52
-	VBROADCASTSS (R9), Y28
+	VBROADCASTSS (R10), Y28
 	LONG         $0x202e0262
 	WORD         $0xc452
 	LONG         $0x20260262
 	WORD         $0xcc52
-	VMOVUPS      128(DX), Y26
-	VMOVUPS      160(DX), Y27
-	VBROADCASTSS 4(BX), Y28
-	LONG         $0x202e9262
-	WORD         $0xc452
-	LONG         $0x20269262
-	WORD         $0xcc52
-	VBROADCASTSS 4(BX)(CX*1), Y28
-	LONG         $0x202e9262
-	WORD         $0xd452
-	LONG         $0x20269262
-	WORD         $0xdc52
-	VBROADCASTSS 4(BX)(CX*2), Y28
-	LONG         $0x202e9262
-	WORD         $0xe452
-	LONG         $0x20269262
-	WORD         $0xec52
+	VMOVUPS      128(BX), Y26
+	VMOVUPS      160(BX), Y27
 	VBROADCASTSS 4(SI), Y28
 	LONG         $0x202e9262
+	WORD         $0xc452
+	LONG         $0x20269262
+	WORD         $0xcc52
+	VBROADCASTSS 4(SI)(CX*1), Y28
+	LONG         $0x202e9262
+	WORD         $0xd452
+	LONG         $0x20269262
+	WORD         $0xdc52
+	VBROADCASTSS 4(SI)(CX*2), Y28
+	LONG         $0x202e9262
+	WORD         $0xe452
+	LONG         $0x20269262
+	WORD         $0xec52
+	VBROADCASTSS 4(DI), Y28
+	LONG         $0x202e9262
 	WORD         $0xf452
 	LONG         $0x20269262
 	WORD         $0xfc52
-	VBROADCASTSS 4(SI)(CX*1), Y28
-	LONG         $0x202e1262
-	WORD         $0xc452
-	LONG         $0x20261262
-	WORD         $0xcc52
-	VBROADCASTSS 4(SI)(CX*2), Y28
-	LONG         $0x202e1262
-	WORD         $0xd452
-	LONG         $0x20261262
-	WORD         $0xdc52
-	VBROADCASTSS 4(DI), Y28
-	LONG         $0x202e1262
-	WORD         $0xe452
-	LONG         $0x20261262
-	WORD         $0xec52
 	VBROADCASTSS 4(DI)(CX*1), Y28
 	LONG         $0x202e1262
+	WORD         $0xc452
+	LONG         $0x20261262
+	WORD         $0xcc52
+	VBROADCASTSS 4(DI)(CX*2), Y28
+	LONG         $0x202e1262
+	WORD         $0xd452
+	LONG         $0x20261262
+	WORD         $0xdc52
+	VBROADCASTSS 4(R8), Y28
+	LONG         $0x202e1262
+	WORD         $0xe452
+	LONG         $0x20261262
+	WORD         $0xec52
+	VBROADCASTSS 4(R8)(CX*1), Y28
+	LONG         $0x202e1262
 	WORD         $0xf452
 	LONG         $0x20261262
 	WORD         $0xfc52
-	VBROADCASTSS 4(DI)(CX*2), Y28
-	LONG         $0x202e8262
-	WORD         $0xc452
-	LONG         $0x20268262
-	WORD         $0xcc52
-	VBROADCASTSS 4(R8), Y28
-	LONG         $0x202e8262
-	WORD         $0xd452
-	LONG         $0x20268262
-	WORD         $0xdc52
-	VBROADCASTSS 4(R8)(CX*1), Y28
-	LONG         $0x202e8262
-	WORD         $0xe452
-	LONG         $0x20268262
-	WORD         $0xec52
 	VBROADCASTSS 4(R8)(CX*2), Y28
 	LONG         $0x202e8262
+	WORD         $0xc452
+	LONG         $0x20268262
+	WORD         $0xcc52
+	VBROADCASTSS 4(R9), Y28
+	LONG         $0x202e8262
+	WORD         $0xd452
+	LONG         $0x20268262
+	WORD         $0xdc52
+	VBROADCASTSS 4(R9)(CX*1), Y28
+	LONG         $0x202e8262
+	WORD         $0xe452
+	LONG         $0x20268262
+	WORD         $0xec52
+	VBROADCASTSS 4(R9)(CX*2), Y28
+	LONG         $0x202e8262
 	WORD         $0xf452
 	LONG         $0x20268262
 	WORD         $0xfc52
-	VBROADCASTSS 4(R9), Y28
+	VBROADCASTSS 4(R10), Y28
 	LONG         $0x202e0262
 	WORD         $0xc452
 	LONG         $0x20260262
 	WORD         $0xcc52
-	VMOVUPS      256(DX), Y26
-	VMOVUPS      288(DX), Y27
-	VBROADCASTSS 8(BX), Y28
-	LONG         $0x202e9262
-	WORD         $0xc452
-	LONG         $0x20269262
-	WORD         $0xcc52
-	VBROADCASTSS 8(BX)(CX*1), Y28
-	LONG         $0x202e9262
-	WORD         $0xd452
-	LONG         $0x20269262
-	WORD         $0xdc52
-	VBROADCASTSS 8(BX)(CX*2), Y28
-	LONG         $0x202e9262
-	WORD         $0xe452
-	LONG         $0x20269262
-	WORD         $0xec52
+	VMOVUPS      256(BX), Y26
+	VMOVUPS      288(BX), Y27
 	VBROADCASTSS 8(SI), Y28
 	LONG         $0x202e9262
+	WORD         $0xc452
+	LONG         $0x20269262
+	WORD         $0xcc52
+	VBROADCASTSS 8(SI)(CX*1), Y28
+	LONG         $0x202e9262
+	WORD         $0xd452
+	LONG         $0x20269262
+	WORD         $0xdc52
+	VBROADCASTSS 8(SI)(CX*2), Y28
+	LONG         $0x202e9262
+	WORD         $0xe452
+	LONG         $0x20269262
+	WORD         $0xec52
+	VBROADCASTSS 8(DI), Y28
+	LONG         $0x202e9262
 	WORD         $0xf452
 	LONG         $0x20269262
 	WORD         $0xfc52
-	VBROADCASTSS 8(SI)(CX*1), Y28
-	LONG         $0x202e1262
-	WORD         $0xc452
-	LONG         $0x20261262
-	WORD         $0xcc52
-	VBROADCASTSS 8(SI)(CX*2), Y28
-	LONG         $0x202e1262
-	WORD         $0xd452
-	LONG         $0x20261262
-	WORD         $0xdc52
-	VBROADCASTSS 8(DI), Y28
-	LONG         $0x202e1262
-	WORD         $0xe452
-	LONG         $0x20261262
-	WORD         $0xec52
 	VBROADCASTSS 8(DI)(CX*1), Y28
 	LONG         $0x202e1262
+	WORD         $0xc452
+	LONG         $0x20261262
+	WORD         $0xcc52
+	VBROADCASTSS 8(DI)(CX*2), Y28
+	LONG         $0x202e1262
+	WORD         $0xd452
+	LONG         $0x20261262
+	WORD         $0xdc52
+	VBROADCASTSS 8(R8), Y28
+	LONG         $0x202e1262
+	WORD         $0xe452
+	LONG         $0x20261262
+	WORD         $0xec52
+	VBROADCASTSS 8(R8)(CX*1), Y28
+	LONG         $0x202e1262
 	WORD         $0xf452
 	LONG         $0x20261262
 	WORD         $0xfc52
-	VBROADCASTSS 8(DI)(CX*2), Y28
-	LONG         $0x202e8262
-	WORD         $0xc452
-	LONG         $0x20268262
-	WORD         $0xcc52
-	VBROADCASTSS 8(R8), Y28
-	LONG         $0x202e8262
-	WORD         $0xd452
-	LONG         $0x20268262
-	WORD         $0xdc52
-	VBROADCASTSS 8(R8)(CX*1), Y28
-	LONG         $0x202e8262
-	WORD         $0xe452
-	LONG         $0x20268262
-	WORD         $0xec52
 	VBROADCASTSS 8(R8)(CX*2), Y28
 	LONG         $0x202e8262
+	WORD         $0xc452
+	LONG         $0x20268262
+	WORD         $0xcc52
+	VBROADCASTSS 8(R9), Y28
+	LONG         $0x202e8262
+	WORD         $0xd452
+	LONG         $0x20268262
+	WORD         $0xdc52
+	VBROADCASTSS 8(R9)(CX*1), Y28
+	LONG         $0x202e8262
+	WORD         $0xe452
+	LONG         $0x20268262
+	WORD         $0xec52
+	VBROADCASTSS 8(R9)(CX*2), Y28
+	LONG         $0x202e8262
 	WORD         $0xf452
 	LONG         $0x20268262
 	WORD         $0xfc52
-	VBROADCASTSS 8(R9), Y28
+	VBROADCASTSS 8(R10), Y28
 	LONG         $0x202e0262
 	WORD         $0xc452
 	LONG         $0x20260262
 	WORD         $0xcc52
-	VMOVUPS      384(DX), Y26
-	VMOVUPS      416(DX), Y27
-	VBROADCASTSS 12(BX), Y28
-	LONG         $0x202e9262
-	WORD         $0xc452
-	LONG         $0x20269262
-	WORD         $0xcc52
-	VBROADCASTSS 12(BX)(CX*1), Y28
-	LONG         $0x202e9262
-	WORD         $0xd452
-	LONG         $0x20269262
-	WORD         $0xdc52
-	VBROADCASTSS 12(BX)(CX*2), Y28
-	LONG         $0x202e9262
-	WORD         $0xe452
-	LONG         $0x20269262
-	WORD         $0xec52
+	VMOVUPS      384(BX), Y26
+	VMOVUPS      416(BX), Y27
 	VBROADCASTSS 12(SI), Y28
 	LONG         $0x202e9262
+	WORD         $0xc452
+	LONG         $0x20269262
+	WORD         $0xcc52
+	VBROADCASTSS 12(SI)(CX*1), Y28
+	LONG         $0x202e9262
+	WORD         $0xd452
+	LONG         $0x20269262
+	WORD         $0xdc52
+	VBROADCASTSS 12(SI)(CX*2), Y28
+	LONG         $0x202e9262
+	WORD         $0xe452
+	LONG         $0x20269262
+	WORD         $0xec52
+	VBROADCASTSS 12(DI), Y28
+	LONG         $0x202e9262
 	WORD         $0xf452
 	LONG         $0x20269262
 	WORD         $0xfc52
-	VBROADCASTSS 12(SI)(CX*1), Y28
-	LONG         $0x202e1262
-	WORD         $0xc452
-	LONG         $0x20261262
-	WORD         $0xcc52
-	VBROADCASTSS 12(SI)(CX*2), Y28
-	LONG         $0x202e1262
-	WORD         $0xd452
-	LONG         $0x20261262
-	WORD         $0xdc52
-	VBROADCASTSS 12(DI), Y28
-	LONG         $0x202e1262
-	WORD         $0xe452
-	LONG         $0x20261262
-	WORD         $0xec52
 	VBROADCASTSS 12(DI)(CX*1), Y28
 	LONG         $0x202e1262
+	WORD         $0xc452
+	LONG         $0x20261262
+	WORD         $0xcc52
+	VBROADCASTSS 12(DI)(CX*2), Y28
+	LONG         $0x202e1262
+	WORD         $0xd452
+	LONG         $0x20261262
+	WORD         $0xdc52
+	VBROADCASTSS 12(R8), Y28
+	LONG         $0x202e1262
+	WORD         $0xe452
+	LONG         $0x20261262
+	WORD         $0xec52
+	VBROADCASTSS 12(R8)(CX*1), Y28
+	LONG         $0x202e1262
 	WORD         $0xf452
 	LONG         $0x20261262
 	WORD         $0xfc52
-	VBROADCASTSS 12(DI)(CX*2), Y28
+	VBROADCASTSS 12(R8)(CX*2), Y28
 	LONG         $0x202e8262
 	WORD         $0xc452
 	LONG         $0x20268262
 	WORD         $0xcc52
-	VBROADCASTSS 12(R8), Y28
+	VBROADCASTSS 12(R9), Y28
 	LONG         $0x202e8262
 	WORD         $0xd452
 	LONG         $0x20268262
 	WORD         $0xdc52
-	VBROADCASTSS 12(R8)(CX*1), Y28
+	VBROADCASTSS 12(R9)(CX*1), Y28
 	LONG         $0x202e8262
 	WORD         $0xe452
 	LONG         $0x20268262
 	WORD         $0xec52
-	VBROADCASTSS 12(R8)(CX*2), Y28
+	VBROADCASTSS 12(R9)(CX*2), Y28
 	LONG         $0x202e8262
 	WORD         $0xf452
 	LONG         $0x20268262
 	WORD         $0xfc52
-	VBROADCASTSS 12(R9), Y28
+	VBROADCASTSS 12(R10), Y28
 	LONG         $0x202e0262
 	WORD         $0xc452
 	LONG         $0x20260262
 	WORD         $0xcc52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
+	ADDQ         $+512, BX
 	ADDQ         $+16, SI
 	ADDQ         $+16, DI
 	ADDQ         $+16, R8
 	ADDQ         $+16, R9
-	SUBQ         $+4, R10
+	ADDQ         $+16, R10
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, R11
 	JGE          upto16_rows13_k4
 
 upto16_rows13_k1:
-	ADDQ $+4, R10
+	ADDQ $+4, R11
 	JZ   upto16_rows13_done_k
 
 upto16_rows13_rest:
-	VMOVUPS      (DX), Y26
-	VMOVUPS      32(DX), Y27
-	VBROADCASTSS (BX), Y28
-	LONG         $0x202e9262
-	WORD         $0xc452
-	LONG         $0x20269262
-	WORD         $0xcc52
-	VBROADCASTSS (BX)(CX*1), Y28
-	LONG         $0x202e9262
-	WORD         $0xd452
-	LONG         $0x20269262
-	WORD         $0xdc52
-	VBROADCASTSS (BX)(CX*2), Y28
-	LONG         $0x202e9262
-	WORD         $0xe452
-	LONG         $0x20269262
-	WORD         $0xec52
+	VMOVUPS      (BX), Y26
+	VMOVUPS      32(BX), Y27
 	VBROADCASTSS (SI), Y28
 	LONG         $0x202e9262
+	WORD         $0xc452
+	LONG         $0x20269262
+	WORD         $0xcc52
+	VBROADCASTSS (SI)(CX*1), Y28
+	LONG         $0x202e9262
+	WORD         $0xd452
+	LONG         $0x20269262
+	WORD         $0xdc52
+	VBROADCASTSS (SI)(CX*2), Y28
+	LONG         $0x202e9262
+	WORD         $0xe452
+	LONG         $0x20269262
+	WORD         $0xec52
+	VBROADCASTSS (DI), Y28
+	LONG         $0x202e9262
 	WORD         $0xf452
 	LONG         $0x20269262
 	WORD         $0xfc52
-	VBROADCASTSS (SI)(CX*1), Y28
-	LONG         $0x202e1262
-	WORD         $0xc452
-	LONG         $0x20261262
-	WORD         $0xcc52
-	VBROADCASTSS (SI)(CX*2), Y28
-	LONG         $0x202e1262
-	WORD         $0xd452
-	LONG         $0x20261262
-	WORD         $0xdc52
-	VBROADCASTSS (DI), Y28
-	LONG         $0x202e1262
-	WORD         $0xe452
-	LONG         $0x20261262
-	WORD         $0xec52
 	VBROADCASTSS (DI)(CX*1), Y28
 	LONG         $0x202e1262
+	WORD         $0xc452
+	LONG         $0x20261262
+	WORD         $0xcc52
+	VBROADCASTSS (DI)(CX*2), Y28
+	LONG         $0x202e1262
+	WORD         $0xd452
+	LONG         $0x20261262
+	WORD         $0xdc52
+	VBROADCASTSS (R8), Y28
+	LONG         $0x202e1262
+	WORD         $0xe452
+	LONG         $0x20261262
+	WORD         $0xec52
+	VBROADCASTSS (R8)(CX*1), Y28
+	LONG         $0x202e1262
 	WORD         $0xf452
 	LONG         $0x20261262
 	WORD         $0xfc52
-	VBROADCASTSS (DI)(CX*2), Y28
+	VBROADCASTSS (R8)(CX*2), Y28
 	LONG         $0x202e8262
 	WORD         $0xc452
 	LONG         $0x20268262
 	WORD         $0xcc52
-	VBROADCASTSS (R8), Y28
+	VBROADCASTSS (R9), Y28
 	LONG         $0x202e8262
 	WORD         $0xd452
 	LONG         $0x20268262
 	WORD         $0xdc52
-	VBROADCASTSS (R8)(CX*1), Y28
+	VBROADCASTSS (R9)(CX*1), Y28
 	LONG         $0x202e8262
 	WORD         $0xe452
 	LONG         $0x20268262
 	WORD         $0xec52
-	VBROADCASTSS (R8)(CX*2), Y28
+	VBROADCASTSS (R9)(CX*2), Y28
 	LONG         $0x202e8262
 	WORD         $0xf452
 	LONG         $0x20268262
 	WORD         $0xfc52
-	VBROADCASTSS (R9), Y28
+	VBROADCASTSS (R10), Y28
 	LONG         $0x202e0262
 	WORD         $0xc452
 	LONG         $0x20260262
 	WORD         $0xcc52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
+	ADDQ         $+128, BX
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
 	ADDQ         $+4, R9
-	DECQ         R10
+	ADDQ         $+4, R10
+	DECQ         R11
 	JNZ          upto16_rows13_rest
 
 upto16_rows13_done_k:
-	ADDQ      96(AX), BX
 	ADDQ      96(AX), SI
 	ADDQ      96(AX), DI
 	ADDQ      96(AX), R8
 	ADDQ      96(AX), R9
-	DECQ      R11
+	ADDQ      96(AX), R10
+	DECQ      R12
 	JNZ       upto16_rows13_segment
-	MOVQ      120(AX), DX
-	CMPQ      DX, $0x00
+	MOVQ      120(AX), BX
+	CMPQ      BX, $0x00
 	JE        upto16_rows13_nores
 	CMPQ      128(AX), $0x00
 	JNE       upto16_rows13_res_bf16
-	MOVQ      48(AX), BX
-	VMOVUPS.Z (DX), K1, Y26
+	MOVQ      48(AX), SI
+	VMOVUPS.Z (BX), K1, Y26
 	VADDPS    Y26, Y0, Y0
-	VMOVUPS.Z 32(DX), K2, Y26
+	VMOVUPS.Z 32(BX), K2, Y26
 	VADDPS    Y26, Y1, Y1
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y26
 	VADDPS    Y26, Y2, Y2
-	VMOVUPS.Z 32(DX), K2, Y26
+	VMOVUPS.Z 32(BX), K2, Y26
 	VADDPS    Y26, Y3, Y3
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y26
 	VADDPS    Y26, Y4, Y4
-	VMOVUPS.Z 32(DX), K2, Y26
+	VMOVUPS.Z 32(BX), K2, Y26
 	VADDPS    Y26, Y5, Y5
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y26
 	VADDPS    Y26, Y6, Y6
-	VMOVUPS.Z 32(DX), K2, Y26
+	VMOVUPS.Z 32(BX), K2, Y26
 	VADDPS    Y26, Y7, Y7
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y26
 	VADDPS    Y26, Y8, Y8
-	VMOVUPS.Z 32(DX), K2, Y26
+	VMOVUPS.Z 32(BX), K2, Y26
 	VADDPS    Y26, Y9, Y9
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y26
 	VADDPS    Y26, Y10, Y10
-	VMOVUPS.Z 32(DX), K2, Y26
+	VMOVUPS.Z 32(BX), K2, Y26
 	VADDPS    Y26, Y11, Y11
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y26
 	VADDPS    Y26, Y12, Y12
-	VMOVUPS.Z 32(DX), K2, Y26
+	VMOVUPS.Z 32(BX), K2, Y26
 	VADDPS    Y26, Y13, Y13
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y26
 	VADDPS    Y26, Y14, Y14
-	VMOVUPS.Z 32(DX), K2, Y26
+	VMOVUPS.Z 32(BX), K2, Y26
 	VADDPS    Y26, Y15, Y15
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y26
 	VADDPS    Y26, Y16, Y16
-	VMOVUPS.Z 32(DX), K2, Y26
+	VMOVUPS.Z 32(BX), K2, Y26
 	VADDPS    Y26, Y17, Y17
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y26
 	VADDPS    Y26, Y18, Y18
-	VMOVUPS.Z 32(DX), K2, Y26
+	VMOVUPS.Z 32(BX), K2, Y26
 	VADDPS    Y26, Y19, Y19
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y26
 	VADDPS    Y26, Y20, Y20
-	VMOVUPS.Z 32(DX), K2, Y26
+	VMOVUPS.Z 32(BX), K2, Y26
 	VADDPS    Y26, Y21, Y21
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y26
 	VADDPS    Y26, Y22, Y22
-	VMOVUPS.Z 32(DX), K2, Y26
+	VMOVUPS.Z 32(BX), K2, Y26
 	VADDPS    Y26, Y23, Y23
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y26
 	VADDPS    Y26, Y24, Y24
-	VMOVUPS.Z 32(DX), K2, Y26
+	VMOVUPS.Z 32(BX), K2, Y26
 	VADDPS    Y26, Y25, Y25
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 	JMP       upto16_rows13_res_done
 
 upto16_rows13_res_bf16:
-	MOVQ        48(AX), BX
-	VPMOVZXWD.Z (DX), K1, Y26
+	MOVQ        48(AX), SI
+	VPMOVZXWD.Z (BX), K1, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y0, Y0
-	VPMOVZXWD.Z 16(DX), K2, Y26
+	VPMOVZXWD.Z 16(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y1, Y1
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y2, Y2
-	VPMOVZXWD.Z 16(DX), K2, Y26
+	VPMOVZXWD.Z 16(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y3, Y3
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y4, Y4
-	VPMOVZXWD.Z 16(DX), K2, Y26
+	VPMOVZXWD.Z 16(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y5, Y5
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y6, Y6
-	VPMOVZXWD.Z 16(DX), K2, Y26
+	VPMOVZXWD.Z 16(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y7, Y7
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y8, Y8
-	VPMOVZXWD.Z 16(DX), K2, Y26
+	VPMOVZXWD.Z 16(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y9, Y9
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y10, Y10
-	VPMOVZXWD.Z 16(DX), K2, Y26
+	VPMOVZXWD.Z 16(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y11, Y11
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y12, Y12
-	VPMOVZXWD.Z 16(DX), K2, Y26
+	VPMOVZXWD.Z 16(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y13, Y13
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y14, Y14
-	VPMOVZXWD.Z 16(DX), K2, Y26
+	VPMOVZXWD.Z 16(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y15, Y15
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y16, Y16
-	VPMOVZXWD.Z 16(DX), K2, Y26
+	VPMOVZXWD.Z 16(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y17, Y17
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y18, Y18
-	VPMOVZXWD.Z 16(DX), K2, Y26
+	VPMOVZXWD.Z 16(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y19, Y19
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y20, Y20
-	VPMOVZXWD.Z 16(DX), K2, Y26
+	VPMOVZXWD.Z 16(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y21, Y21
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y22, Y22
-	VPMOVZXWD.Z 16(DX), K2, Y26
+	VPMOVZXWD.Z 16(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y23, Y23
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y24, Y24
-	VPMOVZXWD.Z 16(DX), K2, Y26
+	VPMOVZXWD.Z 16(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y25, Y25
-	ADDQ        BX, DX
+	ADDQ        SI, BX
 
 upto16_rows13_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 upto16_rows13_nores:
 	CMPQ   80(AX), $+1
@@ -9619,149 +9644,149 @@ upto16_rows13_not_hardswish:
 
 upto16_rows13_not_gelu:
 upto16_rows13_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     upto16_rows13_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Y0, K1, (DX)
-	VMOVUPS Y1, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y2, K1, (DX)
-	VMOVUPS Y3, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y4, K1, (DX)
-	VMOVUPS Y5, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y6, K1, (DX)
-	VMOVUPS Y7, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y8, K1, (DX)
-	VMOVUPS Y9, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y10, K1, (DX)
-	VMOVUPS Y11, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y12, K1, (DX)
-	VMOVUPS Y13, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y14, K1, (DX)
-	VMOVUPS Y15, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y16, K1, (DX)
-	VMOVUPS Y17, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y18, K1, (DX)
-	VMOVUPS Y19, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y20, K1, (DX)
-	VMOVUPS Y21, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y22, K1, (DX)
-	VMOVUPS Y23, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y24, K1, (DX)
-	VMOVUPS Y25, K2, 32(DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Y0, K1, (BX)
+	VMOVUPS Y1, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y2, K1, (BX)
+	VMOVUPS Y3, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y4, K1, (BX)
+	VMOVUPS Y5, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y6, K1, (BX)
+	VMOVUPS Y7, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y8, K1, (BX)
+	VMOVUPS Y9, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y10, K1, (BX)
+	VMOVUPS Y11, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y12, K1, (BX)
+	VMOVUPS Y13, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y14, K1, (BX)
+	VMOVUPS Y15, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y16, K1, (BX)
+	VMOVUPS Y17, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y18, K1, (BX)
+	VMOVUPS Y19, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y20, K1, (BX)
+	VMOVUPS Y21, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y22, K1, (BX)
+	VMOVUPS Y23, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y24, K1, (BX)
+	VMOVUPS Y25, K2, 32(BX)
+	ADDQ    SI, BX
 	JMP     upto16_rows13_c_done
 
 upto16_rows13_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x287ef262
 	WORD      $0xc072
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc172
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc272
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc372
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc472
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc572
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc672
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc772
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287ed262
 	WORD      $0xc072
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ed262
 	WORD      $0xc172
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287ed262
 	WORD      $0xc272
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ed262
 	WORD      $0xc372
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287ed262
 	WORD      $0xc472
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ed262
 	WORD      $0xc572
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287ed262
 	WORD      $0xc672
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ed262
 	WORD      $0xc772
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287eb262
 	WORD      $0xc072
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287eb262
 	WORD      $0xc172
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287eb262
 	WORD      $0xc272
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287eb262
 	WORD      $0xc372
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287eb262
 	WORD      $0xc472
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287eb262
 	WORD      $0xc572
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287eb262
 	WORD      $0xc672
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287eb262
 	WORD      $0xc772
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287e9262
 	WORD      $0xc072
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287e9262
 	WORD      $0xc172
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 
 upto16_rows13_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+13, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+13, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+13, 56(AX)
 	JMP    upto16_rows13
 
@@ -9769,542 +9794,544 @@ upto16_rows13_end:
 upto16_rows12:
 	CMPQ    56(AX), $+12
 	JLT     upto16_rows12_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS 32(DX), Y5
-	VMOVUPS (DX), Y6
-	VMOVUPS 32(DX), Y7
-	VMOVUPS (DX), Y8
-	VMOVUPS 32(DX), Y9
-	VMOVUPS (DX), Y10
-	VMOVUPS 32(DX), Y11
-	VMOVUPS (DX), Y12
-	VMOVUPS 32(DX), Y13
-	VMOVUPS (DX), Y14
-	VMOVUPS 32(DX), Y15
-	VMOVUPS (DX), Y16
-	VMOVUPS 32(DX), Y17
-	VMOVUPS (DX), Y18
-	VMOVUPS 32(DX), Y19
-	VMOVUPS (DX), Y20
-	VMOVUPS 32(DX), Y21
-	VMOVUPS (DX), Y22
-	VMOVUPS 32(DX), Y23
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS (BX), Y2
+	VMOVUPS 32(BX), Y3
+	VMOVUPS (BX), Y4
+	VMOVUPS 32(BX), Y5
+	VMOVUPS (BX), Y6
+	VMOVUPS 32(BX), Y7
+	VMOVUPS (BX), Y8
+	VMOVUPS 32(BX), Y9
+	VMOVUPS (BX), Y10
+	VMOVUPS 32(BX), Y11
+	VMOVUPS (BX), Y12
+	VMOVUPS 32(BX), Y13
+	VMOVUPS (BX), Y14
+	VMOVUPS 32(BX), Y15
+	VMOVUPS (BX), Y16
+	VMOVUPS 32(BX), Y17
+	VMOVUPS (BX), Y18
+	VMOVUPS 32(BX), Y19
+	VMOVUPS (BX), Y20
+	VMOVUPS 32(BX), Y21
+	VMOVUPS (BX), Y22
+	VMOVUPS 32(BX), Y23
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
 	LEAQ    (SI)(CX*2), DI
 	ADDQ    CX, DI
 	LEAQ    (DI)(CX*2), R8
 	ADDQ    CX, R8
-	MOVQ    88(AX), R10
+	LEAQ    (R8)(CX*2), R9
+	ADDQ    CX, R9
+	MOVQ    88(AX), R11
 
 upto16_rows12_segment:
-	MOVQ 64(AX), R9
-	SUBQ $+4, R9
+	MOVQ 64(AX), R10
+	SUBQ $+4, R10
 	JLT  upto16_rows12_k1
 
 upto16_rows12_k4:
-	VMOVUPS      (DX), Y24
-	VMOVUPS      32(DX), Y25
-	VBROADCASTSS (BX), Y26
-	LONG         $0x203e9262
-	WORD         $0xc252
-	LONG         $0x20369262
-	WORD         $0xca52
-	VBROADCASTSS (BX)(CX*1), Y26
-	LONG         $0x203e9262
-	WORD         $0xd252
-	LONG         $0x20369262
-	WORD         $0xda52
-	VBROADCASTSS (BX)(CX*2), Y26
-	LONG         $0x203e9262
-	WORD         $0xe252
-	LONG         $0x20369262
-	WORD         $0xea52
+	VMOVUPS      (BX), Y24
+	VMOVUPS      32(BX), Y25
 	VBROADCASTSS (SI), Y26
 	LONG         $0x203e9262
+	WORD         $0xc252
+	LONG         $0x20369262
+	WORD         $0xca52
+	VBROADCASTSS (SI)(CX*1), Y26
+	LONG         $0x203e9262
+	WORD         $0xd252
+	LONG         $0x20369262
+	WORD         $0xda52
+	VBROADCASTSS (SI)(CX*2), Y26
+	LONG         $0x203e9262
+	WORD         $0xe252
+	LONG         $0x20369262
+	WORD         $0xea52
+	VBROADCASTSS (DI), Y26
+	LONG         $0x203e9262
 	WORD         $0xf252
 	LONG         $0x20369262
 	WORD         $0xfa52
-	VBROADCASTSS (SI)(CX*1), Y26
-	LONG         $0x203e1262
-	WORD         $0xc252
-	LONG         $0x20361262
-	WORD         $0xca52
-	VBROADCASTSS (SI)(CX*2), Y26
-	LONG         $0x203e1262
-	WORD         $0xd252
-	LONG         $0x20361262
-	WORD         $0xda52
-	VBROADCASTSS (DI), Y26
-	LONG         $0x203e1262
-	WORD         $0xe252
-	LONG         $0x20361262
-	WORD         $0xea52
 	VBROADCASTSS (DI)(CX*1), Y26
 	LONG         $0x203e1262
+	WORD         $0xc252
+	LONG         $0x20361262
+	WORD         $0xca52
+	VBROADCASTSS (DI)(CX*2), Y26
+	LONG         $0x203e1262
+	WORD         $0xd252
+	LONG         $0x20361262
+	WORD         $0xda52
+	VBROADCASTSS (R8), Y26
+	LONG         $0x203e1262
+	WORD         $0xe252
+	LONG         $0x20361262
+	WORD         $0xea52
+	VBROADCASTSS (R8)(CX*1), Y26
+	LONG         $0x203e1262
 	WORD         $0xf252
 	LONG         $0x20361262
 	WORD         $0xfa52
-	VBROADCASTSS (DI)(CX*2), Y26
-	LONG         $0x203e8262
-	WORD         $0xc252
-	LONG         $0x20368262
-	WORD         $0xca52
-	VBROADCASTSS (R8), Y26
-	LONG         $0x203e8262
-	WORD         $0xd252
-	LONG         $0x20368262
-	WORD         $0xda52
-	VBROADCASTSS (R8)(CX*1), Y26
-	LONG         $0x203e8262
-	WORD         $0xe252
-	LONG         $0x20368262
-	WORD         $0xea52
 	VBROADCASTSS (R8)(CX*2), Y26
 	LONG         $0x203e8262
+	WORD         $0xc252
+	LONG         $0x20368262
+	WORD         $0xca52
+	VBROADCASTSS (R9), Y26
+	LONG         $0x203e8262
+	WORD         $0xd252
+	LONG         $0x20368262
+	WORD         $0xda52
+	VBROADCASTSS (R9)(CX*1), Y26
+	LONG         $0x203e8262
+	WORD         $0xe252
+	LONG         $0x20368262
+	WORD         $0xea52
+	VBROADCASTSS (R9)(CX*2), Y26
+	LONG         $0x203e8262
 	WORD         $0xf252
 	LONG         $0x20368262
 	WORD         $0xfa52
-	VMOVUPS      128(DX), Y24
-	VMOVUPS      160(DX), Y25
-	VBROADCASTSS 4(BX), Y26
-	LONG         $0x203e9262
-	WORD         $0xc252
-	LONG         $0x20369262
-	WORD         $0xca52
-	VBROADCASTSS 4(BX)(CX*1), Y26
-	LONG         $0x203e9262
-	WORD         $0xd252
-	LONG         $0x20369262
-	WORD         $0xda52
-	VBROADCASTSS 4(BX)(CX*2), Y26
-	LONG         $0x203e9262
-	WORD         $0xe252
-	LONG         $0x20369262
-	WORD         $0xea52
+	VMOVUPS      128(BX), Y24
+	VMOVUPS      160(BX), Y25
 	VBROADCASTSS 4(SI), Y26
 	LONG         $0x203e9262
+	WORD         $0xc252
+	LONG         $0x20369262
+	WORD         $0xca52
+	VBROADCASTSS 4(SI)(CX*1), Y26
+	LONG         $0x203e9262
+	WORD         $0xd252
+	LONG         $0x20369262
+	WORD         $0xda52
+	VBROADCASTSS 4(SI)(CX*2), Y26
+	LONG         $0x203e9262
+	WORD         $0xe252
+	LONG         $0x20369262
+	WORD         $0xea52
+	VBROADCASTSS 4(DI), Y26
+	LONG         $0x203e9262
 	WORD         $0xf252
 	LONG         $0x20369262
 	WORD         $0xfa52
-	VBROADCASTSS 4(SI)(CX*1), Y26
-	LONG         $0x203e1262
-	WORD         $0xc252
-	LONG         $0x20361262
-	WORD         $0xca52
-	VBROADCASTSS 4(SI)(CX*2), Y26
-	LONG         $0x203e1262
-	WORD         $0xd252
-	LONG         $0x20361262
-	WORD         $0xda52
-	VBROADCASTSS 4(DI), Y26
-	LONG         $0x203e1262
-	WORD         $0xe252
-	LONG         $0x20361262
-	WORD         $0xea52
 	VBROADCASTSS 4(DI)(CX*1), Y26
 	LONG         $0x203e1262
+	WORD         $0xc252
+	LONG         $0x20361262
+	WORD         $0xca52
+	VBROADCASTSS 4(DI)(CX*2), Y26
+	LONG         $0x203e1262
+	WORD         $0xd252
+	LONG         $0x20361262
+	WORD         $0xda52
+	VBROADCASTSS 4(R8), Y26
+	LONG         $0x203e1262
+	WORD         $0xe252
+	LONG         $0x20361262
+	WORD         $0xea52
+	VBROADCASTSS 4(R8)(CX*1), Y26
+	LONG         $0x203e1262
 	WORD         $0xf252
 	LONG         $0x20361262
 	WORD         $0xfa52
-	VBROADCASTSS 4(DI)(CX*2), Y26
-	LONG         $0x203e8262
-	WORD         $0xc252
-	LONG         $0x20368262
-	WORD         $0xca52
-	VBROADCASTSS 4(R8), Y26
-	LONG         $0x203e8262
-	WORD         $0xd252
-	LONG         $0x20368262
-	WORD         $0xda52
-	VBROADCASTSS 4(R8)(CX*1), Y26
-	LONG         $0x203e8262
-	WORD         $0xe252
-	LONG         $0x20368262
-	WORD         $0xea52
 	VBROADCASTSS 4(R8)(CX*2), Y26
 	LONG         $0x203e8262
+	WORD         $0xc252
+	LONG         $0x20368262
+	WORD         $0xca52
+	VBROADCASTSS 4(R9), Y26
+	LONG         $0x203e8262
+	WORD         $0xd252
+	LONG         $0x20368262
+	WORD         $0xda52
+	VBROADCASTSS 4(R9)(CX*1), Y26
+	LONG         $0x203e8262
+	WORD         $0xe252
+	LONG         $0x20368262
+	WORD         $0xea52
+	VBROADCASTSS 4(R9)(CX*2), Y26
+	LONG         $0x203e8262
 	WORD         $0xf252
 	LONG         $0x20368262
 	WORD         $0xfa52
-	VMOVUPS      256(DX), Y24
-	VMOVUPS      288(DX), Y25
-	VBROADCASTSS 8(BX), Y26
-	LONG         $0x203e9262
-	WORD         $0xc252
-	LONG         $0x20369262
-	WORD         $0xca52
-	VBROADCASTSS 8(BX)(CX*1), Y26
-	LONG         $0x203e9262
-	WORD         $0xd252
-	LONG         $0x20369262
-	WORD         $0xda52
-	VBROADCASTSS 8(BX)(CX*2), Y26
-	LONG         $0x203e9262
-	WORD         $0xe252
-	LONG         $0x20369262
-	WORD         $0xea52
+	VMOVUPS      256(BX), Y24
+	VMOVUPS      288(BX), Y25
 	VBROADCASTSS 8(SI), Y26
 	LONG         $0x203e9262
+	WORD         $0xc252
+	LONG         $0x20369262
+	WORD         $0xca52
+	VBROADCASTSS 8(SI)(CX*1), Y26
+	LONG         $0x203e9262
+	WORD         $0xd252
+	LONG         $0x20369262
+	WORD         $0xda52
+	VBROADCASTSS 8(SI)(CX*2), Y26
+	LONG         $0x203e9262
+	WORD         $0xe252
+	LONG         $0x20369262
+	WORD         $0xea52
+	VBROADCASTSS 8(DI), Y26
+	LONG         $0x203e9262
 	WORD         $0xf252
 	LONG         $0x20369262
 	WORD         $0xfa52
-	VBROADCASTSS 8(SI)(CX*1), Y26
-	LONG         $0x203e1262
-	WORD         $0xc252
-	LONG         $0x20361262
-	WORD         $0xca52
-	VBROADCASTSS 8(SI)(CX*2), Y26
-	LONG         $0x203e1262
-	WORD         $0xd252
-	LONG         $0x20361262
-	WORD         $0xda52
-	VBROADCASTSS 8(DI), Y26
-	LONG         $0x203e1262
-	WORD         $0xe252
-	LONG         $0x20361262
-	WORD         $0xea52
 	VBROADCASTSS 8(DI)(CX*1), Y26
 	LONG         $0x203e1262
+	WORD         $0xc252
+	LONG         $0x20361262
+	WORD         $0xca52
+	VBROADCASTSS 8(DI)(CX*2), Y26
+	LONG         $0x203e1262
+	WORD         $0xd252
+	LONG         $0x20361262
+	WORD         $0xda52
+	VBROADCASTSS 8(R8), Y26
+	LONG         $0x203e1262
+	WORD         $0xe252
+	LONG         $0x20361262
+	WORD         $0xea52
+	VBROADCASTSS 8(R8)(CX*1), Y26
+	LONG         $0x203e1262
 	WORD         $0xf252
 	LONG         $0x20361262
 	WORD         $0xfa52
-	VBROADCASTSS 8(DI)(CX*2), Y26
-	LONG         $0x203e8262
-	WORD         $0xc252
-	LONG         $0x20368262
-	WORD         $0xca52
-	VBROADCASTSS 8(R8), Y26
-	LONG         $0x203e8262
-	WORD         $0xd252
-	LONG         $0x20368262
-	WORD         $0xda52
-	VBROADCASTSS 8(R8)(CX*1), Y26
-	LONG         $0x203e8262
-	WORD         $0xe252
-	LONG         $0x20368262
-	WORD         $0xea52
 	VBROADCASTSS 8(R8)(CX*2), Y26
 	LONG         $0x203e8262
+	WORD         $0xc252
+	LONG         $0x20368262
+	WORD         $0xca52
+	VBROADCASTSS 8(R9), Y26
+	LONG         $0x203e8262
+	WORD         $0xd252
+	LONG         $0x20368262
+	WORD         $0xda52
+	VBROADCASTSS 8(R9)(CX*1), Y26
+	LONG         $0x203e8262
+	WORD         $0xe252
+	LONG         $0x20368262
+	WORD         $0xea52
+	VBROADCASTSS 8(R9)(CX*2), Y26
+	LONG         $0x203e8262
 	WORD         $0xf252
 	LONG         $0x20368262
 	WORD         $0xfa52
-	VMOVUPS      384(DX), Y24
-	VMOVUPS      416(DX), Y25
-	VBROADCASTSS 12(BX), Y26
-	LONG         $0x203e9262
-	WORD         $0xc252
-	LONG         $0x20369262
-	WORD         $0xca52
-	VBROADCASTSS 12(BX)(CX*1), Y26
-	LONG         $0x203e9262
-	WORD         $0xd252
-	LONG         $0x20369262
-	WORD         $0xda52
-	VBROADCASTSS 12(BX)(CX*2), Y26
-	LONG         $0x203e9262
-	WORD         $0xe252
-	LONG         $0x20369262
-	WORD         $0xea52
+	VMOVUPS      384(BX), Y24
+	VMOVUPS      416(BX), Y25
 	VBROADCASTSS 12(SI), Y26
 	LONG         $0x203e9262
+	WORD         $0xc252
+	LONG         $0x20369262
+	WORD         $0xca52
+	VBROADCASTSS 12(SI)(CX*1), Y26
+	LONG         $0x203e9262
+	WORD         $0xd252
+	LONG         $0x20369262
+	WORD         $0xda52
+	VBROADCASTSS 12(SI)(CX*2), Y26
+	LONG         $0x203e9262
+	WORD         $0xe252
+	LONG         $0x20369262
+	WORD         $0xea52
+	VBROADCASTSS 12(DI), Y26
+	LONG         $0x203e9262
 	WORD         $0xf252
 	LONG         $0x20369262
 	WORD         $0xfa52
-	VBROADCASTSS 12(SI)(CX*1), Y26
-	LONG         $0x203e1262
-	WORD         $0xc252
-	LONG         $0x20361262
-	WORD         $0xca52
-	VBROADCASTSS 12(SI)(CX*2), Y26
-	LONG         $0x203e1262
-	WORD         $0xd252
-	LONG         $0x20361262
-	WORD         $0xda52
-	VBROADCASTSS 12(DI), Y26
-	LONG         $0x203e1262
-	WORD         $0xe252
-	LONG         $0x20361262
-	WORD         $0xea52
 	VBROADCASTSS 12(DI)(CX*1), Y26
 	LONG         $0x203e1262
+	WORD         $0xc252
+	LONG         $0x20361262
+	WORD         $0xca52
+	VBROADCASTSS 12(DI)(CX*2), Y26
+	LONG         $0x203e1262
+	WORD         $0xd252
+	LONG         $0x20361262
+	WORD         $0xda52
+	VBROADCASTSS 12(R8), Y26
+	LONG         $0x203e1262
+	WORD         $0xe252
+	LONG         $0x20361262
+	WORD         $0xea52
+	VBROADCASTSS 12(R8)(CX*1), Y26
+	LONG         $0x203e1262
 	WORD         $0xf252
 	LONG         $0x20361262
 	WORD         $0xfa52
-	VBROADCASTSS 12(DI)(CX*2), Y26
+	VBROADCASTSS 12(R8)(CX*2), Y26
 	LONG         $0x203e8262
 	WORD         $0xc252
 	LONG         $0x20368262
 	WORD         $0xca52
-	VBROADCASTSS 12(R8), Y26
+	VBROADCASTSS 12(R9), Y26
 	LONG         $0x203e8262
 	WORD         $0xd252
 	LONG         $0x20368262
 	WORD         $0xda52
-	VBROADCASTSS 12(R8)(CX*1), Y26
+	VBROADCASTSS 12(R9)(CX*1), Y26
 	LONG         $0x203e8262
 	WORD         $0xe252
 	LONG         $0x20368262
 	WORD         $0xea52
-	VBROADCASTSS 12(R8)(CX*2), Y26
+	VBROADCASTSS 12(R9)(CX*2), Y26
 	LONG         $0x203e8262
 	WORD         $0xf252
 	LONG         $0x20368262
 	WORD         $0xfa52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
+	ADDQ         $+512, BX
 	ADDQ         $+16, SI
 	ADDQ         $+16, DI
 	ADDQ         $+16, R8
-	SUBQ         $+4, R9
+	ADDQ         $+16, R9
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, R10
 	JGE          upto16_rows12_k4
 
 upto16_rows12_k1:
-	ADDQ $+4, R9
+	ADDQ $+4, R10
 	JZ   upto16_rows12_done_k
 
 upto16_rows12_rest:
-	VMOVUPS      (DX), Y24
-	VMOVUPS      32(DX), Y25
-	VBROADCASTSS (BX), Y26
-	LONG         $0x203e9262
-	WORD         $0xc252
-	LONG         $0x20369262
-	WORD         $0xca52
-	VBROADCASTSS (BX)(CX*1), Y26
-	LONG         $0x203e9262
-	WORD         $0xd252
-	LONG         $0x20369262
-	WORD         $0xda52
-	VBROADCASTSS (BX)(CX*2), Y26
-	LONG         $0x203e9262
-	WORD         $0xe252
-	LONG         $0x20369262
-	WORD         $0xea52
+	VMOVUPS      (BX), Y24
+	VMOVUPS      32(BX), Y25
 	VBROADCASTSS (SI), Y26
 	LONG         $0x203e9262
+	WORD         $0xc252
+	LONG         $0x20369262
+	WORD         $0xca52
+	VBROADCASTSS (SI)(CX*1), Y26
+	LONG         $0x203e9262
+	WORD         $0xd252
+	LONG         $0x20369262
+	WORD         $0xda52
+	VBROADCASTSS (SI)(CX*2), Y26
+	LONG         $0x203e9262
+	WORD         $0xe252
+	LONG         $0x20369262
+	WORD         $0xea52
+	VBROADCASTSS (DI), Y26
+	LONG         $0x203e9262
 	WORD         $0xf252
 	LONG         $0x20369262
 	WORD         $0xfa52
-	VBROADCASTSS (SI)(CX*1), Y26
-	LONG         $0x203e1262
-	WORD         $0xc252
-	LONG         $0x20361262
-	WORD         $0xca52
-	VBROADCASTSS (SI)(CX*2), Y26
-	LONG         $0x203e1262
-	WORD         $0xd252
-	LONG         $0x20361262
-	WORD         $0xda52
-	VBROADCASTSS (DI), Y26
-	LONG         $0x203e1262
-	WORD         $0xe252
-	LONG         $0x20361262
-	WORD         $0xea52
 	VBROADCASTSS (DI)(CX*1), Y26
 	LONG         $0x203e1262
+	WORD         $0xc252
+	LONG         $0x20361262
+	WORD         $0xca52
+	VBROADCASTSS (DI)(CX*2), Y26
+	LONG         $0x203e1262
+	WORD         $0xd252
+	LONG         $0x20361262
+	WORD         $0xda52
+	VBROADCASTSS (R8), Y26
+	LONG         $0x203e1262
+	WORD         $0xe252
+	LONG         $0x20361262
+	WORD         $0xea52
+	VBROADCASTSS (R8)(CX*1), Y26
+	LONG         $0x203e1262
 	WORD         $0xf252
 	LONG         $0x20361262
 	WORD         $0xfa52
-	VBROADCASTSS (DI)(CX*2), Y26
+	VBROADCASTSS (R8)(CX*2), Y26
 	LONG         $0x203e8262
 	WORD         $0xc252
 	LONG         $0x20368262
 	WORD         $0xca52
-	VBROADCASTSS (R8), Y26
+	VBROADCASTSS (R9), Y26
 	LONG         $0x203e8262
 	WORD         $0xd252
 	LONG         $0x20368262
 	WORD         $0xda52
-	VBROADCASTSS (R8)(CX*1), Y26
+	VBROADCASTSS (R9)(CX*1), Y26
 	LONG         $0x203e8262
 	WORD         $0xe252
 	LONG         $0x20368262
 	WORD         $0xea52
-	VBROADCASTSS (R8)(CX*2), Y26
+	VBROADCASTSS (R9)(CX*2), Y26
 	LONG         $0x203e8262
 	WORD         $0xf252
 	LONG         $0x20368262
 	WORD         $0xfa52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
+	ADDQ         $+128, BX
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
-	DECQ         R9
+	ADDQ         $+4, R9
+	DECQ         R10
 	JNZ          upto16_rows12_rest
 
 upto16_rows12_done_k:
-	ADDQ      96(AX), BX
 	ADDQ      96(AX), SI
 	ADDQ      96(AX), DI
 	ADDQ      96(AX), R8
-	DECQ      R10
+	ADDQ      96(AX), R9
+	DECQ      R11
 	JNZ       upto16_rows12_segment
-	MOVQ      120(AX), DX
-	CMPQ      DX, $0x00
+	MOVQ      120(AX), BX
+	CMPQ      BX, $0x00
 	JE        upto16_rows12_nores
 	CMPQ      128(AX), $0x00
 	JNE       upto16_rows12_res_bf16
-	MOVQ      48(AX), BX
-	VMOVUPS.Z (DX), K1, Y24
+	MOVQ      48(AX), SI
+	VMOVUPS.Z (BX), K1, Y24
 	VADDPS    Y24, Y0, Y0
-	VMOVUPS.Z 32(DX), K2, Y24
+	VMOVUPS.Z 32(BX), K2, Y24
 	VADDPS    Y24, Y1, Y1
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y24
 	VADDPS    Y24, Y2, Y2
-	VMOVUPS.Z 32(DX), K2, Y24
+	VMOVUPS.Z 32(BX), K2, Y24
 	VADDPS    Y24, Y3, Y3
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y24
 	VADDPS    Y24, Y4, Y4
-	VMOVUPS.Z 32(DX), K2, Y24
+	VMOVUPS.Z 32(BX), K2, Y24
 	VADDPS    Y24, Y5, Y5
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y24
 	VADDPS    Y24, Y6, Y6
-	VMOVUPS.Z 32(DX), K2, Y24
+	VMOVUPS.Z 32(BX), K2, Y24
 	VADDPS    Y24, Y7, Y7
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y24
 	VADDPS    Y24, Y8, Y8
-	VMOVUPS.Z 32(DX), K2, Y24
+	VMOVUPS.Z 32(BX), K2, Y24
 	VADDPS    Y24, Y9, Y9
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y24
 	VADDPS    Y24, Y10, Y10
-	VMOVUPS.Z 32(DX), K2, Y24
+	VMOVUPS.Z 32(BX), K2, Y24
 	VADDPS    Y24, Y11, Y11
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y24
 	VADDPS    Y24, Y12, Y12
-	VMOVUPS.Z 32(DX), K2, Y24
+	VMOVUPS.Z 32(BX), K2, Y24
 	VADDPS    Y24, Y13, Y13
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y24
 	VADDPS    Y24, Y14, Y14
-	VMOVUPS.Z 32(DX), K2, Y24
+	VMOVUPS.Z 32(BX), K2, Y24
 	VADDPS    Y24, Y15, Y15
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y24
 	VADDPS    Y24, Y16, Y16
-	VMOVUPS.Z 32(DX), K2, Y24
+	VMOVUPS.Z 32(BX), K2, Y24
 	VADDPS    Y24, Y17, Y17
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y24
 	VADDPS    Y24, Y18, Y18
-	VMOVUPS.Z 32(DX), K2, Y24
+	VMOVUPS.Z 32(BX), K2, Y24
 	VADDPS    Y24, Y19, Y19
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y24
 	VADDPS    Y24, Y20, Y20
-	VMOVUPS.Z 32(DX), K2, Y24
+	VMOVUPS.Z 32(BX), K2, Y24
 	VADDPS    Y24, Y21, Y21
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y24
 	VADDPS    Y24, Y22, Y22
-	VMOVUPS.Z 32(DX), K2, Y24
+	VMOVUPS.Z 32(BX), K2, Y24
 	VADDPS    Y24, Y23, Y23
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 	JMP       upto16_rows12_res_done
 
 upto16_rows12_res_bf16:
-	MOVQ        48(AX), BX
-	VPMOVZXWD.Z (DX), K1, Y24
+	MOVQ        48(AX), SI
+	VPMOVZXWD.Z (BX), K1, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y0, Y0
-	VPMOVZXWD.Z 16(DX), K2, Y24
+	VPMOVZXWD.Z 16(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y1, Y1
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y2, Y2
-	VPMOVZXWD.Z 16(DX), K2, Y24
+	VPMOVZXWD.Z 16(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y3, Y3
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y4, Y4
-	VPMOVZXWD.Z 16(DX), K2, Y24
+	VPMOVZXWD.Z 16(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y5, Y5
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y6, Y6
-	VPMOVZXWD.Z 16(DX), K2, Y24
+	VPMOVZXWD.Z 16(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y7, Y7
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y8, Y8
-	VPMOVZXWD.Z 16(DX), K2, Y24
+	VPMOVZXWD.Z 16(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y9, Y9
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y10, Y10
-	VPMOVZXWD.Z 16(DX), K2, Y24
+	VPMOVZXWD.Z 16(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y11, Y11
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y12, Y12
-	VPMOVZXWD.Z 16(DX), K2, Y24
+	VPMOVZXWD.Z 16(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y13, Y13
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y14, Y14
-	VPMOVZXWD.Z 16(DX), K2, Y24
+	VPMOVZXWD.Z 16(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y15, Y15
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y16, Y16
-	VPMOVZXWD.Z 16(DX), K2, Y24
+	VPMOVZXWD.Z 16(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y17, Y17
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y18, Y18
-	VPMOVZXWD.Z 16(DX), K2, Y24
+	VPMOVZXWD.Z 16(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y19, Y19
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y20, Y20
-	VPMOVZXWD.Z 16(DX), K2, Y24
+	VPMOVZXWD.Z 16(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y21, Y21
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y22, Y22
-	VPMOVZXWD.Z 16(DX), K2, Y24
+	VPMOVZXWD.Z 16(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y23, Y23
-	ADDQ        BX, DX
+	ADDQ        SI, BX
 
 upto16_rows12_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 upto16_rows12_nores:
 	CMPQ   80(AX), $+1
@@ -11389,139 +11416,139 @@ upto16_rows12_not_hardswish:
 
 upto16_rows12_not_gelu:
 upto16_rows12_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     upto16_rows12_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Y0, K1, (DX)
-	VMOVUPS Y1, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y2, K1, (DX)
-	VMOVUPS Y3, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y4, K1, (DX)
-	VMOVUPS Y5, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y6, K1, (DX)
-	VMOVUPS Y7, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y8, K1, (DX)
-	VMOVUPS Y9, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y10, K1, (DX)
-	VMOVUPS Y11, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y12, K1, (DX)
-	VMOVUPS Y13, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y14, K1, (DX)
-	VMOVUPS Y15, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y16, K1, (DX)
-	VMOVUPS Y17, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y18, K1, (DX)
-	VMOVUPS Y19, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y20, K1, (DX)
-	VMOVUPS Y21, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y22, K1, (DX)
-	VMOVUPS Y23, K2, 32(DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Y0, K1, (BX)
+	VMOVUPS Y1, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y2, K1, (BX)
+	VMOVUPS Y3, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y4, K1, (BX)
+	VMOVUPS Y5, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y6, K1, (BX)
+	VMOVUPS Y7, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y8, K1, (BX)
+	VMOVUPS Y9, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y10, K1, (BX)
+	VMOVUPS Y11, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y12, K1, (BX)
+	VMOVUPS Y13, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y14, K1, (BX)
+	VMOVUPS Y15, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y16, K1, (BX)
+	VMOVUPS Y17, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y18, K1, (BX)
+	VMOVUPS Y19, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y20, K1, (BX)
+	VMOVUPS Y21, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y22, K1, (BX)
+	VMOVUPS Y23, K2, 32(BX)
+	ADDQ    SI, BX
 	JMP     upto16_rows12_c_done
 
 upto16_rows12_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x287ef262
 	WORD      $0xc072
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc172
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc272
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc372
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc472
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc572
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc672
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc772
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287ed262
 	WORD      $0xc072
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ed262
 	WORD      $0xc172
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287ed262
 	WORD      $0xc272
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ed262
 	WORD      $0xc372
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287ed262
 	WORD      $0xc472
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ed262
 	WORD      $0xc572
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287ed262
 	WORD      $0xc672
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ed262
 	WORD      $0xc772
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287eb262
 	WORD      $0xc072
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287eb262
 	WORD      $0xc172
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287eb262
 	WORD      $0xc272
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287eb262
 	WORD      $0xc372
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287eb262
 	WORD      $0xc472
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287eb262
 	WORD      $0xc572
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287eb262
 	WORD      $0xc672
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287eb262
 	WORD      $0xc772
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 
 upto16_rows12_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+12, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+12, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+12, 56(AX)
 	JMP    upto16_rows12
 
@@ -11529,220 +11556,222 @@ upto16_rows12_end:
 upto16_rows4:
 	CMPQ    56(AX), $+4
 	JLT     upto16_rows4_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS 32(DX), Y5
-	VMOVUPS (DX), Y6
-	VMOVUPS 32(DX), Y7
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS (BX), Y2
+	VMOVUPS 32(BX), Y3
+	VMOVUPS (BX), Y4
+	VMOVUPS 32(BX), Y5
+	VMOVUPS (BX), Y6
+	VMOVUPS 32(BX), Y7
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
+	LEAQ    (SI)(CX*2), DI
+	ADDQ    CX, DI
+	MOVQ    88(AX), R9
 
 upto16_rows4_segment:
-	MOVQ 64(AX), DI
-	SUBQ $+4, DI
+	MOVQ 64(AX), R8
+	SUBQ $+4, R8
 	JLT  upto16_rows4_k1
 
 upto16_rows4_k4:
-	VMOVUPS      (DX), Y8
-	VMOVUPS      32(DX), Y9
-	VBROADCASTSS (BX), Y10
-	LONG         $0x283ed262
-	WORD         $0xc252
-	LONG         $0x2836d262
-	WORD         $0xca52
-	VBROADCASTSS (BX)(CX*1), Y10
-	LONG         $0x283ed262
-	WORD         $0xd252
-	LONG         $0x2836d262
-	WORD         $0xda52
-	VBROADCASTSS (BX)(CX*2), Y10
-	LONG         $0x283ed262
-	WORD         $0xe252
-	LONG         $0x2836d262
-	WORD         $0xea52
+	VMOVUPS      (BX), Y8
+	VMOVUPS      32(BX), Y9
 	VBROADCASTSS (SI), Y10
 	LONG         $0x283ed262
-	WORD         $0xf252
-	LONG         $0x2836d262
-	WORD         $0xfa52
-	VMOVUPS      128(DX), Y8
-	VMOVUPS      160(DX), Y9
-	VBROADCASTSS 4(BX), Y10
-	LONG         $0x283ed262
 	WORD         $0xc252
 	LONG         $0x2836d262
 	WORD         $0xca52
-	VBROADCASTSS 4(BX)(CX*1), Y10
+	VBROADCASTSS (SI)(CX*1), Y10
 	LONG         $0x283ed262
 	WORD         $0xd252
 	LONG         $0x2836d262
 	WORD         $0xda52
-	VBROADCASTSS 4(BX)(CX*2), Y10
+	VBROADCASTSS (SI)(CX*2), Y10
 	LONG         $0x283ed262
 	WORD         $0xe252
 	LONG         $0x2836d262
 	WORD         $0xea52
+	VBROADCASTSS (DI), Y10
+	LONG         $0x283ed262
+	WORD         $0xf252
+	LONG         $0x2836d262
+	WORD         $0xfa52
+	VMOVUPS      128(BX), Y8
+	VMOVUPS      160(BX), Y9
 	VBROADCASTSS 4(SI), Y10
 	LONG         $0x283ed262
-	WORD         $0xf252
-	LONG         $0x2836d262
-	WORD         $0xfa52
-	VMOVUPS      256(DX), Y8
-	VMOVUPS      288(DX), Y9
-	VBROADCASTSS 8(BX), Y10
-	LONG         $0x283ed262
 	WORD         $0xc252
 	LONG         $0x2836d262
 	WORD         $0xca52
-	VBROADCASTSS 8(BX)(CX*1), Y10
+	VBROADCASTSS 4(SI)(CX*1), Y10
 	LONG         $0x283ed262
 	WORD         $0xd252
 	LONG         $0x2836d262
 	WORD         $0xda52
-	VBROADCASTSS 8(BX)(CX*2), Y10
+	VBROADCASTSS 4(SI)(CX*2), Y10
 	LONG         $0x283ed262
 	WORD         $0xe252
 	LONG         $0x2836d262
 	WORD         $0xea52
+	VBROADCASTSS 4(DI), Y10
+	LONG         $0x283ed262
+	WORD         $0xf252
+	LONG         $0x2836d262
+	WORD         $0xfa52
+	VMOVUPS      256(BX), Y8
+	VMOVUPS      288(BX), Y9
 	VBROADCASTSS 8(SI), Y10
 	LONG         $0x283ed262
-	WORD         $0xf252
-	LONG         $0x2836d262
-	WORD         $0xfa52
-	VMOVUPS      384(DX), Y8
-	VMOVUPS      416(DX), Y9
-	VBROADCASTSS 12(BX), Y10
-	LONG         $0x283ed262
 	WORD         $0xc252
 	LONG         $0x2836d262
 	WORD         $0xca52
-	VBROADCASTSS 12(BX)(CX*1), Y10
+	VBROADCASTSS 8(SI)(CX*1), Y10
 	LONG         $0x283ed262
 	WORD         $0xd252
 	LONG         $0x2836d262
 	WORD         $0xda52
-	VBROADCASTSS 12(BX)(CX*2), Y10
+	VBROADCASTSS 8(SI)(CX*2), Y10
 	LONG         $0x283ed262
 	WORD         $0xe252
 	LONG         $0x2836d262
 	WORD         $0xea52
-	VBROADCASTSS 12(SI), Y10
+	VBROADCASTSS 8(DI), Y10
 	LONG         $0x283ed262
 	WORD         $0xf252
 	LONG         $0x2836d262
 	WORD         $0xfa52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
+	VMOVUPS      384(BX), Y8
+	VMOVUPS      416(BX), Y9
+	VBROADCASTSS 12(SI), Y10
+	LONG         $0x283ed262
+	WORD         $0xc252
+	LONG         $0x2836d262
+	WORD         $0xca52
+	VBROADCASTSS 12(SI)(CX*1), Y10
+	LONG         $0x283ed262
+	WORD         $0xd252
+	LONG         $0x2836d262
+	WORD         $0xda52
+	VBROADCASTSS 12(SI)(CX*2), Y10
+	LONG         $0x283ed262
+	WORD         $0xe252
+	LONG         $0x2836d262
+	WORD         $0xea52
+	VBROADCASTSS 12(DI), Y10
+	LONG         $0x283ed262
+	WORD         $0xf252
+	LONG         $0x2836d262
+	WORD         $0xfa52
+	ADDQ         $+512, BX
 	ADDQ         $+16, SI
-	SUBQ         $+4, DI
+	ADDQ         $+16, DI
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, R8
 	JGE          upto16_rows4_k4
 
 upto16_rows4_k1:
-	ADDQ $+4, DI
+	ADDQ $+4, R8
 	JZ   upto16_rows4_done_k
 
 upto16_rows4_rest:
-	VMOVUPS      (DX), Y8
-	VMOVUPS      32(DX), Y9
-	VBROADCASTSS (BX), Y10
+	VMOVUPS      (BX), Y8
+	VMOVUPS      32(BX), Y9
+	VBROADCASTSS (SI), Y10
 	LONG         $0x283ed262
 	WORD         $0xc252
 	LONG         $0x2836d262
 	WORD         $0xca52
-	VBROADCASTSS (BX)(CX*1), Y10
+	VBROADCASTSS (SI)(CX*1), Y10
 	LONG         $0x283ed262
 	WORD         $0xd252
 	LONG         $0x2836d262
 	WORD         $0xda52
-	VBROADCASTSS (BX)(CX*2), Y10
+	VBROADCASTSS (SI)(CX*2), Y10
 	LONG         $0x283ed262
 	WORD         $0xe252
 	LONG         $0x2836d262
 	WORD         $0xea52
-	VBROADCASTSS (SI), Y10
+	VBROADCASTSS (DI), Y10
 	LONG         $0x283ed262
 	WORD         $0xf252
 	LONG         $0x2836d262
 	WORD         $0xfa52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
+	ADDQ         $+128, BX
 	ADDQ         $+4, SI
-	DECQ         DI
+	ADDQ         $+4, DI
+	DECQ         R8
 	JNZ          upto16_rows4_rest
 
 upto16_rows4_done_k:
-	ADDQ      96(AX), BX
 	ADDQ      96(AX), SI
-	DECQ      R8
+	ADDQ      96(AX), DI
+	DECQ      R9
 	JNZ       upto16_rows4_segment
-	MOVQ      120(AX), DX
-	CMPQ      DX, $0x00
+	MOVQ      120(AX), BX
+	CMPQ      BX, $0x00
 	JE        upto16_rows4_nores
 	CMPQ      128(AX), $0x00
 	JNE       upto16_rows4_res_bf16
-	MOVQ      48(AX), BX
-	VMOVUPS.Z (DX), K1, Y8
+	MOVQ      48(AX), SI
+	VMOVUPS.Z (BX), K1, Y8
 	VADDPS    Y8, Y0, Y0
-	VMOVUPS.Z 32(DX), K2, Y8
+	VMOVUPS.Z 32(BX), K2, Y8
 	VADDPS    Y8, Y1, Y1
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y8
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y8
 	VADDPS    Y8, Y2, Y2
-	VMOVUPS.Z 32(DX), K2, Y8
+	VMOVUPS.Z 32(BX), K2, Y8
 	VADDPS    Y8, Y3, Y3
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y8
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y8
 	VADDPS    Y8, Y4, Y4
-	VMOVUPS.Z 32(DX), K2, Y8
+	VMOVUPS.Z 32(BX), K2, Y8
 	VADDPS    Y8, Y5, Y5
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y8
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y8
 	VADDPS    Y8, Y6, Y6
-	VMOVUPS.Z 32(DX), K2, Y8
+	VMOVUPS.Z 32(BX), K2, Y8
 	VADDPS    Y8, Y7, Y7
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 	JMP       upto16_rows4_res_done
 
 upto16_rows4_res_bf16:
-	MOVQ        48(AX), BX
-	VPMOVZXWD.Z (DX), K1, Y8
+	MOVQ        48(AX), SI
+	VPMOVZXWD.Z (BX), K1, Y8
 	VPSLLD      $0x10, Y8, Y8
 	VADDPS      Y8, Y0, Y0
-	VPMOVZXWD.Z 16(DX), K2, Y8
+	VPMOVZXWD.Z 16(BX), K2, Y8
 	VPSLLD      $0x10, Y8, Y8
 	VADDPS      Y8, Y1, Y1
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y8
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y8
 	VPSLLD      $0x10, Y8, Y8
 	VADDPS      Y8, Y2, Y2
-	VPMOVZXWD.Z 16(DX), K2, Y8
+	VPMOVZXWD.Z 16(BX), K2, Y8
 	VPSLLD      $0x10, Y8, Y8
 	VADDPS      Y8, Y3, Y3
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y8
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y8
 	VPSLLD      $0x10, Y8, Y8
 	VADDPS      Y8, Y4, Y4
-	VPMOVZXWD.Z 16(DX), K2, Y8
+	VPMOVZXWD.Z 16(BX), K2, Y8
 	VPSLLD      $0x10, Y8, Y8
 	VADDPS      Y8, Y5, Y5
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y8
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y8
 	VPSLLD      $0x10, Y8, Y8
 	VADDPS      Y8, Y6, Y6
-	VPMOVZXWD.Z 16(DX), K2, Y8
+	VPMOVZXWD.Z 16(BX), K2, Y8
 	VPSLLD      $0x10, Y8, Y8
 	VADDPS      Y8, Y7, Y7
-	ADDQ        BX, DX
+	ADDQ        SI, BX
 
 upto16_rows4_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 upto16_rows4_nores:
 	CMPQ   80(AX), $+1
@@ -12123,59 +12152,59 @@ upto16_rows4_not_hardswish:
 
 upto16_rows4_not_gelu:
 upto16_rows4_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     upto16_rows4_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Y0, K1, (DX)
-	VMOVUPS Y1, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y2, K1, (DX)
-	VMOVUPS Y3, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y4, K1, (DX)
-	VMOVUPS Y5, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y6, K1, (DX)
-	VMOVUPS Y7, K2, 32(DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Y0, K1, (BX)
+	VMOVUPS Y1, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y2, K1, (BX)
+	VMOVUPS Y3, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y4, K1, (BX)
+	VMOVUPS Y5, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y6, K1, (BX)
+	VMOVUPS Y7, K2, 32(BX)
+	ADDQ    SI, BX
 	JMP     upto16_rows4_c_done
 
 upto16_rows4_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x287ef262
 	WORD      $0xc072
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc172
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc272
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc372
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc472
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc572
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc672
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc772
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 
 upto16_rows4_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+4, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+4, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+4, 56(AX)
 	JMP    upto16_rows4
 
@@ -12183,137 +12212,139 @@ upto16_rows4_end:
 upto16_rows2:
 	CMPQ    56(AX), $+2
 	JLT     upto16_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS (BX), Y2
+	VMOVUPS 32(BX), Y3
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
+	MOVQ    88(AX), R8
 
 upto16_rows2_segment:
-	MOVQ 64(AX), SI
-	SUBQ $+4, SI
+	MOVQ 64(AX), DI
+	SUBQ $+4, DI
 	JLT  upto16_rows2_k1
 
 upto16_rows2_k4:
-	VMOVUPS      (DX), Y4
-	VMOVUPS      32(DX), Y5
-	VBROADCASTSS (BX), Y6
+	VMOVUPS      (BX), Y4
+	VMOVUPS      32(BX), Y5
+	VBROADCASTSS (SI), Y6
 	LONG         $0x285ef262
 	WORD         $0xc652
 	LONG         $0x2856f262
 	WORD         $0xce52
-	VBROADCASTSS (BX)(CX*1), Y6
+	VBROADCASTSS (SI)(CX*1), Y6
 	LONG         $0x285ef262
 	WORD         $0xd652
 	LONG         $0x2856f262
 	WORD         $0xde52
-	VMOVUPS      128(DX), Y4
-	VMOVUPS      160(DX), Y5
-	VBROADCASTSS 4(BX), Y6
+	VMOVUPS      128(BX), Y4
+	VMOVUPS      160(BX), Y5
+	VBROADCASTSS 4(SI), Y6
 	LONG         $0x285ef262
 	WORD         $0xc652
 	LONG         $0x2856f262
 	WORD         $0xce52
-	VBROADCASTSS 4(BX)(CX*1), Y6
+	VBROADCASTSS 4(SI)(CX*1), Y6
 	LONG         $0x285ef262
 	WORD         $0xd652
 	LONG         $0x2856f262
 	WORD         $0xde52
-	VMOVUPS      256(DX), Y4
-	VMOVUPS      288(DX), Y5
-	VBROADCASTSS 8(BX), Y6
+	VMOVUPS      256(BX), Y4
+	VMOVUPS      288(BX), Y5
+	VBROADCASTSS 8(SI), Y6
 	LONG         $0x285ef262
 	WORD         $0xc652
 	LONG         $0x2856f262
 	WORD         $0xce52
-	VBROADCASTSS 8(BX)(CX*1), Y6
+	VBROADCASTSS 8(SI)(CX*1), Y6
 	LONG         $0x285ef262
 	WORD         $0xd652
 	LONG         $0x2856f262
 	WORD         $0xde52
-	VMOVUPS      384(DX), Y4
-	VMOVUPS      416(DX), Y5
-	VBROADCASTSS 12(BX), Y6
+	VMOVUPS      384(BX), Y4
+	VMOVUPS      416(BX), Y5
+	VBROADCASTSS 12(SI), Y6
 	LONG         $0x285ef262
 	WORD         $0xc652
 	LONG         $0x2856f262
 	WORD         $0xce52
-	VBROADCASTSS 12(BX)(CX*1), Y6
+	VBROADCASTSS 12(SI)(CX*1), Y6
 	LONG         $0x285ef262
 	WORD         $0xd652
 	LONG         $0x2856f262
 	WORD         $0xde52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
-	SUBQ         $+4, SI
+	ADDQ         $+512, BX
+	ADDQ         $+16, SI
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, DI
 	JGE          upto16_rows2_k4
 
 upto16_rows2_k1:
-	ADDQ $+4, SI
+	ADDQ $+4, DI
 	JZ   upto16_rows2_done_k
 
 upto16_rows2_rest:
-	VMOVUPS      (DX), Y4
-	VMOVUPS      32(DX), Y5
-	VBROADCASTSS (BX), Y6
+	VMOVUPS      (BX), Y4
+	VMOVUPS      32(BX), Y5
+	VBROADCASTSS (SI), Y6
 	LONG         $0x285ef262
 	WORD         $0xc652
 	LONG         $0x2856f262
 	WORD         $0xce52
-	VBROADCASTSS (BX)(CX*1), Y6
+	VBROADCASTSS (SI)(CX*1), Y6
 	LONG         $0x285ef262
 	WORD         $0xd652
 	LONG         $0x2856f262
 	WORD         $0xde52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
-	DECQ         SI
+	ADDQ         $+128, BX
+	ADDQ         $+4, SI
+	DECQ         DI
 	JNZ          upto16_rows2_rest
 
 upto16_rows2_done_k:
-	ADDQ      96(AX), BX
-	DECQ      DI
+	ADDQ      96(AX), SI
+	DECQ      R8
 	JNZ       upto16_rows2_segment
-	MOVQ      120(AX), DX
-	CMPQ      DX, $0x00
+	MOVQ      120(AX), BX
+	CMPQ      BX, $0x00
 	JE        upto16_rows2_nores
 	CMPQ      128(AX), $0x00
 	JNE       upto16_rows2_res_bf16
-	MOVQ      48(AX), BX
-	VMOVUPS.Z (DX), K1, Y4
+	MOVQ      48(AX), SI
+	VMOVUPS.Z (BX), K1, Y4
 	VADDPS    Y4, Y0, Y0
-	VMOVUPS.Z 32(DX), K2, Y4
+	VMOVUPS.Z 32(BX), K2, Y4
 	VADDPS    Y4, Y1, Y1
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Y4
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y4
 	VADDPS    Y4, Y2, Y2
-	VMOVUPS.Z 32(DX), K2, Y4
+	VMOVUPS.Z 32(BX), K2, Y4
 	VADDPS    Y4, Y3, Y3
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 	JMP       upto16_rows2_res_done
 
 upto16_rows2_res_bf16:
-	MOVQ        48(AX), BX
-	VPMOVZXWD.Z (DX), K1, Y4
+	MOVQ        48(AX), SI
+	VPMOVZXWD.Z (BX), K1, Y4
 	VPSLLD      $0x10, Y4, Y4
 	VADDPS      Y4, Y0, Y0
-	VPMOVZXWD.Z 16(DX), K2, Y4
+	VPMOVZXWD.Z 16(BX), K2, Y4
 	VPSLLD      $0x10, Y4, Y4
 	VADDPS      Y4, Y1, Y1
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Y4
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Y4
 	VPSLLD      $0x10, Y4, Y4
 	VADDPS      Y4, Y2, Y2
-	VPMOVZXWD.Z 16(DX), K2, Y4
+	VPMOVZXWD.Z 16(BX), K2, Y4
 	VPSLLD      $0x10, Y4, Y4
 	VADDPS      Y4, Y3, Y3
-	ADDQ        BX, DX
+	ADDQ        SI, BX
 
 upto16_rows2_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 upto16_rows2_nores:
 	CMPQ   80(AX), $+1
@@ -12518,39 +12549,39 @@ upto16_rows2_not_hardswish:
 
 upto16_rows2_not_gelu:
 upto16_rows2_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     upto16_rows2_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Y0, K1, (DX)
-	VMOVUPS Y1, K2, 32(DX)
-	ADDQ    BX, DX
-	VMOVUPS Y2, K1, (DX)
-	VMOVUPS Y3, K2, 32(DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Y0, K1, (BX)
+	VMOVUPS Y1, K2, 32(BX)
+	ADDQ    SI, BX
+	VMOVUPS Y2, K1, (BX)
+	VMOVUPS Y3, K2, 32(BX)
+	ADDQ    SI, BX
 	JMP     upto16_rows2_c_done
 
 upto16_rows2_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x287ef262
 	WORD      $0xc072
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc172
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 	LONG      $0x287ef262
 	WORD      $0xc272
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc372
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 
 upto16_rows2_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+2, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+2, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+2, 56(AX)
 	JMP    upto16_rows2
 
@@ -12558,98 +12589,100 @@ upto16_rows2_end:
 upto16_rows1:
 	CMPQ    56(AX), $+1
 	JLT     upto16_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
+	MOVQ    88(AX), R8
 
 upto16_rows1_segment:
-	MOVQ 64(AX), SI
-	SUBQ $+4, SI
+	MOVQ 64(AX), DI
+	SUBQ $+4, DI
 	JLT  upto16_rows1_k1
 
 upto16_rows1_k4:
-	VMOVUPS      (DX), Y2
-	VMOVUPS      32(DX), Y3
-	VBROADCASTSS (BX), Y4
+	VMOVUPS      (BX), Y2
+	VMOVUPS      32(BX), Y3
+	VBROADCASTSS (SI), Y4
 	LONG         $0x286ef262
 	WORD         $0xc452
 	LONG         $0x2866f262
 	WORD         $0xcc52
-	VMOVUPS      128(DX), Y2
-	VMOVUPS      160(DX), Y3
-	VBROADCASTSS 4(BX), Y4
+	VMOVUPS      128(BX), Y2
+	VMOVUPS      160(BX), Y3
+	VBROADCASTSS 4(SI), Y4
 	LONG         $0x286ef262
 	WORD         $0xc452
 	LONG         $0x2866f262
 	WORD         $0xcc52
-	VMOVUPS      256(DX), Y2
-	VMOVUPS      288(DX), Y3
-	VBROADCASTSS 8(BX), Y4
+	VMOVUPS      256(BX), Y2
+	VMOVUPS      288(BX), Y3
+	VBROADCASTSS 8(SI), Y4
 	LONG         $0x286ef262
 	WORD         $0xc452
 	LONG         $0x2866f262
 	WORD         $0xcc52
-	VMOVUPS      384(DX), Y2
-	VMOVUPS      416(DX), Y3
-	VBROADCASTSS 12(BX), Y4
+	VMOVUPS      384(BX), Y2
+	VMOVUPS      416(BX), Y3
+	VBROADCASTSS 12(SI), Y4
 	LONG         $0x286ef262
 	WORD         $0xc452
 	LONG         $0x2866f262
 	WORD         $0xcc52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
-	SUBQ         $+4, SI
+	ADDQ         $+512, BX
+	ADDQ         $+16, SI
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, DI
 	JGE          upto16_rows1_k4
 
 upto16_rows1_k1:
-	ADDQ $+4, SI
+	ADDQ $+4, DI
 	JZ   upto16_rows1_done_k
 
 upto16_rows1_rest:
-	VMOVUPS      (DX), Y2
-	VMOVUPS      32(DX), Y3
-	VBROADCASTSS (BX), Y4
+	VMOVUPS      (BX), Y2
+	VMOVUPS      32(BX), Y3
+	VBROADCASTSS (SI), Y4
 	LONG         $0x286ef262
 	WORD         $0xc452
 	LONG         $0x2866f262
 	WORD         $0xcc52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
-	DECQ         SI
+	ADDQ         $+128, BX
+	ADDQ         $+4, SI
+	DECQ         DI
 	JNZ          upto16_rows1_rest
 
 upto16_rows1_done_k:
-	ADDQ      96(AX), BX
-	DECQ      DI
+	ADDQ      96(AX), SI
+	DECQ      R8
 	JNZ       upto16_rows1_segment
-	MOVQ      120(AX), DX
-	CMPQ      DX, $0x00
+	MOVQ      120(AX), BX
+	CMPQ      BX, $0x00
 	JE        upto16_rows1_nores
 	CMPQ      128(AX), $0x00
 	JNE       upto16_rows1_res_bf16
-	MOVQ      48(AX), BX
-	VMOVUPS.Z (DX), K1, Y2
+	MOVQ      48(AX), SI
+	VMOVUPS.Z (BX), K1, Y2
 	VADDPS    Y2, Y0, Y0
-	VMOVUPS.Z 32(DX), K2, Y2
+	VMOVUPS.Z 32(BX), K2, Y2
 	VADDPS    Y2, Y1, Y1
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 	JMP       upto16_rows1_res_done
 
 upto16_rows1_res_bf16:
-	MOVQ        48(AX), BX
-	VPMOVZXWD.Z (DX), K1, Y2
+	MOVQ        48(AX), SI
+	VPMOVZXWD.Z (BX), K1, Y2
 	VPSLLD      $0x10, Y2, Y2
 	VADDPS      Y2, Y0, Y0
-	VPMOVZXWD.Z 16(DX), K2, Y2
+	VPMOVZXWD.Z 16(BX), K2, Y2
 	VPSLLD      $0x10, Y2, Y2
 	VADDPS      Y2, Y1, Y1
-	ADDQ        BX, DX
+	ADDQ        SI, BX
 
 upto16_rows1_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 upto16_rows1_nores:
 	CMPQ   80(AX), $+1
@@ -12766,29 +12799,29 @@ upto16_rows1_not_hardswish:
 
 upto16_rows1_not_gelu:
 upto16_rows1_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     upto16_rows1_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Y0, K1, (DX)
-	VMOVUPS Y1, K2, 32(DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Y0, K1, (BX)
+	VMOVUPS Y1, K2, 32(BX)
+	ADDQ    SI, BX
 	JMP     upto16_rows1_c_done
 
 upto16_rows1_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x287ef262
 	WORD      $0xc072
-	VMOVDQU16 X0, K1, (DX)
+	VMOVDQU16 X0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc172
-	VMOVDQU16 X0, K2, 16(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 16(BX)
+	ADDQ      SI, BX
 
 upto16_rows1_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+1, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+1, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+1, 56(AX)
 	JMP    upto16_rows1
 
@@ -12822,594 +12855,597 @@ upto16_end:
 	BZHIQ   CX, DX, DX
 	KMOVW   DX, K2
 	MOVQ    8(AX), CX
+	MOVQ    144(AX), DX
 
 upto24_rows13:
 	CMPQ    56(AX), $+13
 	JLT     upto24_rows13_end
-	MOVQ    56(AX), DX
-	ANDQ    $0x03, DX
-	CMPQ    DX, $0x01
+	MOVQ    56(AX), BX
+	ANDQ    $0x03, BX
+	CMPQ    BX, $0x01
 	JNE     upto24_rows13_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Y1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Y3
-	VMOVUPS (DX), Z4
-	VMOVUPS 64(DX), Y5
-	VMOVUPS (DX), Z6
-	VMOVUPS 64(DX), Y7
-	VMOVUPS (DX), Z8
-	VMOVUPS 64(DX), Y9
-	VMOVUPS (DX), Z10
-	VMOVUPS 64(DX), Y11
-	VMOVUPS (DX), Z12
-	VMOVUPS 64(DX), Y13
-	VMOVUPS (DX), Z14
-	VMOVUPS 64(DX), Y15
-	VMOVUPS (DX), Z16
-	VMOVUPS 64(DX), Y17
-	VMOVUPS (DX), Z18
-	VMOVUPS 64(DX), Y19
-	VMOVUPS (DX), Z20
-	VMOVUPS 64(DX), Y21
-	VMOVUPS (DX), Z22
-	VMOVUPS 64(DX), Y23
-	VMOVUPS (DX), Z24
-	VMOVUPS 64(DX), Y25
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Y1
+	VMOVUPS (BX), Z2
+	VMOVUPS 64(BX), Y3
+	VMOVUPS (BX), Z4
+	VMOVUPS 64(BX), Y5
+	VMOVUPS (BX), Z6
+	VMOVUPS 64(BX), Y7
+	VMOVUPS (BX), Z8
+	VMOVUPS 64(BX), Y9
+	VMOVUPS (BX), Z10
+	VMOVUPS 64(BX), Y11
+	VMOVUPS (BX), Z12
+	VMOVUPS 64(BX), Y13
+	VMOVUPS (BX), Z14
+	VMOVUPS 64(BX), Y15
+	VMOVUPS (BX), Z16
+	VMOVUPS 64(BX), Y17
+	VMOVUPS (BX), Z18
+	VMOVUPS 64(BX), Y19
+	VMOVUPS (BX), Z20
+	VMOVUPS 64(BX), Y21
+	VMOVUPS (BX), Z22
+	VMOVUPS 64(BX), Y23
+	VMOVUPS (BX), Z24
+	VMOVUPS 64(BX), Y25
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
 	LEAQ    (SI)(CX*2), DI
 	ADDQ    CX, DI
 	LEAQ    (DI)(CX*2), R8
 	ADDQ    CX, R8
 	LEAQ    (R8)(CX*2), R9
 	ADDQ    CX, R9
-	MOVQ    88(AX), R11
+	LEAQ    (R9)(CX*2), R10
+	ADDQ    CX, R10
+	MOVQ    88(AX), R12
 
 upto24_rows13_segment:
-	MOVQ 64(AX), R10
-	SUBQ $+4, R10
+	MOVQ 64(AX), R11
+	SUBQ $+4, R11
 	JLT  upto24_rows13_k1
 
 upto24_rows13_k4:
-	VMOVUPS      (DX), Z26
-	VMOVUPS      64(DX), Y27
-	VBROADCASTSS (BX), Z28
-	LONG         $0x402e9262
-	WORD         $0xc452
-	LONG         $0x20269262
-	WORD         $0xcc52
-	VBROADCASTSS (BX)(CX*1), Z28
-	LONG         $0x402e9262
-	WORD         $0xd452
-	LONG         $0x20269262
-	WORD         $0xdc52
-	VBROADCASTSS (BX)(CX*2), Z28
-	LONG         $0x402e9262
-	WORD         $0xe452
-	LONG         $0x20269262
-	WORD         $0xec52
+	VMOVUPS      (BX), Z26
+	VMOVUPS      64(BX), Y27
 	VBROADCASTSS (SI), Z28
 	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x20269262
+	WORD         $0xcc52
+	VBROADCASTSS (SI)(CX*1), Z28
+	LONG         $0x402e9262
+	WORD         $0xd452
+	LONG         $0x20269262
+	WORD         $0xdc52
+	VBROADCASTSS (SI)(CX*2), Z28
+	LONG         $0x402e9262
+	WORD         $0xe452
+	LONG         $0x20269262
+	WORD         $0xec52
+	VBROADCASTSS (DI), Z28
+	LONG         $0x402e9262
 	WORD         $0xf452
 	LONG         $0x20269262
 	WORD         $0xfc52
-	VBROADCASTSS (SI)(CX*1), Z28
-	LONG         $0x402e1262
-	WORD         $0xc452
-	LONG         $0x20261262
-	WORD         $0xcc52
-	VBROADCASTSS (SI)(CX*2), Z28
-	LONG         $0x402e1262
-	WORD         $0xd452
-	LONG         $0x20261262
-	WORD         $0xdc52
-	VBROADCASTSS (DI), Z28
-	LONG         $0x402e1262
-	WORD         $0xe452
-	LONG         $0x20261262
-	WORD         $0xec52
 	VBROADCASTSS (DI)(CX*1), Z28
 	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x20261262
+	WORD         $0xcc52
+	VBROADCASTSS (DI)(CX*2), Z28
+	LONG         $0x402e1262
+	WORD         $0xd452
+	LONG         $0x20261262
+	WORD         $0xdc52
+	VBROADCASTSS (R8), Z28
+	LONG         $0x402e1262
+	WORD         $0xe452
+	LONG         $0x20261262
+	WORD         $0xec52
+	VBROADCASTSS (R8)(CX*1), Z28
+	LONG         $0x402e1262
 	WORD         $0xf452
 	LONG         $0x20261262
 	WORD         $0xfc52
-	VBROADCASTSS (DI)(CX*2), Z28
-	LONG         $0x402e8262
-	WORD         $0xc452
-	LONG         $0x20268262
-	WORD         $0xcc52
-	VBROADCASTSS (R8), Z28
-	LONG         $0x402e8262
-	WORD         $0xd452
-	LONG         $0x20268262
-	WORD         $0xdc52
-	VBROADCASTSS (R8)(CX*1), Z28
-	LONG         $0x402e8262
-	WORD         $0xe452
-	LONG         $0x20268262
-	WORD         $0xec52
 	VBROADCASTSS (R8)(CX*2), Z28
 	LONG         $0x402e8262
+	WORD         $0xc452
+	LONG         $0x20268262
+	WORD         $0xcc52
+	VBROADCASTSS (R9), Z28
+	LONG         $0x402e8262
+	WORD         $0xd452
+	LONG         $0x20268262
+	WORD         $0xdc52
+	VBROADCASTSS (R9)(CX*1), Z28
+	LONG         $0x402e8262
+	WORD         $0xe452
+	LONG         $0x20268262
+	WORD         $0xec52
+	VBROADCASTSS (R9)(CX*2), Z28
+	LONG         $0x402e8262
 	WORD         $0xf452
 	LONG         $0x20268262
 	WORD         $0xfc52
-	VBROADCASTSS (R9), Z28
+	VBROADCASTSS (R10), Z28
 	LONG         $0x402e0262
 	WORD         $0xc452
 	LONG         $0x20260262
 	WORD         $0xcc52
-	VMOVUPS      128(DX), Z26
-	VMOVUPS      192(DX), Y27
-	VBROADCASTSS 4(BX), Z28
-	LONG         $0x402e9262
-	WORD         $0xc452
-	LONG         $0x20269262
-	WORD         $0xcc52
-	VBROADCASTSS 4(BX)(CX*1), Z28
-	LONG         $0x402e9262
-	WORD         $0xd452
-	LONG         $0x20269262
-	WORD         $0xdc52
-	VBROADCASTSS 4(BX)(CX*2), Z28
-	LONG         $0x402e9262
-	WORD         $0xe452
-	LONG         $0x20269262
-	WORD         $0xec52
+	VMOVUPS      128(BX), Z26
+	VMOVUPS      192(BX), Y27
 	VBROADCASTSS 4(SI), Z28
 	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x20269262
+	WORD         $0xcc52
+	VBROADCASTSS 4(SI)(CX*1), Z28
+	LONG         $0x402e9262
+	WORD         $0xd452
+	LONG         $0x20269262
+	WORD         $0xdc52
+	VBROADCASTSS 4(SI)(CX*2), Z28
+	LONG         $0x402e9262
+	WORD         $0xe452
+	LONG         $0x20269262
+	WORD         $0xec52
+	VBROADCASTSS 4(DI), Z28
+	LONG         $0x402e9262
 	WORD         $0xf452
 	LONG         $0x20269262
 	WORD         $0xfc52
-	VBROADCASTSS 4(SI)(CX*1), Z28
-	LONG         $0x402e1262
-	WORD         $0xc452
-	LONG         $0x20261262
-	WORD         $0xcc52
-	VBROADCASTSS 4(SI)(CX*2), Z28
-	LONG         $0x402e1262
-	WORD         $0xd452
-	LONG         $0x20261262
-	WORD         $0xdc52
-	VBROADCASTSS 4(DI), Z28
-	LONG         $0x402e1262
-	WORD         $0xe452
-	LONG         $0x20261262
-	WORD         $0xec52
 	VBROADCASTSS 4(DI)(CX*1), Z28
 	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x20261262
+	WORD         $0xcc52
+	VBROADCASTSS 4(DI)(CX*2), Z28
+	LONG         $0x402e1262
+	WORD         $0xd452
+	LONG         $0x20261262
+	WORD         $0xdc52
+	VBROADCASTSS 4(R8), Z28
+	LONG         $0x402e1262
+	WORD         $0xe452
+	LONG         $0x20261262
+	WORD         $0xec52
+	VBROADCASTSS 4(R8)(CX*1), Z28
+	LONG         $0x402e1262
 	WORD         $0xf452
 	LONG         $0x20261262
 	WORD         $0xfc52
-	VBROADCASTSS 4(DI)(CX*2), Z28
-	LONG         $0x402e8262
-	WORD         $0xc452
-	LONG         $0x20268262
-	WORD         $0xcc52
-	VBROADCASTSS 4(R8), Z28
-	LONG         $0x402e8262
-	WORD         $0xd452
-	LONG         $0x20268262
-	WORD         $0xdc52
-	VBROADCASTSS 4(R8)(CX*1), Z28
-	LONG         $0x402e8262
-	WORD         $0xe452
-	LONG         $0x20268262
-	WORD         $0xec52
 	VBROADCASTSS 4(R8)(CX*2), Z28
 	LONG         $0x402e8262
+	WORD         $0xc452
+	LONG         $0x20268262
+	WORD         $0xcc52
+	VBROADCASTSS 4(R9), Z28
+	LONG         $0x402e8262
+	WORD         $0xd452
+	LONG         $0x20268262
+	WORD         $0xdc52
+	VBROADCASTSS 4(R9)(CX*1), Z28
+	LONG         $0x402e8262
+	WORD         $0xe452
+	LONG         $0x20268262
+	WORD         $0xec52
+	VBROADCASTSS 4(R9)(CX*2), Z28
+	LONG         $0x402e8262
 	WORD         $0xf452
 	LONG         $0x20268262
 	WORD         $0xfc52
-	VBROADCASTSS 4(R9), Z28
+	VBROADCASTSS 4(R10), Z28
 	LONG         $0x402e0262
 	WORD         $0xc452
 	LONG         $0x20260262
 	WORD         $0xcc52
-	VMOVUPS      256(DX), Z26
-	VMOVUPS      320(DX), Y27
-	VBROADCASTSS 8(BX), Z28
-	LONG         $0x402e9262
-	WORD         $0xc452
-	LONG         $0x20269262
-	WORD         $0xcc52
-	VBROADCASTSS 8(BX)(CX*1), Z28
-	LONG         $0x402e9262
-	WORD         $0xd452
-	LONG         $0x20269262
-	WORD         $0xdc52
-	VBROADCASTSS 8(BX)(CX*2), Z28
-	LONG         $0x402e9262
-	WORD         $0xe452
-	LONG         $0x20269262
-	WORD         $0xec52
+	VMOVUPS      256(BX), Z26
+	VMOVUPS      320(BX), Y27
 	VBROADCASTSS 8(SI), Z28
 	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x20269262
+	WORD         $0xcc52
+	VBROADCASTSS 8(SI)(CX*1), Z28
+	LONG         $0x402e9262
+	WORD         $0xd452
+	LONG         $0x20269262
+	WORD         $0xdc52
+	VBROADCASTSS 8(SI)(CX*2), Z28
+	LONG         $0x402e9262
+	WORD         $0xe452
+	LONG         $0x20269262
+	WORD         $0xec52
+	VBROADCASTSS 8(DI), Z28
+	LONG         $0x402e9262
 	WORD         $0xf452
 	LONG         $0x20269262
 	WORD         $0xfc52
-	VBROADCASTSS 8(SI)(CX*1), Z28
-	LONG         $0x402e1262
-	WORD         $0xc452
-	LONG         $0x20261262
-	WORD         $0xcc52
-	VBROADCASTSS 8(SI)(CX*2), Z28
-	LONG         $0x402e1262
-	WORD         $0xd452
-	LONG         $0x20261262
-	WORD         $0xdc52
-	VBROADCASTSS 8(DI), Z28
-	LONG         $0x402e1262
-	WORD         $0xe452
-	LONG         $0x20261262
-	WORD         $0xec52
 	VBROADCASTSS 8(DI)(CX*1), Z28
 	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x20261262
+	WORD         $0xcc52
+	VBROADCASTSS 8(DI)(CX*2), Z28
+	LONG         $0x402e1262
+	WORD         $0xd452
+	LONG         $0x20261262
+	WORD         $0xdc52
+	VBROADCASTSS 8(R8), Z28
+	LONG         $0x402e1262
+	WORD         $0xe452
+	LONG         $0x20261262
+	WORD         $0xec52
+	VBROADCASTSS 8(R8)(CX*1), Z28
+	LONG         $0x402e1262
 	WORD         $0xf452
 	LONG         $0x20261262
 	WORD         $0xfc52
-	VBROADCASTSS 8(DI)(CX*2), Z28
-	LONG         $0x402e8262
-	WORD         $0xc452
-	LONG         $0x20268262
-	WORD         $0xcc52
-	VBROADCASTSS 8(R8), Z28
-	LONG         $0x402e8262
-	WORD         $0xd452
-	LONG         $0x20268262
-	WORD         $0xdc52
-	VBROADCASTSS 8(R8)(CX*1), Z28
-	LONG         $0x402e8262
-	WORD         $0xe452
-	LONG         $0x20268262
-	WORD         $0xec52
 	VBROADCASTSS 8(R8)(CX*2), Z28
 	LONG         $0x402e8262
+	WORD         $0xc452
+	LONG         $0x20268262
+	WORD         $0xcc52
+	VBROADCASTSS 8(R9), Z28
+	LONG         $0x402e8262
+	WORD         $0xd452
+	LONG         $0x20268262
+	WORD         $0xdc52
+	VBROADCASTSS 8(R9)(CX*1), Z28
+	LONG         $0x402e8262
+	WORD         $0xe452
+	LONG         $0x20268262
+	WORD         $0xec52
+	VBROADCASTSS 8(R9)(CX*2), Z28
+	LONG         $0x402e8262
 	WORD         $0xf452
 	LONG         $0x20268262
 	WORD         $0xfc52
-	VBROADCASTSS 8(R9), Z28
+	VBROADCASTSS 8(R10), Z28
 	LONG         $0x402e0262
 	WORD         $0xc452
 	LONG         $0x20260262
 	WORD         $0xcc52
-	VMOVUPS      384(DX), Z26
-	VMOVUPS      448(DX), Y27
-	VBROADCASTSS 12(BX), Z28
-	LONG         $0x402e9262
-	WORD         $0xc452
-	LONG         $0x20269262
-	WORD         $0xcc52
-	VBROADCASTSS 12(BX)(CX*1), Z28
-	LONG         $0x402e9262
-	WORD         $0xd452
-	LONG         $0x20269262
-	WORD         $0xdc52
-	VBROADCASTSS 12(BX)(CX*2), Z28
-	LONG         $0x402e9262
-	WORD         $0xe452
-	LONG         $0x20269262
-	WORD         $0xec52
+	VMOVUPS      384(BX), Z26
+	VMOVUPS      448(BX), Y27
 	VBROADCASTSS 12(SI), Z28
 	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x20269262
+	WORD         $0xcc52
+	VBROADCASTSS 12(SI)(CX*1), Z28
+	LONG         $0x402e9262
+	WORD         $0xd452
+	LONG         $0x20269262
+	WORD         $0xdc52
+	VBROADCASTSS 12(SI)(CX*2), Z28
+	LONG         $0x402e9262
+	WORD         $0xe452
+	LONG         $0x20269262
+	WORD         $0xec52
+	VBROADCASTSS 12(DI), Z28
+	LONG         $0x402e9262
 	WORD         $0xf452
 	LONG         $0x20269262
 	WORD         $0xfc52
-	VBROADCASTSS 12(SI)(CX*1), Z28
-	LONG         $0x402e1262
-	WORD         $0xc452
-	LONG         $0x20261262
-	WORD         $0xcc52
-	VBROADCASTSS 12(SI)(CX*2), Z28
-	LONG         $0x402e1262
-	WORD         $0xd452
-	LONG         $0x20261262
-	WORD         $0xdc52
-	VBROADCASTSS 12(DI), Z28
-	LONG         $0x402e1262
-	WORD         $0xe452
-	LONG         $0x20261262
-	WORD         $0xec52
 	VBROADCASTSS 12(DI)(CX*1), Z28
 	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x20261262
+	WORD         $0xcc52
+	VBROADCASTSS 12(DI)(CX*2), Z28
+	LONG         $0x402e1262
+	WORD         $0xd452
+	LONG         $0x20261262
+	WORD         $0xdc52
+	VBROADCASTSS 12(R8), Z28
+	LONG         $0x402e1262
+	WORD         $0xe452
+	LONG         $0x20261262
+	WORD         $0xec52
+	VBROADCASTSS 12(R8)(CX*1), Z28
+	LONG         $0x402e1262
 	WORD         $0xf452
 	LONG         $0x20261262
 	WORD         $0xfc52
-	VBROADCASTSS 12(DI)(CX*2), Z28
+	VBROADCASTSS 12(R8)(CX*2), Z28
 	LONG         $0x402e8262
 	WORD         $0xc452
 	LONG         $0x20268262
 	WORD         $0xcc52
-	VBROADCASTSS 12(R8), Z28
+	VBROADCASTSS 12(R9), Z28
 	LONG         $0x402e8262
 	WORD         $0xd452
 	LONG         $0x20268262
 	WORD         $0xdc52
-	VBROADCASTSS 12(R8)(CX*1), Z28
+	VBROADCASTSS 12(R9)(CX*1), Z28
 	LONG         $0x402e8262
 	WORD         $0xe452
 	LONG         $0x20268262
 	WORD         $0xec52
-	VBROADCASTSS 12(R8)(CX*2), Z28
+	VBROADCASTSS 12(R9)(CX*2), Z28
 	LONG         $0x402e8262
 	WORD         $0xf452
 	LONG         $0x20268262
 	WORD         $0xfc52
-	VBROADCASTSS 12(R9), Z28
+	VBROADCASTSS 12(R10), Z28
 	LONG         $0x402e0262
 	WORD         $0xc452
 	LONG         $0x20260262
 	WORD         $0xcc52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
+	ADDQ         $+512, BX
 	ADDQ         $+16, SI
 	ADDQ         $+16, DI
 	ADDQ         $+16, R8
 	ADDQ         $+16, R9
-	SUBQ         $+4, R10
+	ADDQ         $+16, R10
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, R11
 	JGE          upto24_rows13_k4
 
 upto24_rows13_k1:
-	ADDQ $+4, R10
+	ADDQ $+4, R11
 	JZ   upto24_rows13_done_k
 
 upto24_rows13_rest:
-	VMOVUPS      (DX), Z26
-	VMOVUPS      64(DX), Y27
-	VBROADCASTSS (BX), Z28
-	LONG         $0x402e9262
-	WORD         $0xc452
-	LONG         $0x20269262
-	WORD         $0xcc52
-	VBROADCASTSS (BX)(CX*1), Z28
-	LONG         $0x402e9262
-	WORD         $0xd452
-	LONG         $0x20269262
-	WORD         $0xdc52
-	VBROADCASTSS (BX)(CX*2), Z28
-	LONG         $0x402e9262
-	WORD         $0xe452
-	LONG         $0x20269262
-	WORD         $0xec52
+	VMOVUPS      (BX), Z26
+	VMOVUPS      64(BX), Y27
 	VBROADCASTSS (SI), Z28
 	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x20269262
+	WORD         $0xcc52
+	VBROADCASTSS (SI)(CX*1), Z28
+	LONG         $0x402e9262
+	WORD         $0xd452
+	LONG         $0x20269262
+	WORD         $0xdc52
+	VBROADCASTSS (SI)(CX*2), Z28
+	LONG         $0x402e9262
+	WORD         $0xe452
+	LONG         $0x20269262
+	WORD         $0xec52
+	VBROADCASTSS (DI), Z28
+	LONG         $0x402e9262
 	WORD         $0xf452
 	LONG         $0x20269262
 	WORD         $0xfc52
-	VBROADCASTSS (SI)(CX*1), Z28
-	LONG         $0x402e1262
-	WORD         $0xc452
-	LONG         $0x20261262
-	WORD         $0xcc52
-	VBROADCASTSS (SI)(CX*2), Z28
-	LONG         $0x402e1262
-	WORD         $0xd452
-	LONG         $0x20261262
-	WORD         $0xdc52
-	VBROADCASTSS (DI), Z28
-	LONG         $0x402e1262
-	WORD         $0xe452
-	LONG         $0x20261262
-	WORD         $0xec52
 	VBROADCASTSS (DI)(CX*1), Z28
 	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x20261262
+	WORD         $0xcc52
+	VBROADCASTSS (DI)(CX*2), Z28
+	LONG         $0x402e1262
+	WORD         $0xd452
+	LONG         $0x20261262
+	WORD         $0xdc52
+	VBROADCASTSS (R8), Z28
+	LONG         $0x402e1262
+	WORD         $0xe452
+	LONG         $0x20261262
+	WORD         $0xec52
+	VBROADCASTSS (R8)(CX*1), Z28
+	LONG         $0x402e1262
 	WORD         $0xf452
 	LONG         $0x20261262
 	WORD         $0xfc52
-	VBROADCASTSS (DI)(CX*2), Z28
+	VBROADCASTSS (R8)(CX*2), Z28
 	LONG         $0x402e8262
 	WORD         $0xc452
 	LONG         $0x20268262
 	WORD         $0xcc52
-	VBROADCASTSS (R8), Z28
+	VBROADCASTSS (R9), Z28
 	LONG         $0x402e8262
 	WORD         $0xd452
 	LONG         $0x20268262
 	WORD         $0xdc52
-	VBROADCASTSS (R8)(CX*1), Z28
+	VBROADCASTSS (R9)(CX*1), Z28
 	LONG         $0x402e8262
 	WORD         $0xe452
 	LONG         $0x20268262
 	WORD         $0xec52
-	VBROADCASTSS (R8)(CX*2), Z28
+	VBROADCASTSS (R9)(CX*2), Z28
 	LONG         $0x402e8262
 	WORD         $0xf452
 	LONG         $0x20268262
 	WORD         $0xfc52
-	VBROADCASTSS (R9), Z28
+	VBROADCASTSS (R10), Z28
 	LONG         $0x402e0262
 	WORD         $0xc452
 	LONG         $0x20260262
 	WORD         $0xcc52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
+	ADDQ         $+128, BX
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
 	ADDQ         $+4, R9
-	DECQ         R10
+	ADDQ         $+4, R10
+	DECQ         R11
 	JNZ          upto24_rows13_rest
 
 upto24_rows13_done_k:
-	ADDQ      96(AX), BX
 	ADDQ      96(AX), SI
 	ADDQ      96(AX), DI
 	ADDQ      96(AX), R8
 	ADDQ      96(AX), R9
-	DECQ      R11
+	ADDQ      96(AX), R10
+	DECQ      R12
 	JNZ       upto24_rows13_segment
-	MOVQ      120(AX), DX
-	CMPQ      DX, $0x00
+	MOVQ      120(AX), BX
+	CMPQ      BX, $0x00
 	JE        upto24_rows13_nores
 	CMPQ      128(AX), $0x00
 	JNE       upto24_rows13_res_bf16
-	MOVQ      48(AX), BX
-	VMOVUPS.Z (DX), K1, Z26
+	MOVQ      48(AX), SI
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z0, Z0
-	VMOVUPS.Z 64(DX), K2, Y26
+	VMOVUPS.Z 64(BX), K2, Y26
 	VADDPS    Y26, Y1, Y1
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z2, Z2
-	VMOVUPS.Z 64(DX), K2, Y26
+	VMOVUPS.Z 64(BX), K2, Y26
 	VADDPS    Y26, Y3, Y3
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z4, Z4
-	VMOVUPS.Z 64(DX), K2, Y26
+	VMOVUPS.Z 64(BX), K2, Y26
 	VADDPS    Y26, Y5, Y5
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z6, Z6
-	VMOVUPS.Z 64(DX), K2, Y26
+	VMOVUPS.Z 64(BX), K2, Y26
 	VADDPS    Y26, Y7, Y7
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Y26
+	VMOVUPS.Z 64(BX), K2, Y26
 	VADDPS    Y26, Y9, Y9
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Y26
+	VMOVUPS.Z 64(BX), K2, Y26
 	VADDPS    Y26, Y11, Y11
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z12, Z12
-	VMOVUPS.Z 64(DX), K2, Y26
+	VMOVUPS.Z 64(BX), K2, Y26
 	VADDPS    Y26, Y13, Y13
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z14, Z14
-	VMOVUPS.Z 64(DX), K2, Y26
+	VMOVUPS.Z 64(BX), K2, Y26
 	VADDPS    Y26, Y15, Y15
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z16, Z16
-	VMOVUPS.Z 64(DX), K2, Y26
+	VMOVUPS.Z 64(BX), K2, Y26
 	VADDPS    Y26, Y17, Y17
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z18, Z18
-	VMOVUPS.Z 64(DX), K2, Y26
+	VMOVUPS.Z 64(BX), K2, Y26
 	VADDPS    Y26, Y19, Y19
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z20, Z20
-	VMOVUPS.Z 64(DX), K2, Y26
+	VMOVUPS.Z 64(BX), K2, Y26
 	VADDPS    Y26, Y21, Y21
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z22, Z22
-	VMOVUPS.Z 64(DX), K2, Y26
+	VMOVUPS.Z 64(BX), K2, Y26
 	VADDPS    Y26, Y23, Y23
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z24, Z24
-	VMOVUPS.Z 64(DX), K2, Y26
+	VMOVUPS.Z 64(BX), K2, Y26
 	VADDPS    Y26, Y25, Y25
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 	JMP       upto24_rows13_res_done
 
 upto24_rows13_res_bf16:
-	MOVQ        48(AX), BX
-	VPMOVZXWD.Z (DX), K1, Z26
+	MOVQ        48(AX), SI
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z0, Z0
-	VPMOVZXWD.Z 32(DX), K2, Y26
+	VPMOVZXWD.Z 32(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y1, Y1
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z2, Z2
-	VPMOVZXWD.Z 32(DX), K2, Y26
+	VPMOVZXWD.Z 32(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y3, Y3
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z4, Z4
-	VPMOVZXWD.Z 32(DX), K2, Y26
+	VPMOVZXWD.Z 32(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y5, Y5
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z6, Z6
-	VPMOVZXWD.Z 32(DX), K2, Y26
+	VPMOVZXWD.Z 32(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y7, Y7
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z8, Z8
-	VPMOVZXWD.Z 32(DX), K2, Y26
+	VPMOVZXWD.Z 32(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y9, Y9
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z10, Z10
-	VPMOVZXWD.Z 32(DX), K2, Y26
+	VPMOVZXWD.Z 32(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y11, Y11
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z12, Z12
-	VPMOVZXWD.Z 32(DX), K2, Y26
+	VPMOVZXWD.Z 32(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y13, Y13
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z14, Z14
-	VPMOVZXWD.Z 32(DX), K2, Y26
+	VPMOVZXWD.Z 32(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y15, Y15
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z16, Z16
-	VPMOVZXWD.Z 32(DX), K2, Y26
+	VPMOVZXWD.Z 32(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y17, Y17
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z18, Z18
-	VPMOVZXWD.Z 32(DX), K2, Y26
+	VPMOVZXWD.Z 32(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y19, Y19
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z20, Z20
-	VPMOVZXWD.Z 32(DX), K2, Y26
+	VPMOVZXWD.Z 32(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y21, Y21
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z22, Z22
-	VPMOVZXWD.Z 32(DX), K2, Y26
+	VPMOVZXWD.Z 32(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y23, Y23
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z24, Z24
-	VPMOVZXWD.Z 32(DX), K2, Y26
+	VPMOVZXWD.Z 32(BX), K2, Y26
 	VPSLLD      $0x10, Y26, Y26
 	VADDPS      Y26, Y25, Y25
-	ADDQ        BX, DX
+	ADDQ        SI, BX
 
 upto24_rows13_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 upto24_rows13_nores:
 	CMPQ   80(AX), $+1
@@ -14608,149 +14644,149 @@ upto24_rows13_half_not_hardswish:
 
 upto24_rows13_half_not_gelu:
 upto24_rows13_half_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     upto24_rows13_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Z0, K1, (DX)
-	VMOVUPS Y1, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z2, K1, (DX)
-	VMOVUPS Y3, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z4, K1, (DX)
-	VMOVUPS Y5, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z6, K1, (DX)
-	VMOVUPS Y7, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Y9, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Y11, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z12, K1, (DX)
-	VMOVUPS Y13, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z14, K1, (DX)
-	VMOVUPS Y15, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z16, K1, (DX)
-	VMOVUPS Y17, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z18, K1, (DX)
-	VMOVUPS Y19, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z20, K1, (DX)
-	VMOVUPS Y21, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z22, K1, (DX)
-	VMOVUPS Y23, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z24, K1, (DX)
-	VMOVUPS Y25, K2, 64(DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Z0, K1, (BX)
+	VMOVUPS Y1, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z2, K1, (BX)
+	VMOVUPS Y3, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z4, K1, (BX)
+	VMOVUPS Y5, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z6, K1, (BX)
+	VMOVUPS Y7, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z8, K1, (BX)
+	VMOVUPS Y9, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z10, K1, (BX)
+	VMOVUPS Y11, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z12, K1, (BX)
+	VMOVUPS Y13, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z14, K1, (BX)
+	VMOVUPS Y15, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z16, K1, (BX)
+	VMOVUPS Y17, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z18, K1, (BX)
+	VMOVUPS Y19, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z20, K1, (BX)
+	VMOVUPS Y21, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z22, K1, (BX)
+	VMOVUPS Y23, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z24, K1, (BX)
+	VMOVUPS Y25, K2, 64(BX)
+	ADDQ    SI, BX
 	JMP     upto24_rows13_c_done
 
 upto24_rows13_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x487ef262
 	WORD      $0xc072
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc172
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc272
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc372
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc472
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc572
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc672
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc772
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc072
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ed262
 	WORD      $0xc172
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc272
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ed262
 	WORD      $0xc372
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc472
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ed262
 	WORD      $0xc572
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc672
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ed262
 	WORD      $0xc772
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc072
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287eb262
 	WORD      $0xc172
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc272
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287eb262
 	WORD      $0xc372
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc472
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287eb262
 	WORD      $0xc572
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc672
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287eb262
 	WORD      $0xc772
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487e9262
 	WORD      $0xc072
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287e9262
 	WORD      $0xc172
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 
 upto24_rows13_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+13, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+13, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+13, 56(AX)
 	JMP    upto24_rows13
 
@@ -14758,542 +14794,544 @@ upto24_rows13_end:
 upto24_rows12:
 	CMPQ    56(AX), $+12
 	JLT     upto24_rows12_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Y1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Y3
-	VMOVUPS (DX), Z4
-	VMOVUPS 64(DX), Y5
-	VMOVUPS (DX), Z6
-	VMOVUPS 64(DX), Y7
-	VMOVUPS (DX), Z8
-	VMOVUPS 64(DX), Y9
-	VMOVUPS (DX), Z10
-	VMOVUPS 64(DX), Y11
-	VMOVUPS (DX), Z12
-	VMOVUPS 64(DX), Y13
-	VMOVUPS (DX), Z14
-	VMOVUPS 64(DX), Y15
-	VMOVUPS (DX), Z16
-	VMOVUPS 64(DX), Y17
-	VMOVUPS (DX), Z18
-	VMOVUPS 64(DX), Y19
-	VMOVUPS (DX), Z20
-	VMOVUPS 64(DX), Y21
-	VMOVUPS (DX), Z22
-	VMOVUPS 64(DX), Y23
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Y1
+	VMOVUPS (BX), Z2
+	VMOVUPS 64(BX), Y3
+	VMOVUPS (BX), Z4
+	VMOVUPS 64(BX), Y5
+	VMOVUPS (BX), Z6
+	VMOVUPS 64(BX), Y7
+	VMOVUPS (BX), Z8
+	VMOVUPS 64(BX), Y9
+	VMOVUPS (BX), Z10
+	VMOVUPS 64(BX), Y11
+	VMOVUPS (BX), Z12
+	VMOVUPS 64(BX), Y13
+	VMOVUPS (BX), Z14
+	VMOVUPS 64(BX), Y15
+	VMOVUPS (BX), Z16
+	VMOVUPS 64(BX), Y17
+	VMOVUPS (BX), Z18
+	VMOVUPS 64(BX), Y19
+	VMOVUPS (BX), Z20
+	VMOVUPS 64(BX), Y21
+	VMOVUPS (BX), Z22
+	VMOVUPS 64(BX), Y23
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
 	LEAQ    (SI)(CX*2), DI
 	ADDQ    CX, DI
 	LEAQ    (DI)(CX*2), R8
 	ADDQ    CX, R8
-	MOVQ    88(AX), R10
+	LEAQ    (R8)(CX*2), R9
+	ADDQ    CX, R9
+	MOVQ    88(AX), R11
 
 upto24_rows12_segment:
-	MOVQ 64(AX), R9
-	SUBQ $+4, R9
+	MOVQ 64(AX), R10
+	SUBQ $+4, R10
 	JLT  upto24_rows12_k1
 
 upto24_rows12_k4:
-	VMOVUPS      (DX), Z24
-	VMOVUPS      64(DX), Y25
-	VBROADCASTSS (BX), Z26
-	LONG         $0x403e9262
-	WORD         $0xc252
-	LONG         $0x20369262
-	WORD         $0xca52
-	VBROADCASTSS (BX)(CX*1), Z26
-	LONG         $0x403e9262
-	WORD         $0xd252
-	LONG         $0x20369262
-	WORD         $0xda52
-	VBROADCASTSS (BX)(CX*2), Z26
-	LONG         $0x403e9262
-	WORD         $0xe252
-	LONG         $0x20369262
-	WORD         $0xea52
+	VMOVUPS      (BX), Z24
+	VMOVUPS      64(BX), Y25
 	VBROADCASTSS (SI), Z26
 	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x20369262
+	WORD         $0xca52
+	VBROADCASTSS (SI)(CX*1), Z26
+	LONG         $0x403e9262
+	WORD         $0xd252
+	LONG         $0x20369262
+	WORD         $0xda52
+	VBROADCASTSS (SI)(CX*2), Z26
+	LONG         $0x403e9262
+	WORD         $0xe252
+	LONG         $0x20369262
+	WORD         $0xea52
+	VBROADCASTSS (DI), Z26
+	LONG         $0x403e9262
 	WORD         $0xf252
 	LONG         $0x20369262
 	WORD         $0xfa52
-	VBROADCASTSS (SI)(CX*1), Z26
-	LONG         $0x403e1262
-	WORD         $0xc252
-	LONG         $0x20361262
-	WORD         $0xca52
-	VBROADCASTSS (SI)(CX*2), Z26
-	LONG         $0x403e1262
-	WORD         $0xd252
-	LONG         $0x20361262
-	WORD         $0xda52
-	VBROADCASTSS (DI), Z26
-	LONG         $0x403e1262
-	WORD         $0xe252
-	LONG         $0x20361262
-	WORD         $0xea52
 	VBROADCASTSS (DI)(CX*1), Z26
 	LONG         $0x403e1262
+	WORD         $0xc252
+	LONG         $0x20361262
+	WORD         $0xca52
+	VBROADCASTSS (DI)(CX*2), Z26
+	LONG         $0x403e1262
+	WORD         $0xd252
+	LONG         $0x20361262
+	WORD         $0xda52
+	VBROADCASTSS (R8), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x20361262
+	WORD         $0xea52
+	VBROADCASTSS (R8)(CX*1), Z26
+	LONG         $0x403e1262
 	WORD         $0xf252
 	LONG         $0x20361262
 	WORD         $0xfa52
-	VBROADCASTSS (DI)(CX*2), Z26
-	LONG         $0x403e8262
-	WORD         $0xc252
-	LONG         $0x20368262
-	WORD         $0xca52
-	VBROADCASTSS (R8), Z26
-	LONG         $0x403e8262
-	WORD         $0xd252
-	LONG         $0x20368262
-	WORD         $0xda52
-	VBROADCASTSS (R8)(CX*1), Z26
-	LONG         $0x403e8262
-	WORD         $0xe252
-	LONG         $0x20368262
-	WORD         $0xea52
 	VBROADCASTSS (R8)(CX*2), Z26
 	LONG         $0x403e8262
+	WORD         $0xc252
+	LONG         $0x20368262
+	WORD         $0xca52
+	VBROADCASTSS (R9), Z26
+	LONG         $0x403e8262
+	WORD         $0xd252
+	LONG         $0x20368262
+	WORD         $0xda52
+	VBROADCASTSS (R9)(CX*1), Z26
+	LONG         $0x403e8262
+	WORD         $0xe252
+	LONG         $0x20368262
+	WORD         $0xea52
+	VBROADCASTSS (R9)(CX*2), Z26
+	LONG         $0x403e8262
 	WORD         $0xf252
 	LONG         $0x20368262
 	WORD         $0xfa52
-	VMOVUPS      128(DX), Z24
-	VMOVUPS      192(DX), Y25
-	VBROADCASTSS 4(BX), Z26
-	LONG         $0x403e9262
-	WORD         $0xc252
-	LONG         $0x20369262
-	WORD         $0xca52
-	VBROADCASTSS 4(BX)(CX*1), Z26
-	LONG         $0x403e9262
-	WORD         $0xd252
-	LONG         $0x20369262
-	WORD         $0xda52
-	VBROADCASTSS 4(BX)(CX*2), Z26
-	LONG         $0x403e9262
-	WORD         $0xe252
-	LONG         $0x20369262
-	WORD         $0xea52
+	VMOVUPS      128(BX), Z24
+	VMOVUPS      192(BX), Y25
 	VBROADCASTSS 4(SI), Z26
 	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x20369262
+	WORD         $0xca52
+	VBROADCASTSS 4(SI)(CX*1), Z26
+	LONG         $0x403e9262
+	WORD         $0xd252
+	LONG         $0x20369262
+	WORD         $0xda52
+	VBROADCASTSS 4(SI)(CX*2), Z26
+	LONG         $0x403e9262
+	WORD         $0xe252
+	LONG         $0x20369262
+	WORD         $0xea52
+	VBROADCASTSS 4(DI), Z26
+	LONG         $0x403e9262
 	WORD         $0xf252
 	LONG         $0x20369262
 	WORD         $0xfa52
-	VBROADCASTSS 4(SI)(CX*1), Z26
-	LONG         $0x403e1262
-	WORD         $0xc252
-	LONG         $0x20361262
-	WORD         $0xca52
-	VBROADCASTSS 4(SI)(CX*2), Z26
-	LONG         $0x403e1262
-	WORD         $0xd252
-	LONG         $0x20361262
-	WORD         $0xda52
-	VBROADCASTSS 4(DI), Z26
-	LONG         $0x403e1262
-	WORD         $0xe252
-	LONG         $0x20361262
-	WORD         $0xea52
 	VBROADCASTSS 4(DI)(CX*1), Z26
 	LONG         $0x403e1262
+	WORD         $0xc252
+	LONG         $0x20361262
+	WORD         $0xca52
+	VBROADCASTSS 4(DI)(CX*2), Z26
+	LONG         $0x403e1262
+	WORD         $0xd252
+	LONG         $0x20361262
+	WORD         $0xda52
+	VBROADCASTSS 4(R8), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x20361262
+	WORD         $0xea52
+	VBROADCASTSS 4(R8)(CX*1), Z26
+	LONG         $0x403e1262
 	WORD         $0xf252
 	LONG         $0x20361262
 	WORD         $0xfa52
-	VBROADCASTSS 4(DI)(CX*2), Z26
-	LONG         $0x403e8262
-	WORD         $0xc252
-	LONG         $0x20368262
-	WORD         $0xca52
-	VBROADCASTSS 4(R8), Z26
-	LONG         $0x403e8262
-	WORD         $0xd252
-	LONG         $0x20368262
-	WORD         $0xda52
-	VBROADCASTSS 4(R8)(CX*1), Z26
-	LONG         $0x403e8262
-	WORD         $0xe252
-	LONG         $0x20368262
-	WORD         $0xea52
 	VBROADCASTSS 4(R8)(CX*2), Z26
 	LONG         $0x403e8262
+	WORD         $0xc252
+	LONG         $0x20368262
+	WORD         $0xca52
+	VBROADCASTSS 4(R9), Z26
+	LONG         $0x403e8262
+	WORD         $0xd252
+	LONG         $0x20368262
+	WORD         $0xda52
+	VBROADCASTSS 4(R9)(CX*1), Z26
+	LONG         $0x403e8262
+	WORD         $0xe252
+	LONG         $0x20368262
+	WORD         $0xea52
+	VBROADCASTSS 4(R9)(CX*2), Z26
+	LONG         $0x403e8262
 	WORD         $0xf252
 	LONG         $0x20368262
 	WORD         $0xfa52
-	VMOVUPS      256(DX), Z24
-	VMOVUPS      320(DX), Y25
-	VBROADCASTSS 8(BX), Z26
-	LONG         $0x403e9262
-	WORD         $0xc252
-	LONG         $0x20369262
-	WORD         $0xca52
-	VBROADCASTSS 8(BX)(CX*1), Z26
-	LONG         $0x403e9262
-	WORD         $0xd252
-	LONG         $0x20369262
-	WORD         $0xda52
-	VBROADCASTSS 8(BX)(CX*2), Z26
-	LONG         $0x403e9262
-	WORD         $0xe252
-	LONG         $0x20369262
-	WORD         $0xea52
+	VMOVUPS      256(BX), Z24
+	VMOVUPS      320(BX), Y25
 	VBROADCASTSS 8(SI), Z26
 	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x20369262
+	WORD         $0xca52
+	VBROADCASTSS 8(SI)(CX*1), Z26
+	LONG         $0x403e9262
+	WORD         $0xd252
+	LONG         $0x20369262
+	WORD         $0xda52
+	VBROADCASTSS 8(SI)(CX*2), Z26
+	LONG         $0x403e9262
+	WORD         $0xe252
+	LONG         $0x20369262
+	WORD         $0xea52
+	VBROADCASTSS 8(DI), Z26
+	LONG         $0x403e9262
 	WORD         $0xf252
 	LONG         $0x20369262
 	WORD         $0xfa52
-	VBROADCASTSS 8(SI)(CX*1), Z26
-	LONG         $0x403e1262
-	WORD         $0xc252
-	LONG         $0x20361262
-	WORD         $0xca52
-	VBROADCASTSS 8(SI)(CX*2), Z26
-	LONG         $0x403e1262
-	WORD         $0xd252
-	LONG         $0x20361262
-	WORD         $0xda52
-	VBROADCASTSS 8(DI), Z26
-	LONG         $0x403e1262
-	WORD         $0xe252
-	LONG         $0x20361262
-	WORD         $0xea52
 	VBROADCASTSS 8(DI)(CX*1), Z26
 	LONG         $0x403e1262
+	WORD         $0xc252
+	LONG         $0x20361262
+	WORD         $0xca52
+	VBROADCASTSS 8(DI)(CX*2), Z26
+	LONG         $0x403e1262
+	WORD         $0xd252
+	LONG         $0x20361262
+	WORD         $0xda52
+	VBROADCASTSS 8(R8), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x20361262
+	WORD         $0xea52
+	VBROADCASTSS 8(R8)(CX*1), Z26
+	LONG         $0x403e1262
 	WORD         $0xf252
 	LONG         $0x20361262
 	WORD         $0xfa52
-	VBROADCASTSS 8(DI)(CX*2), Z26
-	LONG         $0x403e8262
-	WORD         $0xc252
-	LONG         $0x20368262
-	WORD         $0xca52
-	VBROADCASTSS 8(R8), Z26
-	LONG         $0x403e8262
-	WORD         $0xd252
-	LONG         $0x20368262
-	WORD         $0xda52
-	VBROADCASTSS 8(R8)(CX*1), Z26
-	LONG         $0x403e8262
-	WORD         $0xe252
-	LONG         $0x20368262
-	WORD         $0xea52
 	VBROADCASTSS 8(R8)(CX*2), Z26
 	LONG         $0x403e8262
+	WORD         $0xc252
+	LONG         $0x20368262
+	WORD         $0xca52
+	VBROADCASTSS 8(R9), Z26
+	LONG         $0x403e8262
+	WORD         $0xd252
+	LONG         $0x20368262
+	WORD         $0xda52
+	VBROADCASTSS 8(R9)(CX*1), Z26
+	LONG         $0x403e8262
+	WORD         $0xe252
+	LONG         $0x20368262
+	WORD         $0xea52
+	VBROADCASTSS 8(R9)(CX*2), Z26
+	LONG         $0x403e8262
 	WORD         $0xf252
 	LONG         $0x20368262
 	WORD         $0xfa52
-	VMOVUPS      384(DX), Z24
-	VMOVUPS      448(DX), Y25
-	VBROADCASTSS 12(BX), Z26
-	LONG         $0x403e9262
-	WORD         $0xc252
-	LONG         $0x20369262
-	WORD         $0xca52
-	VBROADCASTSS 12(BX)(CX*1), Z26
-	LONG         $0x403e9262
-	WORD         $0xd252
-	LONG         $0x20369262
-	WORD         $0xda52
-	VBROADCASTSS 12(BX)(CX*2), Z26
-	LONG         $0x403e9262
-	WORD         $0xe252
-	LONG         $0x20369262
-	WORD         $0xea52
+	VMOVUPS      384(BX), Z24
+	VMOVUPS      448(BX), Y25
 	VBROADCASTSS 12(SI), Z26
 	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x20369262
+	WORD         $0xca52
+	VBROADCASTSS 12(SI)(CX*1), Z26
+	LONG         $0x403e9262
+	WORD         $0xd252
+	LONG         $0x20369262
+	WORD         $0xda52
+	VBROADCASTSS 12(SI)(CX*2), Z26
+	LONG         $0x403e9262
+	WORD         $0xe252
+	LONG         $0x20369262
+	WORD         $0xea52
+	VBROADCASTSS 12(DI), Z26
+	LONG         $0x403e9262
 	WORD         $0xf252
 	LONG         $0x20369262
 	WORD         $0xfa52
-	VBROADCASTSS 12(SI)(CX*1), Z26
-	LONG         $0x403e1262
-	WORD         $0xc252
-	LONG         $0x20361262
-	WORD         $0xca52
-	VBROADCASTSS 12(SI)(CX*2), Z26
-	LONG         $0x403e1262
-	WORD         $0xd252
-	LONG         $0x20361262
-	WORD         $0xda52
-	VBROADCASTSS 12(DI), Z26
-	LONG         $0x403e1262
-	WORD         $0xe252
-	LONG         $0x20361262
-	WORD         $0xea52
 	VBROADCASTSS 12(DI)(CX*1), Z26
 	LONG         $0x403e1262
+	WORD         $0xc252
+	LONG         $0x20361262
+	WORD         $0xca52
+	VBROADCASTSS 12(DI)(CX*2), Z26
+	LONG         $0x403e1262
+	WORD         $0xd252
+	LONG         $0x20361262
+	WORD         $0xda52
+	VBROADCASTSS 12(R8), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x20361262
+	WORD         $0xea52
+	VBROADCASTSS 12(R8)(CX*1), Z26
+	LONG         $0x403e1262
 	WORD         $0xf252
 	LONG         $0x20361262
 	WORD         $0xfa52
-	VBROADCASTSS 12(DI)(CX*2), Z26
+	VBROADCASTSS 12(R8)(CX*2), Z26
 	LONG         $0x403e8262
 	WORD         $0xc252
 	LONG         $0x20368262
 	WORD         $0xca52
-	VBROADCASTSS 12(R8), Z26
+	VBROADCASTSS 12(R9), Z26
 	LONG         $0x403e8262
 	WORD         $0xd252
 	LONG         $0x20368262
 	WORD         $0xda52
-	VBROADCASTSS 12(R8)(CX*1), Z26
+	VBROADCASTSS 12(R9)(CX*1), Z26
 	LONG         $0x403e8262
 	WORD         $0xe252
 	LONG         $0x20368262
 	WORD         $0xea52
-	VBROADCASTSS 12(R8)(CX*2), Z26
+	VBROADCASTSS 12(R9)(CX*2), Z26
 	LONG         $0x403e8262
 	WORD         $0xf252
 	LONG         $0x20368262
 	WORD         $0xfa52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
+	ADDQ         $+512, BX
 	ADDQ         $+16, SI
 	ADDQ         $+16, DI
 	ADDQ         $+16, R8
-	SUBQ         $+4, R9
+	ADDQ         $+16, R9
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, R10
 	JGE          upto24_rows12_k4
 
 upto24_rows12_k1:
-	ADDQ $+4, R9
+	ADDQ $+4, R10
 	JZ   upto24_rows12_done_k
 
 upto24_rows12_rest:
-	VMOVUPS      (DX), Z24
-	VMOVUPS      64(DX), Y25
-	VBROADCASTSS (BX), Z26
-	LONG         $0x403e9262
-	WORD         $0xc252
-	LONG         $0x20369262
-	WORD         $0xca52
-	VBROADCASTSS (BX)(CX*1), Z26
-	LONG         $0x403e9262
-	WORD         $0xd252
-	LONG         $0x20369262
-	WORD         $0xda52
-	VBROADCASTSS (BX)(CX*2), Z26
-	LONG         $0x403e9262
-	WORD         $0xe252
-	LONG         $0x20369262
-	WORD         $0xea52
+	VMOVUPS      (BX), Z24
+	VMOVUPS      64(BX), Y25
 	VBROADCASTSS (SI), Z26
 	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x20369262
+	WORD         $0xca52
+	VBROADCASTSS (SI)(CX*1), Z26
+	LONG         $0x403e9262
+	WORD         $0xd252
+	LONG         $0x20369262
+	WORD         $0xda52
+	VBROADCASTSS (SI)(CX*2), Z26
+	LONG         $0x403e9262
+	WORD         $0xe252
+	LONG         $0x20369262
+	WORD         $0xea52
+	VBROADCASTSS (DI), Z26
+	LONG         $0x403e9262
 	WORD         $0xf252
 	LONG         $0x20369262
 	WORD         $0xfa52
-	VBROADCASTSS (SI)(CX*1), Z26
-	LONG         $0x403e1262
-	WORD         $0xc252
-	LONG         $0x20361262
-	WORD         $0xca52
-	VBROADCASTSS (SI)(CX*2), Z26
-	LONG         $0x403e1262
-	WORD         $0xd252
-	LONG         $0x20361262
-	WORD         $0xda52
-	VBROADCASTSS (DI), Z26
-	LONG         $0x403e1262
-	WORD         $0xe252
-	LONG         $0x20361262
-	WORD         $0xea52
 	VBROADCASTSS (DI)(CX*1), Z26
 	LONG         $0x403e1262
+	WORD         $0xc252
+	LONG         $0x20361262
+	WORD         $0xca52
+	VBROADCASTSS (DI)(CX*2), Z26
+	LONG         $0x403e1262
+	WORD         $0xd252
+	LONG         $0x20361262
+	WORD         $0xda52
+	VBROADCASTSS (R8), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x20361262
+	WORD         $0xea52
+	VBROADCASTSS (R8)(CX*1), Z26
+	LONG         $0x403e1262
 	WORD         $0xf252
 	LONG         $0x20361262
 	WORD         $0xfa52
-	VBROADCASTSS (DI)(CX*2), Z26
+	VBROADCASTSS (R8)(CX*2), Z26
 	LONG         $0x403e8262
 	WORD         $0xc252
 	LONG         $0x20368262
 	WORD         $0xca52
-	VBROADCASTSS (R8), Z26
+	VBROADCASTSS (R9), Z26
 	LONG         $0x403e8262
 	WORD         $0xd252
 	LONG         $0x20368262
 	WORD         $0xda52
-	VBROADCASTSS (R8)(CX*1), Z26
+	VBROADCASTSS (R9)(CX*1), Z26
 	LONG         $0x403e8262
 	WORD         $0xe252
 	LONG         $0x20368262
 	WORD         $0xea52
-	VBROADCASTSS (R8)(CX*2), Z26
+	VBROADCASTSS (R9)(CX*2), Z26
 	LONG         $0x403e8262
 	WORD         $0xf252
 	LONG         $0x20368262
 	WORD         $0xfa52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
+	ADDQ         $+128, BX
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
-	DECQ         R9
+	ADDQ         $+4, R9
+	DECQ         R10
 	JNZ          upto24_rows12_rest
 
 upto24_rows12_done_k:
-	ADDQ      96(AX), BX
 	ADDQ      96(AX), SI
 	ADDQ      96(AX), DI
 	ADDQ      96(AX), R8
-	DECQ      R10
+	ADDQ      96(AX), R9
+	DECQ      R11
 	JNZ       upto24_rows12_segment
-	MOVQ      120(AX), DX
-	CMPQ      DX, $0x00
+	MOVQ      120(AX), BX
+	CMPQ      BX, $0x00
 	JE        upto24_rows12_nores
 	CMPQ      128(AX), $0x00
 	JNE       upto24_rows12_res_bf16
-	MOVQ      48(AX), BX
-	VMOVUPS.Z (DX), K1, Z24
+	MOVQ      48(AX), SI
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z0, Z0
-	VMOVUPS.Z 64(DX), K2, Y24
+	VMOVUPS.Z 64(BX), K2, Y24
 	VADDPS    Y24, Y1, Y1
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z2, Z2
-	VMOVUPS.Z 64(DX), K2, Y24
+	VMOVUPS.Z 64(BX), K2, Y24
 	VADDPS    Y24, Y3, Y3
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z4, Z4
-	VMOVUPS.Z 64(DX), K2, Y24
+	VMOVUPS.Z 64(BX), K2, Y24
 	VADDPS    Y24, Y5, Y5
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z6, Z6
-	VMOVUPS.Z 64(DX), K2, Y24
+	VMOVUPS.Z 64(BX), K2, Y24
 	VADDPS    Y24, Y7, Y7
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Y24
+	VMOVUPS.Z 64(BX), K2, Y24
 	VADDPS    Y24, Y9, Y9
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Y24
+	VMOVUPS.Z 64(BX), K2, Y24
 	VADDPS    Y24, Y11, Y11
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z12, Z12
-	VMOVUPS.Z 64(DX), K2, Y24
+	VMOVUPS.Z 64(BX), K2, Y24
 	VADDPS    Y24, Y13, Y13
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z14, Z14
-	VMOVUPS.Z 64(DX), K2, Y24
+	VMOVUPS.Z 64(BX), K2, Y24
 	VADDPS    Y24, Y15, Y15
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z16, Z16
-	VMOVUPS.Z 64(DX), K2, Y24
+	VMOVUPS.Z 64(BX), K2, Y24
 	VADDPS    Y24, Y17, Y17
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z18, Z18
-	VMOVUPS.Z 64(DX), K2, Y24
+	VMOVUPS.Z 64(BX), K2, Y24
 	VADDPS    Y24, Y19, Y19
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z20, Z20
-	VMOVUPS.Z 64(DX), K2, Y24
+	VMOVUPS.Z 64(BX), K2, Y24
 	VADDPS    Y24, Y21, Y21
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z22, Z22
-	VMOVUPS.Z 64(DX), K2, Y24
+	VMOVUPS.Z 64(BX), K2, Y24
 	VADDPS    Y24, Y23, Y23
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 	JMP       upto24_rows12_res_done
 
 upto24_rows12_res_bf16:
-	MOVQ        48(AX), BX
-	VPMOVZXWD.Z (DX), K1, Z24
+	MOVQ        48(AX), SI
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z0, Z0
-	VPMOVZXWD.Z 32(DX), K2, Y24
+	VPMOVZXWD.Z 32(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y1, Y1
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z2, Z2
-	VPMOVZXWD.Z 32(DX), K2, Y24
+	VPMOVZXWD.Z 32(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y3, Y3
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z4, Z4
-	VPMOVZXWD.Z 32(DX), K2, Y24
+	VPMOVZXWD.Z 32(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y5, Y5
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z6, Z6
-	VPMOVZXWD.Z 32(DX), K2, Y24
+	VPMOVZXWD.Z 32(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y7, Y7
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z8, Z8
-	VPMOVZXWD.Z 32(DX), K2, Y24
+	VPMOVZXWD.Z 32(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y9, Y9
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z10, Z10
-	VPMOVZXWD.Z 32(DX), K2, Y24
+	VPMOVZXWD.Z 32(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y11, Y11
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z12, Z12
-	VPMOVZXWD.Z 32(DX), K2, Y24
+	VPMOVZXWD.Z 32(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y13, Y13
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z14, Z14
-	VPMOVZXWD.Z 32(DX), K2, Y24
+	VPMOVZXWD.Z 32(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y15, Y15
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z16, Z16
-	VPMOVZXWD.Z 32(DX), K2, Y24
+	VPMOVZXWD.Z 32(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y17, Y17
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z18, Z18
-	VPMOVZXWD.Z 32(DX), K2, Y24
+	VPMOVZXWD.Z 32(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y19, Y19
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z20, Z20
-	VPMOVZXWD.Z 32(DX), K2, Y24
+	VPMOVZXWD.Z 32(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y21, Y21
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z22, Z22
-	VPMOVZXWD.Z 32(DX), K2, Y24
+	VPMOVZXWD.Z 32(BX), K2, Y24
 	VPSLLD      $0x10, Y24, Y24
 	VADDPS      Y24, Y23, Y23
-	ADDQ        BX, DX
+	ADDQ        SI, BX
 
 upto24_rows12_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 upto24_rows12_nores:
 	CMPQ   80(AX), $+1
@@ -16404,139 +16442,139 @@ upto24_rows12_half_not_hardswish:
 
 upto24_rows12_half_not_gelu:
 upto24_rows12_half_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     upto24_rows12_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Z0, K1, (DX)
-	VMOVUPS Y1, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z2, K1, (DX)
-	VMOVUPS Y3, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z4, K1, (DX)
-	VMOVUPS Y5, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z6, K1, (DX)
-	VMOVUPS Y7, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Y9, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Y11, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z12, K1, (DX)
-	VMOVUPS Y13, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z14, K1, (DX)
-	VMOVUPS Y15, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z16, K1, (DX)
-	VMOVUPS Y17, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z18, K1, (DX)
-	VMOVUPS Y19, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z20, K1, (DX)
-	VMOVUPS Y21, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z22, K1, (DX)
-	VMOVUPS Y23, K2, 64(DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Z0, K1, (BX)
+	VMOVUPS Y1, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z2, K1, (BX)
+	VMOVUPS Y3, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z4, K1, (BX)
+	VMOVUPS Y5, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z6, K1, (BX)
+	VMOVUPS Y7, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z8, K1, (BX)
+	VMOVUPS Y9, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z10, K1, (BX)
+	VMOVUPS Y11, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z12, K1, (BX)
+	VMOVUPS Y13, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z14, K1, (BX)
+	VMOVUPS Y15, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z16, K1, (BX)
+	VMOVUPS Y17, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z18, K1, (BX)
+	VMOVUPS Y19, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z20, K1, (BX)
+	VMOVUPS Y21, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z22, K1, (BX)
+	VMOVUPS Y23, K2, 64(BX)
+	ADDQ    SI, BX
 	JMP     upto24_rows12_c_done
 
 upto24_rows12_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x487ef262
 	WORD      $0xc072
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc172
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc272
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc372
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc472
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc572
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc672
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc772
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc072
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ed262
 	WORD      $0xc172
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc272
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ed262
 	WORD      $0xc372
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc472
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ed262
 	WORD      $0xc572
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc672
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ed262
 	WORD      $0xc772
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc072
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287eb262
 	WORD      $0xc172
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc272
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287eb262
 	WORD      $0xc372
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc472
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287eb262
 	WORD      $0xc572
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc672
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287eb262
 	WORD      $0xc772
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 
 upto24_rows12_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+12, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+12, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+12, 56(AX)
 	JMP    upto24_rows12
 
@@ -16544,220 +16582,222 @@ upto24_rows12_end:
 upto24_rows4:
 	CMPQ    56(AX), $+4
 	JLT     upto24_rows4_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Y1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Y3
-	VMOVUPS (DX), Z4
-	VMOVUPS 64(DX), Y5
-	VMOVUPS (DX), Z6
-	VMOVUPS 64(DX), Y7
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Y1
+	VMOVUPS (BX), Z2
+	VMOVUPS 64(BX), Y3
+	VMOVUPS (BX), Z4
+	VMOVUPS 64(BX), Y5
+	VMOVUPS (BX), Z6
+	VMOVUPS 64(BX), Y7
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
+	LEAQ    (SI)(CX*2), DI
+	ADDQ    CX, DI
+	MOVQ    88(AX), R9
 
 upto24_rows4_segment:
-	MOVQ 64(AX), DI
-	SUBQ $+4, DI
+	MOVQ 64(AX), R8
+	SUBQ $+4, R8
 	JLT  upto24_rows4_k1
 
 upto24_rows4_k4:
-	VMOVUPS      (DX), Z8
-	VMOVUPS      64(DX), Y9
-	VBROADCASTSS (BX), Z10
-	LONG         $0x483ed262
-	WORD         $0xc252
-	LONG         $0x2836d262
-	WORD         $0xca52
-	VBROADCASTSS (BX)(CX*1), Z10
-	LONG         $0x483ed262
-	WORD         $0xd252
-	LONG         $0x2836d262
-	WORD         $0xda52
-	VBROADCASTSS (BX)(CX*2), Z10
-	LONG         $0x483ed262
-	WORD         $0xe252
-	LONG         $0x2836d262
-	WORD         $0xea52
+	VMOVUPS      (BX), Z8
+	VMOVUPS      64(BX), Y9
 	VBROADCASTSS (SI), Z10
 	LONG         $0x483ed262
-	WORD         $0xf252
-	LONG         $0x2836d262
-	WORD         $0xfa52
-	VMOVUPS      128(DX), Z8
-	VMOVUPS      192(DX), Y9
-	VBROADCASTSS 4(BX), Z10
-	LONG         $0x483ed262
 	WORD         $0xc252
 	LONG         $0x2836d262
 	WORD         $0xca52
-	VBROADCASTSS 4(BX)(CX*1), Z10
+	VBROADCASTSS (SI)(CX*1), Z10
 	LONG         $0x483ed262
 	WORD         $0xd252
 	LONG         $0x2836d262
 	WORD         $0xda52
-	VBROADCASTSS 4(BX)(CX*2), Z10
+	VBROADCASTSS (SI)(CX*2), Z10
 	LONG         $0x483ed262
 	WORD         $0xe252
 	LONG         $0x2836d262
 	WORD         $0xea52
+	VBROADCASTSS (DI), Z10
+	LONG         $0x483ed262
+	WORD         $0xf252
+	LONG         $0x2836d262
+	WORD         $0xfa52
+	VMOVUPS      128(BX), Z8
+	VMOVUPS      192(BX), Y9
 	VBROADCASTSS 4(SI), Z10
 	LONG         $0x483ed262
-	WORD         $0xf252
-	LONG         $0x2836d262
-	WORD         $0xfa52
-	VMOVUPS      256(DX), Z8
-	VMOVUPS      320(DX), Y9
-	VBROADCASTSS 8(BX), Z10
-	LONG         $0x483ed262
 	WORD         $0xc252
 	LONG         $0x2836d262
 	WORD         $0xca52
-	VBROADCASTSS 8(BX)(CX*1), Z10
+	VBROADCASTSS 4(SI)(CX*1), Z10
 	LONG         $0x483ed262
 	WORD         $0xd252
 	LONG         $0x2836d262
 	WORD         $0xda52
-	VBROADCASTSS 8(BX)(CX*2), Z10
+	VBROADCASTSS 4(SI)(CX*2), Z10
 	LONG         $0x483ed262
 	WORD         $0xe252
 	LONG         $0x2836d262
 	WORD         $0xea52
+	VBROADCASTSS 4(DI), Z10
+	LONG         $0x483ed262
+	WORD         $0xf252
+	LONG         $0x2836d262
+	WORD         $0xfa52
+	VMOVUPS      256(BX), Z8
+	VMOVUPS      320(BX), Y9
 	VBROADCASTSS 8(SI), Z10
 	LONG         $0x483ed262
-	WORD         $0xf252
-	LONG         $0x2836d262
-	WORD         $0xfa52
-	VMOVUPS      384(DX), Z8
-	VMOVUPS      448(DX), Y9
-	VBROADCASTSS 12(BX), Z10
-	LONG         $0x483ed262
 	WORD         $0xc252
 	LONG         $0x2836d262
 	WORD         $0xca52
-	VBROADCASTSS 12(BX)(CX*1), Z10
+	VBROADCASTSS 8(SI)(CX*1), Z10
 	LONG         $0x483ed262
 	WORD         $0xd252
 	LONG         $0x2836d262
 	WORD         $0xda52
-	VBROADCASTSS 12(BX)(CX*2), Z10
+	VBROADCASTSS 8(SI)(CX*2), Z10
 	LONG         $0x483ed262
 	WORD         $0xe252
 	LONG         $0x2836d262
 	WORD         $0xea52
-	VBROADCASTSS 12(SI), Z10
+	VBROADCASTSS 8(DI), Z10
 	LONG         $0x483ed262
 	WORD         $0xf252
 	LONG         $0x2836d262
 	WORD         $0xfa52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
+	VMOVUPS      384(BX), Z8
+	VMOVUPS      448(BX), Y9
+	VBROADCASTSS 12(SI), Z10
+	LONG         $0x483ed262
+	WORD         $0xc252
+	LONG         $0x2836d262
+	WORD         $0xca52
+	VBROADCASTSS 12(SI)(CX*1), Z10
+	LONG         $0x483ed262
+	WORD         $0xd252
+	LONG         $0x2836d262
+	WORD         $0xda52
+	VBROADCASTSS 12(SI)(CX*2), Z10
+	LONG         $0x483ed262
+	WORD         $0xe252
+	LONG         $0x2836d262
+	WORD         $0xea52
+	VBROADCASTSS 12(DI), Z10
+	LONG         $0x483ed262
+	WORD         $0xf252
+	LONG         $0x2836d262
+	WORD         $0xfa52
+	ADDQ         $+512, BX
 	ADDQ         $+16, SI
-	SUBQ         $+4, DI
+	ADDQ         $+16, DI
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, R8
 	JGE          upto24_rows4_k4
 
 upto24_rows4_k1:
-	ADDQ $+4, DI
+	ADDQ $+4, R8
 	JZ   upto24_rows4_done_k
 
 upto24_rows4_rest:
-	VMOVUPS      (DX), Z8
-	VMOVUPS      64(DX), Y9
-	VBROADCASTSS (BX), Z10
+	VMOVUPS      (BX), Z8
+	VMOVUPS      64(BX), Y9
+	VBROADCASTSS (SI), Z10
 	LONG         $0x483ed262
 	WORD         $0xc252
 	LONG         $0x2836d262
 	WORD         $0xca52
-	VBROADCASTSS (BX)(CX*1), Z10
+	VBROADCASTSS (SI)(CX*1), Z10
 	LONG         $0x483ed262
 	WORD         $0xd252
 	LONG         $0x2836d262
 	WORD         $0xda52
-	VBROADCASTSS (BX)(CX*2), Z10
+	VBROADCASTSS (SI)(CX*2), Z10
 	LONG         $0x483ed262
 	WORD         $0xe252
 	LONG         $0x2836d262
 	WORD         $0xea52
-	VBROADCASTSS (SI), Z10
+	VBROADCASTSS (DI), Z10
 	LONG         $0x483ed262
 	WORD         $0xf252
 	LONG         $0x2836d262
 	WORD         $0xfa52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
+	ADDQ         $+128, BX
 	ADDQ         $+4, SI
-	DECQ         DI
+	ADDQ         $+4, DI
+	DECQ         R8
 	JNZ          upto24_rows4_rest
 
 upto24_rows4_done_k:
-	ADDQ      96(AX), BX
 	ADDQ      96(AX), SI
-	DECQ      R8
+	ADDQ      96(AX), DI
+	DECQ      R9
 	JNZ       upto24_rows4_segment
-	MOVQ      120(AX), DX
-	CMPQ      DX, $0x00
+	MOVQ      120(AX), BX
+	CMPQ      BX, $0x00
 	JE        upto24_rows4_nores
 	CMPQ      128(AX), $0x00
 	JNE       upto24_rows4_res_bf16
-	MOVQ      48(AX), BX
-	VMOVUPS.Z (DX), K1, Z8
+	MOVQ      48(AX), SI
+	VMOVUPS.Z (BX), K1, Z8
 	VADDPS    Z8, Z0, Z0
-	VMOVUPS.Z 64(DX), K2, Y8
+	VMOVUPS.Z 64(BX), K2, Y8
 	VADDPS    Y8, Y1, Y1
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z8
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z8
 	VADDPS    Z8, Z2, Z2
-	VMOVUPS.Z 64(DX), K2, Y8
+	VMOVUPS.Z 64(BX), K2, Y8
 	VADDPS    Y8, Y3, Y3
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z8
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z8
 	VADDPS    Z8, Z4, Z4
-	VMOVUPS.Z 64(DX), K2, Y8
+	VMOVUPS.Z 64(BX), K2, Y8
 	VADDPS    Y8, Y5, Y5
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z8
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z8
 	VADDPS    Z8, Z6, Z6
-	VMOVUPS.Z 64(DX), K2, Y8
+	VMOVUPS.Z 64(BX), K2, Y8
 	VADDPS    Y8, Y7, Y7
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 	JMP       upto24_rows4_res_done
 
 upto24_rows4_res_bf16:
-	MOVQ        48(AX), BX
-	VPMOVZXWD.Z (DX), K1, Z8
+	MOVQ        48(AX), SI
+	VPMOVZXWD.Z (BX), K1, Z8
 	VPSLLD      $0x10, Z8, Z8
 	VADDPS      Z8, Z0, Z0
-	VPMOVZXWD.Z 32(DX), K2, Y8
+	VPMOVZXWD.Z 32(BX), K2, Y8
 	VPSLLD      $0x10, Y8, Y8
 	VADDPS      Y8, Y1, Y1
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z8
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z8
 	VPSLLD      $0x10, Z8, Z8
 	VADDPS      Z8, Z2, Z2
-	VPMOVZXWD.Z 32(DX), K2, Y8
+	VPMOVZXWD.Z 32(BX), K2, Y8
 	VPSLLD      $0x10, Y8, Y8
 	VADDPS      Y8, Y3, Y3
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z8
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z8
 	VPSLLD      $0x10, Z8, Z8
 	VADDPS      Z8, Z4, Z4
-	VPMOVZXWD.Z 32(DX), K2, Y8
+	VPMOVZXWD.Z 32(BX), K2, Y8
 	VPSLLD      $0x10, Y8, Y8
 	VADDPS      Y8, Y5, Y5
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z8
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z8
 	VPSLLD      $0x10, Z8, Z8
 	VADDPS      Z8, Z6, Z6
-	VPMOVZXWD.Z 32(DX), K2, Y8
+	VPMOVZXWD.Z 32(BX), K2, Y8
 	VPSLLD      $0x10, Y8, Y8
 	VADDPS      Y8, Y7, Y7
-	ADDQ        BX, DX
+	ADDQ        SI, BX
 
 upto24_rows4_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 upto24_rows4_nores:
 	CMPQ   80(AX), $+1
@@ -17164,59 +17204,59 @@ upto24_rows4_half_not_hardswish:
 
 upto24_rows4_half_not_gelu:
 upto24_rows4_half_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     upto24_rows4_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Z0, K1, (DX)
-	VMOVUPS Y1, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z2, K1, (DX)
-	VMOVUPS Y3, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z4, K1, (DX)
-	VMOVUPS Y5, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z6, K1, (DX)
-	VMOVUPS Y7, K2, 64(DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Z0, K1, (BX)
+	VMOVUPS Y1, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z2, K1, (BX)
+	VMOVUPS Y3, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z4, K1, (BX)
+	VMOVUPS Y5, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z6, K1, (BX)
+	VMOVUPS Y7, K2, 64(BX)
+	ADDQ    SI, BX
 	JMP     upto24_rows4_c_done
 
 upto24_rows4_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x487ef262
 	WORD      $0xc072
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc172
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc272
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc372
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc472
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc572
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc672
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc772
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 
 upto24_rows4_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+4, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+4, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+4, 56(AX)
 	JMP    upto24_rows4
 
@@ -17224,137 +17264,139 @@ upto24_rows4_end:
 upto24_rows2:
 	CMPQ    56(AX), $+2
 	JLT     upto24_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Y1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Y3
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Y1
+	VMOVUPS (BX), Z2
+	VMOVUPS 64(BX), Y3
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
+	MOVQ    88(AX), R8
 
 upto24_rows2_segment:
-	MOVQ 64(AX), SI
-	SUBQ $+4, SI
+	MOVQ 64(AX), DI
+	SUBQ $+4, DI
 	JLT  upto24_rows2_k1
 
 upto24_rows2_k4:
-	VMOVUPS      (DX), Z4
-	VMOVUPS      64(DX), Y5
-	VBROADCASTSS (BX), Z6
+	VMOVUPS      (BX), Z4
+	VMOVUPS      64(BX), Y5
+	VBROADCASTSS (SI), Z6
 	LONG         $0x485ef262
 	WORD         $0xc652
 	LONG         $0x2856f262
 	WORD         $0xce52
-	VBROADCASTSS (BX)(CX*1), Z6
+	VBROADCASTSS (SI)(CX*1), Z6
 	LONG         $0x485ef262
 	WORD         $0xd652
 	LONG         $0x2856f262
 	WORD         $0xde52
-	VMOVUPS      128(DX), Z4
-	VMOVUPS      192(DX), Y5
-	VBROADCASTSS 4(BX), Z6
+	VMOVUPS      128(BX), Z4
+	VMOVUPS      192(BX), Y5
+	VBROADCASTSS 4(SI), Z6
 	LONG         $0x485ef262
 	WORD         $0xc652
 	LONG         $0x2856f262
 	WORD         $0xce52
-	VBROADCASTSS 4(BX)(CX*1), Z6
+	VBROADCASTSS 4(SI)(CX*1), Z6
 	LONG         $0x485ef262
 	WORD         $0xd652
 	LONG         $0x2856f262
 	WORD         $0xde52
-	VMOVUPS      256(DX), Z4
-	VMOVUPS      320(DX), Y5
-	VBROADCASTSS 8(BX), Z6
+	VMOVUPS      256(BX), Z4
+	VMOVUPS      320(BX), Y5
+	VBROADCASTSS 8(SI), Z6
 	LONG         $0x485ef262
 	WORD         $0xc652
 	LONG         $0x2856f262
 	WORD         $0xce52
-	VBROADCASTSS 8(BX)(CX*1), Z6
+	VBROADCASTSS 8(SI)(CX*1), Z6
 	LONG         $0x485ef262
 	WORD         $0xd652
 	LONG         $0x2856f262
 	WORD         $0xde52
-	VMOVUPS      384(DX), Z4
-	VMOVUPS      448(DX), Y5
-	VBROADCASTSS 12(BX), Z6
+	VMOVUPS      384(BX), Z4
+	VMOVUPS      448(BX), Y5
+	VBROADCASTSS 12(SI), Z6
 	LONG         $0x485ef262
 	WORD         $0xc652
 	LONG         $0x2856f262
 	WORD         $0xce52
-	VBROADCASTSS 12(BX)(CX*1), Z6
+	VBROADCASTSS 12(SI)(CX*1), Z6
 	LONG         $0x485ef262
 	WORD         $0xd652
 	LONG         $0x2856f262
 	WORD         $0xde52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
-	SUBQ         $+4, SI
+	ADDQ         $+512, BX
+	ADDQ         $+16, SI
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, DI
 	JGE          upto24_rows2_k4
 
 upto24_rows2_k1:
-	ADDQ $+4, SI
+	ADDQ $+4, DI
 	JZ   upto24_rows2_done_k
 
 upto24_rows2_rest:
-	VMOVUPS      (DX), Z4
-	VMOVUPS      64(DX), Y5
-	VBROADCASTSS (BX), Z6
+	VMOVUPS      (BX), Z4
+	VMOVUPS      64(BX), Y5
+	VBROADCASTSS (SI), Z6
 	LONG         $0x485ef262
 	WORD         $0xc652
 	LONG         $0x2856f262
 	WORD         $0xce52
-	VBROADCASTSS (BX)(CX*1), Z6
+	VBROADCASTSS (SI)(CX*1), Z6
 	LONG         $0x485ef262
 	WORD         $0xd652
 	LONG         $0x2856f262
 	WORD         $0xde52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
-	DECQ         SI
+	ADDQ         $+128, BX
+	ADDQ         $+4, SI
+	DECQ         DI
 	JNZ          upto24_rows2_rest
 
 upto24_rows2_done_k:
-	ADDQ      96(AX), BX
-	DECQ      DI
+	ADDQ      96(AX), SI
+	DECQ      R8
 	JNZ       upto24_rows2_segment
-	MOVQ      120(AX), DX
-	CMPQ      DX, $0x00
+	MOVQ      120(AX), BX
+	CMPQ      BX, $0x00
 	JE        upto24_rows2_nores
 	CMPQ      128(AX), $0x00
 	JNE       upto24_rows2_res_bf16
-	MOVQ      48(AX), BX
-	VMOVUPS.Z (DX), K1, Z4
+	MOVQ      48(AX), SI
+	VMOVUPS.Z (BX), K1, Z4
 	VADDPS    Z4, Z0, Z0
-	VMOVUPS.Z 64(DX), K2, Y4
+	VMOVUPS.Z 64(BX), K2, Y4
 	VADDPS    Y4, Y1, Y1
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z4
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z4
 	VADDPS    Z4, Z2, Z2
-	VMOVUPS.Z 64(DX), K2, Y4
+	VMOVUPS.Z 64(BX), K2, Y4
 	VADDPS    Y4, Y3, Y3
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 	JMP       upto24_rows2_res_done
 
 upto24_rows2_res_bf16:
-	MOVQ        48(AX), BX
-	VPMOVZXWD.Z (DX), K1, Z4
+	MOVQ        48(AX), SI
+	VPMOVZXWD.Z (BX), K1, Z4
 	VPSLLD      $0x10, Z4, Z4
 	VADDPS      Z4, Z0, Z0
-	VPMOVZXWD.Z 32(DX), K2, Y4
+	VPMOVZXWD.Z 32(BX), K2, Y4
 	VPSLLD      $0x10, Y4, Y4
 	VADDPS      Y4, Y1, Y1
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z4
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z4
 	VPSLLD      $0x10, Z4, Z4
 	VADDPS      Z4, Z2, Z2
-	VPMOVZXWD.Z 32(DX), K2, Y4
+	VPMOVZXWD.Z 32(BX), K2, Y4
 	VPSLLD      $0x10, Y4, Y4
 	VADDPS      Y4, Y3, Y3
-	ADDQ        BX, DX
+	ADDQ        SI, BX
 
 upto24_rows2_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 upto24_rows2_nores:
 	CMPQ   80(AX), $+1
@@ -17585,39 +17627,39 @@ upto24_rows2_half_not_hardswish:
 
 upto24_rows2_half_not_gelu:
 upto24_rows2_half_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     upto24_rows2_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Z0, K1, (DX)
-	VMOVUPS Y1, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z2, K1, (DX)
-	VMOVUPS Y3, K2, 64(DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Z0, K1, (BX)
+	VMOVUPS Y1, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z2, K1, (BX)
+	VMOVUPS Y3, K2, 64(BX)
+	ADDQ    SI, BX
 	JMP     upto24_rows2_c_done
 
 upto24_rows2_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x487ef262
 	WORD      $0xc072
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc172
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc272
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc372
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 
 upto24_rows2_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+2, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+2, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+2, 56(AX)
 	JMP    upto24_rows2
 
@@ -17625,98 +17667,100 @@ upto24_rows2_end:
 upto24_rows1:
 	CMPQ    56(AX), $+1
 	JLT     upto24_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Y1
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Y1
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
+	MOVQ    88(AX), R8
 
 upto24_rows1_segment:
-	MOVQ 64(AX), SI
-	SUBQ $+4, SI
+	MOVQ 64(AX), DI
+	SUBQ $+4, DI
 	JLT  upto24_rows1_k1
 
 upto24_rows1_k4:
-	VMOVUPS      (DX), Z2
-	VMOVUPS      64(DX), Y3
-	VBROADCASTSS (BX), Z4
+	VMOVUPS      (BX), Z2
+	VMOVUPS      64(BX), Y3
+	VBROADCASTSS (SI), Z4
 	LONG         $0x486ef262
 	WORD         $0xc452
 	LONG         $0x2866f262
 	WORD         $0xcc52
-	VMOVUPS      128(DX), Z2
-	VMOVUPS      192(DX), Y3
-	VBROADCASTSS 4(BX), Z4
+	VMOVUPS      128(BX), Z2
+	VMOVUPS      192(BX), Y3
+	VBROADCASTSS 4(SI), Z4
 	LONG         $0x486ef262
 	WORD         $0xc452
 	LONG         $0x2866f262
 	WORD         $0xcc52
-	VMOVUPS      256(DX), Z2
-	VMOVUPS      320(DX), Y3
-	VBROADCASTSS 8(BX), Z4
+	VMOVUPS      256(BX), Z2
+	VMOVUPS      320(BX), Y3
+	VBROADCASTSS 8(SI), Z4
 	LONG         $0x486ef262
 	WORD         $0xc452
 	LONG         $0x2866f262
 	WORD         $0xcc52
-	VMOVUPS      384(DX), Z2
-	VMOVUPS      448(DX), Y3
-	VBROADCASTSS 12(BX), Z4
+	VMOVUPS      384(BX), Z2
+	VMOVUPS      448(BX), Y3
+	VBROADCASTSS 12(SI), Z4
 	LONG         $0x486ef262
 	WORD         $0xc452
 	LONG         $0x2866f262
 	WORD         $0xcc52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
-	SUBQ         $+4, SI
+	ADDQ         $+512, BX
+	ADDQ         $+16, SI
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, DI
 	JGE          upto24_rows1_k4
 
 upto24_rows1_k1:
-	ADDQ $+4, SI
+	ADDQ $+4, DI
 	JZ   upto24_rows1_done_k
 
 upto24_rows1_rest:
-	VMOVUPS      (DX), Z2
-	VMOVUPS      64(DX), Y3
-	VBROADCASTSS (BX), Z4
+	VMOVUPS      (BX), Z2
+	VMOVUPS      64(BX), Y3
+	VBROADCASTSS (SI), Z4
 	LONG         $0x486ef262
 	WORD         $0xc452
 	LONG         $0x2866f262
 	WORD         $0xcc52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
-	DECQ         SI
+	ADDQ         $+128, BX
+	ADDQ         $+4, SI
+	DECQ         DI
 	JNZ          upto24_rows1_rest
 
 upto24_rows1_done_k:
-	ADDQ      96(AX), BX
-	DECQ      DI
+	ADDQ      96(AX), SI
+	DECQ      R8
 	JNZ       upto24_rows1_segment
-	MOVQ      120(AX), DX
-	CMPQ      DX, $0x00
+	MOVQ      120(AX), BX
+	CMPQ      BX, $0x00
 	JE        upto24_rows1_nores
 	CMPQ      128(AX), $0x00
 	JNE       upto24_rows1_res_bf16
-	MOVQ      48(AX), BX
-	VMOVUPS.Z (DX), K1, Z2
+	MOVQ      48(AX), SI
+	VMOVUPS.Z (BX), K1, Z2
 	VADDPS    Z2, Z0, Z0
-	VMOVUPS.Z 64(DX), K2, Y2
+	VMOVUPS.Z 64(BX), K2, Y2
 	VADDPS    Y2, Y1, Y1
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 	JMP       upto24_rows1_res_done
 
 upto24_rows1_res_bf16:
-	MOVQ        48(AX), BX
-	VPMOVZXWD.Z (DX), K1, Z2
+	MOVQ        48(AX), SI
+	VPMOVZXWD.Z (BX), K1, Z2
 	VPSLLD      $0x10, Z2, Z2
 	VADDPS      Z2, Z0, Z0
-	VPMOVZXWD.Z 32(DX), K2, Y2
+	VPMOVZXWD.Z 32(BX), K2, Y2
 	VPSLLD      $0x10, Y2, Y2
 	VADDPS      Y2, Y1, Y1
-	ADDQ        BX, DX
+	ADDQ        SI, BX
 
 upto24_rows1_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 upto24_rows1_nores:
 	CMPQ   80(AX), $+1
@@ -17859,29 +17903,29 @@ upto24_rows1_half_not_hardswish:
 
 upto24_rows1_half_not_gelu:
 upto24_rows1_half_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     upto24_rows1_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Z0, K1, (DX)
-	VMOVUPS Y1, K2, 64(DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Z0, K1, (BX)
+	VMOVUPS Y1, K2, 64(BX)
+	ADDQ    SI, BX
 	JMP     upto24_rows1_c_done
 
 upto24_rows1_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x487ef262
 	WORD      $0xc072
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x287ef262
 	WORD      $0xc172
-	VMOVDQU16 X0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 X0, K2, 32(BX)
+	ADDQ      SI, BX
 
 upto24_rows1_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+1, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+1, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+1, 56(AX)
 	JMP    upto24_rows1
 
@@ -17914,594 +17958,597 @@ upto24_end:
 	BZHIQ   CX, DX, DX
 	KMOVW   DX, K2
 	MOVQ    8(AX), CX
+	MOVQ    144(AX), DX
 
 upto32_rows13:
 	CMPQ    56(AX), $+13
 	JLT     upto32_rows13_end
-	MOVQ    56(AX), DX
-	ANDQ    $0x03, DX
-	CMPQ    DX, $0x01
+	MOVQ    56(AX), BX
+	ANDQ    $0x03, BX
+	CMPQ    BX, $0x01
 	JNE     upto32_rows13_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Z3
-	VMOVUPS (DX), Z4
-	VMOVUPS 64(DX), Z5
-	VMOVUPS (DX), Z6
-	VMOVUPS 64(DX), Z7
-	VMOVUPS (DX), Z8
-	VMOVUPS 64(DX), Z9
-	VMOVUPS (DX), Z10
-	VMOVUPS 64(DX), Z11
-	VMOVUPS (DX), Z12
-	VMOVUPS 64(DX), Z13
-	VMOVUPS (DX), Z14
-	VMOVUPS 64(DX), Z15
-	VMOVUPS (DX), Z16
-	VMOVUPS 64(DX), Z17
-	VMOVUPS (DX), Z18
-	VMOVUPS 64(DX), Z19
-	VMOVUPS (DX), Z20
-	VMOVUPS 64(DX), Z21
-	VMOVUPS (DX), Z22
-	VMOVUPS 64(DX), Z23
-	VMOVUPS (DX), Z24
-	VMOVUPS 64(DX), Z25
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS (BX), Z2
+	VMOVUPS 64(BX), Z3
+	VMOVUPS (BX), Z4
+	VMOVUPS 64(BX), Z5
+	VMOVUPS (BX), Z6
+	VMOVUPS 64(BX), Z7
+	VMOVUPS (BX), Z8
+	VMOVUPS 64(BX), Z9
+	VMOVUPS (BX), Z10
+	VMOVUPS 64(BX), Z11
+	VMOVUPS (BX), Z12
+	VMOVUPS 64(BX), Z13
+	VMOVUPS (BX), Z14
+	VMOVUPS 64(BX), Z15
+	VMOVUPS (BX), Z16
+	VMOVUPS 64(BX), Z17
+	VMOVUPS (BX), Z18
+	VMOVUPS 64(BX), Z19
+	VMOVUPS (BX), Z20
+	VMOVUPS 64(BX), Z21
+	VMOVUPS (BX), Z22
+	VMOVUPS 64(BX), Z23
+	VMOVUPS (BX), Z24
+	VMOVUPS 64(BX), Z25
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
 	LEAQ    (SI)(CX*2), DI
 	ADDQ    CX, DI
 	LEAQ    (DI)(CX*2), R8
 	ADDQ    CX, R8
 	LEAQ    (R8)(CX*2), R9
 	ADDQ    CX, R9
-	MOVQ    88(AX), R11
+	LEAQ    (R9)(CX*2), R10
+	ADDQ    CX, R10
+	MOVQ    88(AX), R12
 
 upto32_rows13_segment:
-	MOVQ 64(AX), R10
-	SUBQ $+4, R10
+	MOVQ 64(AX), R11
+	SUBQ $+4, R11
 	JLT  upto32_rows13_k1
 
 upto32_rows13_k4:
-	VMOVUPS      (DX), Z26
-	VMOVUPS      64(DX), Z27
-	VBROADCASTSS (BX), Z28
-	LONG         $0x402e9262
-	WORD         $0xc452
-	LONG         $0x40269262
-	WORD         $0xcc52
-	VBROADCASTSS (BX)(CX*1), Z28
-	LONG         $0x402e9262
-	WORD         $0xd452
-	LONG         $0x40269262
-	WORD         $0xdc52
-	VBROADCASTSS (BX)(CX*2), Z28
-	LONG         $0x402e9262
-	WORD         $0xe452
-	LONG         $0x40269262
-	WORD         $0xec52
+	VMOVUPS      (BX), Z26
+	VMOVUPS      64(BX), Z27
 	VBROADCASTSS (SI), Z28
 	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x40269262
+	WORD         $0xcc52
+	VBROADCASTSS (SI)(CX*1), Z28
+	LONG         $0x402e9262
+	WORD         $0xd452
+	LONG         $0x40269262
+	WORD         $0xdc52
+	VBROADCASTSS (SI)(CX*2), Z28
+	LONG         $0x402e9262
+	WORD         $0xe452
+	LONG         $0x40269262
+	WORD         $0xec52
+	VBROADCASTSS (DI), Z28
+	LONG         $0x402e9262
 	WORD         $0xf452
 	LONG         $0x40269262
 	WORD         $0xfc52
-	VBROADCASTSS (SI)(CX*1), Z28
-	LONG         $0x402e1262
-	WORD         $0xc452
-	LONG         $0x40261262
-	WORD         $0xcc52
-	VBROADCASTSS (SI)(CX*2), Z28
-	LONG         $0x402e1262
-	WORD         $0xd452
-	LONG         $0x40261262
-	WORD         $0xdc52
-	VBROADCASTSS (DI), Z28
-	LONG         $0x402e1262
-	WORD         $0xe452
-	LONG         $0x40261262
-	WORD         $0xec52
 	VBROADCASTSS (DI)(CX*1), Z28
 	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x40261262
+	WORD         $0xcc52
+	VBROADCASTSS (DI)(CX*2), Z28
+	LONG         $0x402e1262
+	WORD         $0xd452
+	LONG         $0x40261262
+	WORD         $0xdc52
+	VBROADCASTSS (R8), Z28
+	LONG         $0x402e1262
+	WORD         $0xe452
+	LONG         $0x40261262
+	WORD         $0xec52
+	VBROADCASTSS (R8)(CX*1), Z28
+	LONG         $0x402e1262
 	WORD         $0xf452
 	LONG         $0x40261262
 	WORD         $0xfc52
-	VBROADCASTSS (DI)(CX*2), Z28
-	LONG         $0x402e8262
-	WORD         $0xc452
-	LONG         $0x40268262
-	WORD         $0xcc52
-	VBROADCASTSS (R8), Z28
-	LONG         $0x402e8262
-	WORD         $0xd452
-	LONG         $0x40268262
-	WORD         $0xdc52
-	VBROADCASTSS (R8)(CX*1), Z28
-	LONG         $0x402e8262
-	WORD         $0xe452
-	LONG         $0x40268262
-	WORD         $0xec52
 	VBROADCASTSS (R8)(CX*2), Z28
 	LONG         $0x402e8262
+	WORD         $0xc452
+	LONG         $0x40268262
+	WORD         $0xcc52
+	VBROADCASTSS (R9), Z28
+	LONG         $0x402e8262
+	WORD         $0xd452
+	LONG         $0x40268262
+	WORD         $0xdc52
+	VBROADCASTSS (R9)(CX*1), Z28
+	LONG         $0x402e8262
+	WORD         $0xe452
+	LONG         $0x40268262
+	WORD         $0xec52
+	VBROADCASTSS (R9)(CX*2), Z28
+	LONG         $0x402e8262
 	WORD         $0xf452
 	LONG         $0x40268262
 	WORD         $0xfc52
-	VBROADCASTSS (R9), Z28
+	VBROADCASTSS (R10), Z28
 	LONG         $0x402e0262
 	WORD         $0xc452
 	LONG         $0x40260262
 	WORD         $0xcc52
-	VMOVUPS      128(DX), Z26
-	VMOVUPS      192(DX), Z27
-	VBROADCASTSS 4(BX), Z28
-	LONG         $0x402e9262
-	WORD         $0xc452
-	LONG         $0x40269262
-	WORD         $0xcc52
-	VBROADCASTSS 4(BX)(CX*1), Z28
-	LONG         $0x402e9262
-	WORD         $0xd452
-	LONG         $0x40269262
-	WORD         $0xdc52
-	VBROADCASTSS 4(BX)(CX*2), Z28
-	LONG         $0x402e9262
-	WORD         $0xe452
-	LONG         $0x40269262
-	WORD         $0xec52
+	VMOVUPS      128(BX), Z26
+	VMOVUPS      192(BX), Z27
 	VBROADCASTSS 4(SI), Z28
 	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x40269262
+	WORD         $0xcc52
+	VBROADCASTSS 4(SI)(CX*1), Z28
+	LONG         $0x402e9262
+	WORD         $0xd452
+	LONG         $0x40269262
+	WORD         $0xdc52
+	VBROADCASTSS 4(SI)(CX*2), Z28
+	LONG         $0x402e9262
+	WORD         $0xe452
+	LONG         $0x40269262
+	WORD         $0xec52
+	VBROADCASTSS 4(DI), Z28
+	LONG         $0x402e9262
 	WORD         $0xf452
 	LONG         $0x40269262
 	WORD         $0xfc52
-	VBROADCASTSS 4(SI)(CX*1), Z28
-	LONG         $0x402e1262
-	WORD         $0xc452
-	LONG         $0x40261262
-	WORD         $0xcc52
-	VBROADCASTSS 4(SI)(CX*2), Z28
-	LONG         $0x402e1262
-	WORD         $0xd452
-	LONG         $0x40261262
-	WORD         $0xdc52
-	VBROADCASTSS 4(DI), Z28
-	LONG         $0x402e1262
-	WORD         $0xe452
-	LONG         $0x40261262
-	WORD         $0xec52
 	VBROADCASTSS 4(DI)(CX*1), Z28
 	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x40261262
+	WORD         $0xcc52
+	VBROADCASTSS 4(DI)(CX*2), Z28
+	LONG         $0x402e1262
+	WORD         $0xd452
+	LONG         $0x40261262
+	WORD         $0xdc52
+	VBROADCASTSS 4(R8), Z28
+	LONG         $0x402e1262
+	WORD         $0xe452
+	LONG         $0x40261262
+	WORD         $0xec52
+	VBROADCASTSS 4(R8)(CX*1), Z28
+	LONG         $0x402e1262
 	WORD         $0xf452
 	LONG         $0x40261262
 	WORD         $0xfc52
-	VBROADCASTSS 4(DI)(CX*2), Z28
-	LONG         $0x402e8262
-	WORD         $0xc452
-	LONG         $0x40268262
-	WORD         $0xcc52
-	VBROADCASTSS 4(R8), Z28
-	LONG         $0x402e8262
-	WORD         $0xd452
-	LONG         $0x40268262
-	WORD         $0xdc52
-	VBROADCASTSS 4(R8)(CX*1), Z28
-	LONG         $0x402e8262
-	WORD         $0xe452
-	LONG         $0x40268262
-	WORD         $0xec52
 	VBROADCASTSS 4(R8)(CX*2), Z28
 	LONG         $0x402e8262
+	WORD         $0xc452
+	LONG         $0x40268262
+	WORD         $0xcc52
+	VBROADCASTSS 4(R9), Z28
+	LONG         $0x402e8262
+	WORD         $0xd452
+	LONG         $0x40268262
+	WORD         $0xdc52
+	VBROADCASTSS 4(R9)(CX*1), Z28
+	LONG         $0x402e8262
+	WORD         $0xe452
+	LONG         $0x40268262
+	WORD         $0xec52
+	VBROADCASTSS 4(R9)(CX*2), Z28
+	LONG         $0x402e8262
 	WORD         $0xf452
 	LONG         $0x40268262
 	WORD         $0xfc52
-	VBROADCASTSS 4(R9), Z28
+	VBROADCASTSS 4(R10), Z28
 	LONG         $0x402e0262
 	WORD         $0xc452
 	LONG         $0x40260262
 	WORD         $0xcc52
-	VMOVUPS      256(DX), Z26
-	VMOVUPS      320(DX), Z27
-	VBROADCASTSS 8(BX), Z28
-	LONG         $0x402e9262
-	WORD         $0xc452
-	LONG         $0x40269262
-	WORD         $0xcc52
-	VBROADCASTSS 8(BX)(CX*1), Z28
-	LONG         $0x402e9262
-	WORD         $0xd452
-	LONG         $0x40269262
-	WORD         $0xdc52
-	VBROADCASTSS 8(BX)(CX*2), Z28
-	LONG         $0x402e9262
-	WORD         $0xe452
-	LONG         $0x40269262
-	WORD         $0xec52
+	VMOVUPS      256(BX), Z26
+	VMOVUPS      320(BX), Z27
 	VBROADCASTSS 8(SI), Z28
 	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x40269262
+	WORD         $0xcc52
+	VBROADCASTSS 8(SI)(CX*1), Z28
+	LONG         $0x402e9262
+	WORD         $0xd452
+	LONG         $0x40269262
+	WORD         $0xdc52
+	VBROADCASTSS 8(SI)(CX*2), Z28
+	LONG         $0x402e9262
+	WORD         $0xe452
+	LONG         $0x40269262
+	WORD         $0xec52
+	VBROADCASTSS 8(DI), Z28
+	LONG         $0x402e9262
 	WORD         $0xf452
 	LONG         $0x40269262
 	WORD         $0xfc52
-	VBROADCASTSS 8(SI)(CX*1), Z28
-	LONG         $0x402e1262
-	WORD         $0xc452
-	LONG         $0x40261262
-	WORD         $0xcc52
-	VBROADCASTSS 8(SI)(CX*2), Z28
-	LONG         $0x402e1262
-	WORD         $0xd452
-	LONG         $0x40261262
-	WORD         $0xdc52
-	VBROADCASTSS 8(DI), Z28
-	LONG         $0x402e1262
-	WORD         $0xe452
-	LONG         $0x40261262
-	WORD         $0xec52
 	VBROADCASTSS 8(DI)(CX*1), Z28
 	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x40261262
+	WORD         $0xcc52
+	VBROADCASTSS 8(DI)(CX*2), Z28
+	LONG         $0x402e1262
+	WORD         $0xd452
+	LONG         $0x40261262
+	WORD         $0xdc52
+	VBROADCASTSS 8(R8), Z28
+	LONG         $0x402e1262
+	WORD         $0xe452
+	LONG         $0x40261262
+	WORD         $0xec52
+	VBROADCASTSS 8(R8)(CX*1), Z28
+	LONG         $0x402e1262
 	WORD         $0xf452
 	LONG         $0x40261262
 	WORD         $0xfc52
-	VBROADCASTSS 8(DI)(CX*2), Z28
-	LONG         $0x402e8262
-	WORD         $0xc452
-	LONG         $0x40268262
-	WORD         $0xcc52
-	VBROADCASTSS 8(R8), Z28
-	LONG         $0x402e8262
-	WORD         $0xd452
-	LONG         $0x40268262
-	WORD         $0xdc52
-	VBROADCASTSS 8(R8)(CX*1), Z28
-	LONG         $0x402e8262
-	WORD         $0xe452
-	LONG         $0x40268262
-	WORD         $0xec52
 	VBROADCASTSS 8(R8)(CX*2), Z28
 	LONG         $0x402e8262
+	WORD         $0xc452
+	LONG         $0x40268262
+	WORD         $0xcc52
+	VBROADCASTSS 8(R9), Z28
+	LONG         $0x402e8262
+	WORD         $0xd452
+	LONG         $0x40268262
+	WORD         $0xdc52
+	VBROADCASTSS 8(R9)(CX*1), Z28
+	LONG         $0x402e8262
+	WORD         $0xe452
+	LONG         $0x40268262
+	WORD         $0xec52
+	VBROADCASTSS 8(R9)(CX*2), Z28
+	LONG         $0x402e8262
 	WORD         $0xf452
 	LONG         $0x40268262
 	WORD         $0xfc52
-	VBROADCASTSS 8(R9), Z28
+	VBROADCASTSS 8(R10), Z28
 	LONG         $0x402e0262
 	WORD         $0xc452
 	LONG         $0x40260262
 	WORD         $0xcc52
-	VMOVUPS      384(DX), Z26
-	VMOVUPS      448(DX), Z27
-	VBROADCASTSS 12(BX), Z28
-	LONG         $0x402e9262
-	WORD         $0xc452
-	LONG         $0x40269262
-	WORD         $0xcc52
-	VBROADCASTSS 12(BX)(CX*1), Z28
-	LONG         $0x402e9262
-	WORD         $0xd452
-	LONG         $0x40269262
-	WORD         $0xdc52
-	VBROADCASTSS 12(BX)(CX*2), Z28
-	LONG         $0x402e9262
-	WORD         $0xe452
-	LONG         $0x40269262
-	WORD         $0xec52
+	VMOVUPS      384(BX), Z26
+	VMOVUPS      448(BX), Z27
 	VBROADCASTSS 12(SI), Z28
 	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x40269262
+	WORD         $0xcc52
+	VBROADCASTSS 12(SI)(CX*1), Z28
+	LONG         $0x402e9262
+	WORD         $0xd452
+	LONG         $0x40269262
+	WORD         $0xdc52
+	VBROADCASTSS 12(SI)(CX*2), Z28
+	LONG         $0x402e9262
+	WORD         $0xe452
+	LONG         $0x40269262
+	WORD         $0xec52
+	VBROADCASTSS 12(DI), Z28
+	LONG         $0x402e9262
 	WORD         $0xf452
 	LONG         $0x40269262
 	WORD         $0xfc52
-	VBROADCASTSS 12(SI)(CX*1), Z28
-	LONG         $0x402e1262
-	WORD         $0xc452
-	LONG         $0x40261262
-	WORD         $0xcc52
-	VBROADCASTSS 12(SI)(CX*2), Z28
-	LONG         $0x402e1262
-	WORD         $0xd452
-	LONG         $0x40261262
-	WORD         $0xdc52
-	VBROADCASTSS 12(DI), Z28
-	LONG         $0x402e1262
-	WORD         $0xe452
-	LONG         $0x40261262
-	WORD         $0xec52
 	VBROADCASTSS 12(DI)(CX*1), Z28
 	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x40261262
+	WORD         $0xcc52
+	VBROADCASTSS 12(DI)(CX*2), Z28
+	LONG         $0x402e1262
+	WORD         $0xd452
+	LONG         $0x40261262
+	WORD         $0xdc52
+	VBROADCASTSS 12(R8), Z28
+	LONG         $0x402e1262
+	WORD         $0xe452
+	LONG         $0x40261262
+	WORD         $0xec52
+	VBROADCASTSS 12(R8)(CX*1), Z28
+	LONG         $0x402e1262
 	WORD         $0xf452
 	LONG         $0x40261262
 	WORD         $0xfc52
-	VBROADCASTSS 12(DI)(CX*2), Z28
+	VBROADCASTSS 12(R8)(CX*2), Z28
 	LONG         $0x402e8262
 	WORD         $0xc452
 	LONG         $0x40268262
 	WORD         $0xcc52
-	VBROADCASTSS 12(R8), Z28
+	VBROADCASTSS 12(R9), Z28
 	LONG         $0x402e8262
 	WORD         $0xd452
 	LONG         $0x40268262
 	WORD         $0xdc52
-	VBROADCASTSS 12(R8)(CX*1), Z28
+	VBROADCASTSS 12(R9)(CX*1), Z28
 	LONG         $0x402e8262
 	WORD         $0xe452
 	LONG         $0x40268262
 	WORD         $0xec52
-	VBROADCASTSS 12(R8)(CX*2), Z28
+	VBROADCASTSS 12(R9)(CX*2), Z28
 	LONG         $0x402e8262
 	WORD         $0xf452
 	LONG         $0x40268262
 	WORD         $0xfc52
-	VBROADCASTSS 12(R9), Z28
+	VBROADCASTSS 12(R10), Z28
 	LONG         $0x402e0262
 	WORD         $0xc452
 	LONG         $0x40260262
 	WORD         $0xcc52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
+	ADDQ         $+512, BX
 	ADDQ         $+16, SI
 	ADDQ         $+16, DI
 	ADDQ         $+16, R8
 	ADDQ         $+16, R9
-	SUBQ         $+4, R10
+	ADDQ         $+16, R10
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, R11
 	JGE          upto32_rows13_k4
 
 upto32_rows13_k1:
-	ADDQ $+4, R10
+	ADDQ $+4, R11
 	JZ   upto32_rows13_done_k
 
 upto32_rows13_rest:
-	VMOVUPS      (DX), Z26
-	VMOVUPS      64(DX), Z27
-	VBROADCASTSS (BX), Z28
-	LONG         $0x402e9262
-	WORD         $0xc452
-	LONG         $0x40269262
-	WORD         $0xcc52
-	VBROADCASTSS (BX)(CX*1), Z28
-	LONG         $0x402e9262
-	WORD         $0xd452
-	LONG         $0x40269262
-	WORD         $0xdc52
-	VBROADCASTSS (BX)(CX*2), Z28
-	LONG         $0x402e9262
-	WORD         $0xe452
-	LONG         $0x40269262
-	WORD         $0xec52
+	VMOVUPS      (BX), Z26
+	VMOVUPS      64(BX), Z27
 	VBROADCASTSS (SI), Z28
 	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x40269262
+	WORD         $0xcc52
+	VBROADCASTSS (SI)(CX*1), Z28
+	LONG         $0x402e9262
+	WORD         $0xd452
+	LONG         $0x40269262
+	WORD         $0xdc52
+	VBROADCASTSS (SI)(CX*2), Z28
+	LONG         $0x402e9262
+	WORD         $0xe452
+	LONG         $0x40269262
+	WORD         $0xec52
+	VBROADCASTSS (DI), Z28
+	LONG         $0x402e9262
 	WORD         $0xf452
 	LONG         $0x40269262
 	WORD         $0xfc52
-	VBROADCASTSS (SI)(CX*1), Z28
-	LONG         $0x402e1262
-	WORD         $0xc452
-	LONG         $0x40261262
-	WORD         $0xcc52
-	VBROADCASTSS (SI)(CX*2), Z28
-	LONG         $0x402e1262
-	WORD         $0xd452
-	LONG         $0x40261262
-	WORD         $0xdc52
-	VBROADCASTSS (DI), Z28
-	LONG         $0x402e1262
-	WORD         $0xe452
-	LONG         $0x40261262
-	WORD         $0xec52
 	VBROADCASTSS (DI)(CX*1), Z28
 	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x40261262
+	WORD         $0xcc52
+	VBROADCASTSS (DI)(CX*2), Z28
+	LONG         $0x402e1262
+	WORD         $0xd452
+	LONG         $0x40261262
+	WORD         $0xdc52
+	VBROADCASTSS (R8), Z28
+	LONG         $0x402e1262
+	WORD         $0xe452
+	LONG         $0x40261262
+	WORD         $0xec52
+	VBROADCASTSS (R8)(CX*1), Z28
+	LONG         $0x402e1262
 	WORD         $0xf452
 	LONG         $0x40261262
 	WORD         $0xfc52
-	VBROADCASTSS (DI)(CX*2), Z28
+	VBROADCASTSS (R8)(CX*2), Z28
 	LONG         $0x402e8262
 	WORD         $0xc452
 	LONG         $0x40268262
 	WORD         $0xcc52
-	VBROADCASTSS (R8), Z28
+	VBROADCASTSS (R9), Z28
 	LONG         $0x402e8262
 	WORD         $0xd452
 	LONG         $0x40268262
 	WORD         $0xdc52
-	VBROADCASTSS (R8)(CX*1), Z28
+	VBROADCASTSS (R9)(CX*1), Z28
 	LONG         $0x402e8262
 	WORD         $0xe452
 	LONG         $0x40268262
 	WORD         $0xec52
-	VBROADCASTSS (R8)(CX*2), Z28
+	VBROADCASTSS (R9)(CX*2), Z28
 	LONG         $0x402e8262
 	WORD         $0xf452
 	LONG         $0x40268262
 	WORD         $0xfc52
-	VBROADCASTSS (R9), Z28
+	VBROADCASTSS (R10), Z28
 	LONG         $0x402e0262
 	WORD         $0xc452
 	LONG         $0x40260262
 	WORD         $0xcc52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
+	ADDQ         $+128, BX
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
 	ADDQ         $+4, R9
-	DECQ         R10
+	ADDQ         $+4, R10
+	DECQ         R11
 	JNZ          upto32_rows13_rest
 
 upto32_rows13_done_k:
-	ADDQ      96(AX), BX
 	ADDQ      96(AX), SI
 	ADDQ      96(AX), DI
 	ADDQ      96(AX), R8
 	ADDQ      96(AX), R9
-	DECQ      R11
+	ADDQ      96(AX), R10
+	DECQ      R12
 	JNZ       upto32_rows13_segment
-	MOVQ      120(AX), DX
-	CMPQ      DX, $0x00
+	MOVQ      120(AX), BX
+	CMPQ      BX, $0x00
 	JE        upto32_rows13_nores
 	CMPQ      128(AX), $0x00
 	JNE       upto32_rows13_res_bf16
-	MOVQ      48(AX), BX
-	VMOVUPS.Z (DX), K1, Z26
+	MOVQ      48(AX), SI
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z0, Z0
-	VMOVUPS.Z 64(DX), K2, Z26
+	VMOVUPS.Z 64(BX), K2, Z26
 	VADDPS    Z26, Z1, Z1
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z2, Z2
-	VMOVUPS.Z 64(DX), K2, Z26
+	VMOVUPS.Z 64(BX), K2, Z26
 	VADDPS    Z26, Z3, Z3
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z4, Z4
-	VMOVUPS.Z 64(DX), K2, Z26
+	VMOVUPS.Z 64(BX), K2, Z26
 	VADDPS    Z26, Z5, Z5
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z6, Z6
-	VMOVUPS.Z 64(DX), K2, Z26
+	VMOVUPS.Z 64(BX), K2, Z26
 	VADDPS    Z26, Z7, Z7
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z26
+	VMOVUPS.Z 64(BX), K2, Z26
 	VADDPS    Z26, Z9, Z9
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Z26
+	VMOVUPS.Z 64(BX), K2, Z26
 	VADDPS    Z26, Z11, Z11
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z12, Z12
-	VMOVUPS.Z 64(DX), K2, Z26
+	VMOVUPS.Z 64(BX), K2, Z26
 	VADDPS    Z26, Z13, Z13
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z14, Z14
-	VMOVUPS.Z 64(DX), K2, Z26
+	VMOVUPS.Z 64(BX), K2, Z26
 	VADDPS    Z26, Z15, Z15
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z16, Z16
-	VMOVUPS.Z 64(DX), K2, Z26
+	VMOVUPS.Z 64(BX), K2, Z26
 	VADDPS    Z26, Z17, Z17
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z18, Z18
-	VMOVUPS.Z 64(DX), K2, Z26
+	VMOVUPS.Z 64(BX), K2, Z26
 	VADDPS    Z26, Z19, Z19
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z20, Z20
-	VMOVUPS.Z 64(DX), K2, Z26
+	VMOVUPS.Z 64(BX), K2, Z26
 	VADDPS    Z26, Z21, Z21
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z22, Z22
-	VMOVUPS.Z 64(DX), K2, Z26
+	VMOVUPS.Z 64(BX), K2, Z26
 	VADDPS    Z26, Z23, Z23
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z26
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z26
 	VADDPS    Z26, Z24, Z24
-	VMOVUPS.Z 64(DX), K2, Z26
+	VMOVUPS.Z 64(BX), K2, Z26
 	VADDPS    Z26, Z25, Z25
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 	JMP       upto32_rows13_res_done
 
 upto32_rows13_res_bf16:
-	MOVQ        48(AX), BX
-	VPMOVZXWD.Z (DX), K1, Z26
+	MOVQ        48(AX), SI
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z0, Z0
-	VPMOVZXWD.Z 32(DX), K2, Z26
+	VPMOVZXWD.Z 32(BX), K2, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z1, Z1
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z2, Z2
-	VPMOVZXWD.Z 32(DX), K2, Z26
+	VPMOVZXWD.Z 32(BX), K2, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z3, Z3
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z4, Z4
-	VPMOVZXWD.Z 32(DX), K2, Z26
+	VPMOVZXWD.Z 32(BX), K2, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z5, Z5
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z6, Z6
-	VPMOVZXWD.Z 32(DX), K2, Z26
+	VPMOVZXWD.Z 32(BX), K2, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z7, Z7
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z8, Z8
-	VPMOVZXWD.Z 32(DX), K2, Z26
+	VPMOVZXWD.Z 32(BX), K2, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z9, Z9
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z10, Z10
-	VPMOVZXWD.Z 32(DX), K2, Z26
+	VPMOVZXWD.Z 32(BX), K2, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z11, Z11
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z12, Z12
-	VPMOVZXWD.Z 32(DX), K2, Z26
+	VPMOVZXWD.Z 32(BX), K2, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z13, Z13
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z14, Z14
-	VPMOVZXWD.Z 32(DX), K2, Z26
+	VPMOVZXWD.Z 32(BX), K2, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z15, Z15
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z16, Z16
-	VPMOVZXWD.Z 32(DX), K2, Z26
+	VPMOVZXWD.Z 32(BX), K2, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z17, Z17
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z18, Z18
-	VPMOVZXWD.Z 32(DX), K2, Z26
+	VPMOVZXWD.Z 32(BX), K2, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z19, Z19
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z20, Z20
-	VPMOVZXWD.Z 32(DX), K2, Z26
+	VPMOVZXWD.Z 32(BX), K2, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z21, Z21
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z22, Z22
-	VPMOVZXWD.Z 32(DX), K2, Z26
+	VPMOVZXWD.Z 32(BX), K2, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z23, Z23
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z26
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z24, Z24
-	VPMOVZXWD.Z 32(DX), K2, Z26
+	VPMOVZXWD.Z 32(BX), K2, Z26
 	VPSLLD      $0x10, Z26, Z26
 	VADDPS      Z26, Z25, Z25
-	ADDQ        BX, DX
+	ADDQ        SI, BX
 
 upto32_rows13_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 upto32_rows13_nores:
 	CMPQ   80(AX), $+1
@@ -19674,149 +19721,149 @@ upto32_rows13_not_hardswish:
 
 upto32_rows13_not_gelu:
 upto32_rows13_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     upto32_rows13_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Z0, K1, (DX)
-	VMOVUPS Z1, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z2, K1, (DX)
-	VMOVUPS Z3, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z4, K1, (DX)
-	VMOVUPS Z5, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z6, K1, (DX)
-	VMOVUPS Z7, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Z11, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z12, K1, (DX)
-	VMOVUPS Z13, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z14, K1, (DX)
-	VMOVUPS Z15, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z16, K1, (DX)
-	VMOVUPS Z17, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z18, K1, (DX)
-	VMOVUPS Z19, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z20, K1, (DX)
-	VMOVUPS Z21, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z22, K1, (DX)
-	VMOVUPS Z23, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z24, K1, (DX)
-	VMOVUPS Z25, K2, 64(DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Z0, K1, (BX)
+	VMOVUPS Z1, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z2, K1, (BX)
+	VMOVUPS Z3, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z4, K1, (BX)
+	VMOVUPS Z5, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z6, K1, (BX)
+	VMOVUPS Z7, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z8, K1, (BX)
+	VMOVUPS Z9, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z10, K1, (BX)
+	VMOVUPS Z11, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z12, K1, (BX)
+	VMOVUPS Z13, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z14, K1, (BX)
+	VMOVUPS Z15, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z16, K1, (BX)
+	VMOVUPS Z17, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z18, K1, (BX)
+	VMOVUPS Z19, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z20, K1, (BX)
+	VMOVUPS Z21, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z22, K1, (BX)
+	VMOVUPS Z23, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z24, K1, (BX)
+	VMOVUPS Z25, K2, 64(BX)
+	ADDQ    SI, BX
 	JMP     upto32_rows13_c_done
 
 upto32_rows13_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x487ef262
 	WORD      $0xc072
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc172
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc272
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc372
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc472
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc572
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc672
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc772
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc072
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ed262
 	WORD      $0xc172
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc272
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ed262
 	WORD      $0xc372
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc472
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ed262
 	WORD      $0xc572
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc672
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ed262
 	WORD      $0xc772
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc072
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487eb262
 	WORD      $0xc172
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc272
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487eb262
 	WORD      $0xc372
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc472
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487eb262
 	WORD      $0xc572
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc672
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487eb262
 	WORD      $0xc772
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487e9262
 	WORD      $0xc072
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487e9262
 	WORD      $0xc172
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 
 upto32_rows13_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+13, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+13, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+13, 56(AX)
 	JMP    upto32_rows13
 
@@ -19824,542 +19871,544 @@ upto32_rows13_end:
 upto32_rows12:
 	CMPQ    56(AX), $+12
 	JLT     upto32_rows12_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Z3
-	VMOVUPS (DX), Z4
-	VMOVUPS 64(DX), Z5
-	VMOVUPS (DX), Z6
-	VMOVUPS 64(DX), Z7
-	VMOVUPS (DX), Z8
-	VMOVUPS 64(DX), Z9
-	VMOVUPS (DX), Z10
-	VMOVUPS 64(DX), Z11
-	VMOVUPS (DX), Z12
-	VMOVUPS 64(DX), Z13
-	VMOVUPS (DX), Z14
-	VMOVUPS 64(DX), Z15
-	VMOVUPS (DX), Z16
-	VMOVUPS 64(DX), Z17
-	VMOVUPS (DX), Z18
-	VMOVUPS 64(DX), Z19
-	VMOVUPS (DX), Z20
-	VMOVUPS 64(DX), Z21
-	VMOVUPS (DX), Z22
-	VMOVUPS 64(DX), Z23
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS (BX), Z2
+	VMOVUPS 64(BX), Z3
+	VMOVUPS (BX), Z4
+	VMOVUPS 64(BX), Z5
+	VMOVUPS (BX), Z6
+	VMOVUPS 64(BX), Z7
+	VMOVUPS (BX), Z8
+	VMOVUPS 64(BX), Z9
+	VMOVUPS (BX), Z10
+	VMOVUPS 64(BX), Z11
+	VMOVUPS (BX), Z12
+	VMOVUPS 64(BX), Z13
+	VMOVUPS (BX), Z14
+	VMOVUPS 64(BX), Z15
+	VMOVUPS (BX), Z16
+	VMOVUPS 64(BX), Z17
+	VMOVUPS (BX), Z18
+	VMOVUPS 64(BX), Z19
+	VMOVUPS (BX), Z20
+	VMOVUPS 64(BX), Z21
+	VMOVUPS (BX), Z22
+	VMOVUPS 64(BX), Z23
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
 	LEAQ    (SI)(CX*2), DI
 	ADDQ    CX, DI
 	LEAQ    (DI)(CX*2), R8
 	ADDQ    CX, R8
-	MOVQ    88(AX), R10
+	LEAQ    (R8)(CX*2), R9
+	ADDQ    CX, R9
+	MOVQ    88(AX), R11
 
 upto32_rows12_segment:
-	MOVQ 64(AX), R9
-	SUBQ $+4, R9
+	MOVQ 64(AX), R10
+	SUBQ $+4, R10
 	JLT  upto32_rows12_k1
 
 upto32_rows12_k4:
-	VMOVUPS      (DX), Z24
-	VMOVUPS      64(DX), Z25
-	VBROADCASTSS (BX), Z26
-	LONG         $0x403e9262
-	WORD         $0xc252
-	LONG         $0x40369262
-	WORD         $0xca52
-	VBROADCASTSS (BX)(CX*1), Z26
-	LONG         $0x403e9262
-	WORD         $0xd252
-	LONG         $0x40369262
-	WORD         $0xda52
-	VBROADCASTSS (BX)(CX*2), Z26
-	LONG         $0x403e9262
-	WORD         $0xe252
-	LONG         $0x40369262
-	WORD         $0xea52
+	VMOVUPS      (BX), Z24
+	VMOVUPS      64(BX), Z25
 	VBROADCASTSS (SI), Z26
 	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x40369262
+	WORD         $0xca52
+	VBROADCASTSS (SI)(CX*1), Z26
+	LONG         $0x403e9262
+	WORD         $0xd252
+	LONG         $0x40369262
+	WORD         $0xda52
+	VBROADCASTSS (SI)(CX*2), Z26
+	LONG         $0x403e9262
+	WORD         $0xe252
+	LONG         $0x40369262
+	WORD         $0xea52
+	VBROADCASTSS (DI), Z26
+	LONG         $0x403e9262
 	WORD         $0xf252
 	LONG         $0x40369262
 	WORD         $0xfa52
-	VBROADCASTSS (SI)(CX*1), Z26
-	LONG         $0x403e1262
-	WORD         $0xc252
-	LONG         $0x40361262
-	WORD         $0xca52
-	VBROADCASTSS (SI)(CX*2), Z26
-	LONG         $0x403e1262
-	WORD         $0xd252
-	LONG         $0x40361262
-	WORD         $0xda52
-	VBROADCASTSS (DI), Z26
-	LONG         $0x403e1262
-	WORD         $0xe252
-	LONG         $0x40361262
-	WORD         $0xea52
 	VBROADCASTSS (DI)(CX*1), Z26
 	LONG         $0x403e1262
+	WORD         $0xc252
+	LONG         $0x40361262
+	WORD         $0xca52
+	VBROADCASTSS (DI)(CX*2), Z26
+	LONG         $0x403e1262
+	WORD         $0xd252
+	LONG         $0x40361262
+	WORD         $0xda52
+	VBROADCASTSS (R8), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x40361262
+	WORD         $0xea52
+	VBROADCASTSS (R8)(CX*1), Z26
+	LONG         $0x403e1262
 	WORD         $0xf252
 	LONG         $0x40361262
 	WORD         $0xfa52
-	VBROADCASTSS (DI)(CX*2), Z26
-	LONG         $0x403e8262
-	WORD         $0xc252
-	LONG         $0x40368262
-	WORD         $0xca52
-	VBROADCASTSS (R8), Z26
-	LONG         $0x403e8262
-	WORD         $0xd252
-	LONG         $0x40368262
-	WORD         $0xda52
-	VBROADCASTSS (R8)(CX*1), Z26
-	LONG         $0x403e8262
-	WORD         $0xe252
-	LONG         $0x40368262
-	WORD         $0xea52
 	VBROADCASTSS (R8)(CX*2), Z26
 	LONG         $0x403e8262
+	WORD         $0xc252
+	LONG         $0x40368262
+	WORD         $0xca52
+	VBROADCASTSS (R9), Z26
+	LONG         $0x403e8262
+	WORD         $0xd252
+	LONG         $0x40368262
+	WORD         $0xda52
+	VBROADCASTSS (R9)(CX*1), Z26
+	LONG         $0x403e8262
+	WORD         $0xe252
+	LONG         $0x40368262
+	WORD         $0xea52
+	VBROADCASTSS (R9)(CX*2), Z26
+	LONG         $0x403e8262
 	WORD         $0xf252
 	LONG         $0x40368262
 	WORD         $0xfa52
-	VMOVUPS      128(DX), Z24
-	VMOVUPS      192(DX), Z25
-	VBROADCASTSS 4(BX), Z26
-	LONG         $0x403e9262
-	WORD         $0xc252
-	LONG         $0x40369262
-	WORD         $0xca52
-	VBROADCASTSS 4(BX)(CX*1), Z26
-	LONG         $0x403e9262
-	WORD         $0xd252
-	LONG         $0x40369262
-	WORD         $0xda52
-	VBROADCASTSS 4(BX)(CX*2), Z26
-	LONG         $0x403e9262
-	WORD         $0xe252
-	LONG         $0x40369262
-	WORD         $0xea52
+	VMOVUPS      128(BX), Z24
+	VMOVUPS      192(BX), Z25
 	VBROADCASTSS 4(SI), Z26
 	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x40369262
+	WORD         $0xca52
+	VBROADCASTSS 4(SI)(CX*1), Z26
+	LONG         $0x403e9262
+	WORD         $0xd252
+	LONG         $0x40369262
+	WORD         $0xda52
+	VBROADCASTSS 4(SI)(CX*2), Z26
+	LONG         $0x403e9262
+	WORD         $0xe252
+	LONG         $0x40369262
+	WORD         $0xea52
+	VBROADCASTSS 4(DI), Z26
+	LONG         $0x403e9262
 	WORD         $0xf252
 	LONG         $0x40369262
 	WORD         $0xfa52
-	VBROADCASTSS 4(SI)(CX*1), Z26
-	LONG         $0x403e1262
-	WORD         $0xc252
-	LONG         $0x40361262
-	WORD         $0xca52
-	VBROADCASTSS 4(SI)(CX*2), Z26
-	LONG         $0x403e1262
-	WORD         $0xd252
-	LONG         $0x40361262
-	WORD         $0xda52
-	VBROADCASTSS 4(DI), Z26
-	LONG         $0x403e1262
-	WORD         $0xe252
-	LONG         $0x40361262
-	WORD         $0xea52
 	VBROADCASTSS 4(DI)(CX*1), Z26
 	LONG         $0x403e1262
+	WORD         $0xc252
+	LONG         $0x40361262
+	WORD         $0xca52
+	VBROADCASTSS 4(DI)(CX*2), Z26
+	LONG         $0x403e1262
+	WORD         $0xd252
+	LONG         $0x40361262
+	WORD         $0xda52
+	VBROADCASTSS 4(R8), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x40361262
+	WORD         $0xea52
+	VBROADCASTSS 4(R8)(CX*1), Z26
+	LONG         $0x403e1262
 	WORD         $0xf252
 	LONG         $0x40361262
 	WORD         $0xfa52
-	VBROADCASTSS 4(DI)(CX*2), Z26
-	LONG         $0x403e8262
-	WORD         $0xc252
-	LONG         $0x40368262
-	WORD         $0xca52
-	VBROADCASTSS 4(R8), Z26
-	LONG         $0x403e8262
-	WORD         $0xd252
-	LONG         $0x40368262
-	WORD         $0xda52
-	VBROADCASTSS 4(R8)(CX*1), Z26
-	LONG         $0x403e8262
-	WORD         $0xe252
-	LONG         $0x40368262
-	WORD         $0xea52
 	VBROADCASTSS 4(R8)(CX*2), Z26
 	LONG         $0x403e8262
+	WORD         $0xc252
+	LONG         $0x40368262
+	WORD         $0xca52
+	VBROADCASTSS 4(R9), Z26
+	LONG         $0x403e8262
+	WORD         $0xd252
+	LONG         $0x40368262
+	WORD         $0xda52
+	VBROADCASTSS 4(R9)(CX*1), Z26
+	LONG         $0x403e8262
+	WORD         $0xe252
+	LONG         $0x40368262
+	WORD         $0xea52
+	VBROADCASTSS 4(R9)(CX*2), Z26
+	LONG         $0x403e8262
 	WORD         $0xf252
 	LONG         $0x40368262
 	WORD         $0xfa52
-	VMOVUPS      256(DX), Z24
-	VMOVUPS      320(DX), Z25
-	VBROADCASTSS 8(BX), Z26
-	LONG         $0x403e9262
-	WORD         $0xc252
-	LONG         $0x40369262
-	WORD         $0xca52
-	VBROADCASTSS 8(BX)(CX*1), Z26
-	LONG         $0x403e9262
-	WORD         $0xd252
-	LONG         $0x40369262
-	WORD         $0xda52
-	VBROADCASTSS 8(BX)(CX*2), Z26
-	LONG         $0x403e9262
-	WORD         $0xe252
-	LONG         $0x40369262
-	WORD         $0xea52
+	VMOVUPS      256(BX), Z24
+	VMOVUPS      320(BX), Z25
 	VBROADCASTSS 8(SI), Z26
 	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x40369262
+	WORD         $0xca52
+	VBROADCASTSS 8(SI)(CX*1), Z26
+	LONG         $0x403e9262
+	WORD         $0xd252
+	LONG         $0x40369262
+	WORD         $0xda52
+	VBROADCASTSS 8(SI)(CX*2), Z26
+	LONG         $0x403e9262
+	WORD         $0xe252
+	LONG         $0x40369262
+	WORD         $0xea52
+	VBROADCASTSS 8(DI), Z26
+	LONG         $0x403e9262
 	WORD         $0xf252
 	LONG         $0x40369262
 	WORD         $0xfa52
-	VBROADCASTSS 8(SI)(CX*1), Z26
-	LONG         $0x403e1262
-	WORD         $0xc252
-	LONG         $0x40361262
-	WORD         $0xca52
-	VBROADCASTSS 8(SI)(CX*2), Z26
-	LONG         $0x403e1262
-	WORD         $0xd252
-	LONG         $0x40361262
-	WORD         $0xda52
-	VBROADCASTSS 8(DI), Z26
-	LONG         $0x403e1262
-	WORD         $0xe252
-	LONG         $0x40361262
-	WORD         $0xea52
 	VBROADCASTSS 8(DI)(CX*1), Z26
 	LONG         $0x403e1262
+	WORD         $0xc252
+	LONG         $0x40361262
+	WORD         $0xca52
+	VBROADCASTSS 8(DI)(CX*2), Z26
+	LONG         $0x403e1262
+	WORD         $0xd252
+	LONG         $0x40361262
+	WORD         $0xda52
+	VBROADCASTSS 8(R8), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x40361262
+	WORD         $0xea52
+	VBROADCASTSS 8(R8)(CX*1), Z26
+	LONG         $0x403e1262
 	WORD         $0xf252
 	LONG         $0x40361262
 	WORD         $0xfa52
-	VBROADCASTSS 8(DI)(CX*2), Z26
-	LONG         $0x403e8262
-	WORD         $0xc252
-	LONG         $0x40368262
-	WORD         $0xca52
-	VBROADCASTSS 8(R8), Z26
-	LONG         $0x403e8262
-	WORD         $0xd252
-	LONG         $0x40368262
-	WORD         $0xda52
-	VBROADCASTSS 8(R8)(CX*1), Z26
-	LONG         $0x403e8262
-	WORD         $0xe252
-	LONG         $0x40368262
-	WORD         $0xea52
 	VBROADCASTSS 8(R8)(CX*2), Z26
 	LONG         $0x403e8262
+	WORD         $0xc252
+	LONG         $0x40368262
+	WORD         $0xca52
+	VBROADCASTSS 8(R9), Z26
+	LONG         $0x403e8262
+	WORD         $0xd252
+	LONG         $0x40368262
+	WORD         $0xda52
+	VBROADCASTSS 8(R9)(CX*1), Z26
+	LONG         $0x403e8262
+	WORD         $0xe252
+	LONG         $0x40368262
+	WORD         $0xea52
+	VBROADCASTSS 8(R9)(CX*2), Z26
+	LONG         $0x403e8262
 	WORD         $0xf252
 	LONG         $0x40368262
 	WORD         $0xfa52
-	VMOVUPS      384(DX), Z24
-	VMOVUPS      448(DX), Z25
-	VBROADCASTSS 12(BX), Z26
-	LONG         $0x403e9262
-	WORD         $0xc252
-	LONG         $0x40369262
-	WORD         $0xca52
-	VBROADCASTSS 12(BX)(CX*1), Z26
-	LONG         $0x403e9262
-	WORD         $0xd252
-	LONG         $0x40369262
-	WORD         $0xda52
-	VBROADCASTSS 12(BX)(CX*2), Z26
-	LONG         $0x403e9262
-	WORD         $0xe252
-	LONG         $0x40369262
-	WORD         $0xea52
+	VMOVUPS      384(BX), Z24
+	VMOVUPS      448(BX), Z25
 	VBROADCASTSS 12(SI), Z26
 	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x40369262
+	WORD         $0xca52
+	VBROADCASTSS 12(SI)(CX*1), Z26
+	LONG         $0x403e9262
+	WORD         $0xd252
+	LONG         $0x40369262
+	WORD         $0xda52
+	VBROADCASTSS 12(SI)(CX*2), Z26
+	LONG         $0x403e9262
+	WORD         $0xe252
+	LONG         $0x40369262
+	WORD         $0xea52
+	VBROADCASTSS 12(DI), Z26
+	LONG         $0x403e9262
 	WORD         $0xf252
 	LONG         $0x40369262
 	WORD         $0xfa52
-	VBROADCASTSS 12(SI)(CX*1), Z26
-	LONG         $0x403e1262
-	WORD         $0xc252
-	LONG         $0x40361262
-	WORD         $0xca52
-	VBROADCASTSS 12(SI)(CX*2), Z26
-	LONG         $0x403e1262
-	WORD         $0xd252
-	LONG         $0x40361262
-	WORD         $0xda52
-	VBROADCASTSS 12(DI), Z26
-	LONG         $0x403e1262
-	WORD         $0xe252
-	LONG         $0x40361262
-	WORD         $0xea52
 	VBROADCASTSS 12(DI)(CX*1), Z26
 	LONG         $0x403e1262
+	WORD         $0xc252
+	LONG         $0x40361262
+	WORD         $0xca52
+	VBROADCASTSS 12(DI)(CX*2), Z26
+	LONG         $0x403e1262
+	WORD         $0xd252
+	LONG         $0x40361262
+	WORD         $0xda52
+	VBROADCASTSS 12(R8), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x40361262
+	WORD         $0xea52
+	VBROADCASTSS 12(R8)(CX*1), Z26
+	LONG         $0x403e1262
 	WORD         $0xf252
 	LONG         $0x40361262
 	WORD         $0xfa52
-	VBROADCASTSS 12(DI)(CX*2), Z26
+	VBROADCASTSS 12(R8)(CX*2), Z26
 	LONG         $0x403e8262
 	WORD         $0xc252
 	LONG         $0x40368262
 	WORD         $0xca52
-	VBROADCASTSS 12(R8), Z26
+	VBROADCASTSS 12(R9), Z26
 	LONG         $0x403e8262
 	WORD         $0xd252
 	LONG         $0x40368262
 	WORD         $0xda52
-	VBROADCASTSS 12(R8)(CX*1), Z26
+	VBROADCASTSS 12(R9)(CX*1), Z26
 	LONG         $0x403e8262
 	WORD         $0xe252
 	LONG         $0x40368262
 	WORD         $0xea52
-	VBROADCASTSS 12(R8)(CX*2), Z26
+	VBROADCASTSS 12(R9)(CX*2), Z26
 	LONG         $0x403e8262
 	WORD         $0xf252
 	LONG         $0x40368262
 	WORD         $0xfa52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
+	ADDQ         $+512, BX
 	ADDQ         $+16, SI
 	ADDQ         $+16, DI
 	ADDQ         $+16, R8
-	SUBQ         $+4, R9
+	ADDQ         $+16, R9
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, R10
 	JGE          upto32_rows12_k4
 
 upto32_rows12_k1:
-	ADDQ $+4, R9
+	ADDQ $+4, R10
 	JZ   upto32_rows12_done_k
 
 upto32_rows12_rest:
-	VMOVUPS      (DX), Z24
-	VMOVUPS      64(DX), Z25
-	VBROADCASTSS (BX), Z26
-	LONG         $0x403e9262
-	WORD         $0xc252
-	LONG         $0x40369262
-	WORD         $0xca52
-	VBROADCASTSS (BX)(CX*1), Z26
-	LONG         $0x403e9262
-	WORD         $0xd252
-	LONG         $0x40369262
-	WORD         $0xda52
-	VBROADCASTSS (BX)(CX*2), Z26
-	LONG         $0x403e9262
-	WORD         $0xe252
-	LONG         $0x40369262
-	WORD         $0xea52
+	VMOVUPS      (BX), Z24
+	VMOVUPS      64(BX), Z25
 	VBROADCASTSS (SI), Z26
 	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x40369262
+	WORD         $0xca52
+	VBROADCASTSS (SI)(CX*1), Z26
+	LONG         $0x403e9262
+	WORD         $0xd252
+	LONG         $0x40369262
+	WORD         $0xda52
+	VBROADCASTSS (SI)(CX*2), Z26
+	LONG         $0x403e9262
+	WORD         $0xe252
+	LONG         $0x40369262
+	WORD         $0xea52
+	VBROADCASTSS (DI), Z26
+	LONG         $0x403e9262
 	WORD         $0xf252
 	LONG         $0x40369262
 	WORD         $0xfa52
-	VBROADCASTSS (SI)(CX*1), Z26
-	LONG         $0x403e1262
-	WORD         $0xc252
-	LONG         $0x40361262
-	WORD         $0xca52
-	VBROADCASTSS (SI)(CX*2), Z26
-	LONG         $0x403e1262
-	WORD         $0xd252
-	LONG         $0x40361262
-	WORD         $0xda52
-	VBROADCASTSS (DI), Z26
-	LONG         $0x403e1262
-	WORD         $0xe252
-	LONG         $0x40361262
-	WORD         $0xea52
 	VBROADCASTSS (DI)(CX*1), Z26
 	LONG         $0x403e1262
+	WORD         $0xc252
+	LONG         $0x40361262
+	WORD         $0xca52
+	VBROADCASTSS (DI)(CX*2), Z26
+	LONG         $0x403e1262
+	WORD         $0xd252
+	LONG         $0x40361262
+	WORD         $0xda52
+	VBROADCASTSS (R8), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x40361262
+	WORD         $0xea52
+	VBROADCASTSS (R8)(CX*1), Z26
+	LONG         $0x403e1262
 	WORD         $0xf252
 	LONG         $0x40361262
 	WORD         $0xfa52
-	VBROADCASTSS (DI)(CX*2), Z26
+	VBROADCASTSS (R8)(CX*2), Z26
 	LONG         $0x403e8262
 	WORD         $0xc252
 	LONG         $0x40368262
 	WORD         $0xca52
-	VBROADCASTSS (R8), Z26
+	VBROADCASTSS (R9), Z26
 	LONG         $0x403e8262
 	WORD         $0xd252
 	LONG         $0x40368262
 	WORD         $0xda52
-	VBROADCASTSS (R8)(CX*1), Z26
+	VBROADCASTSS (R9)(CX*1), Z26
 	LONG         $0x403e8262
 	WORD         $0xe252
 	LONG         $0x40368262
 	WORD         $0xea52
-	VBROADCASTSS (R8)(CX*2), Z26
+	VBROADCASTSS (R9)(CX*2), Z26
 	LONG         $0x403e8262
 	WORD         $0xf252
 	LONG         $0x40368262
 	WORD         $0xfa52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
+	ADDQ         $+128, BX
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	ADDQ         $+4, R8
-	DECQ         R9
+	ADDQ         $+4, R9
+	DECQ         R10
 	JNZ          upto32_rows12_rest
 
 upto32_rows12_done_k:
-	ADDQ      96(AX), BX
 	ADDQ      96(AX), SI
 	ADDQ      96(AX), DI
 	ADDQ      96(AX), R8
-	DECQ      R10
+	ADDQ      96(AX), R9
+	DECQ      R11
 	JNZ       upto32_rows12_segment
-	MOVQ      120(AX), DX
-	CMPQ      DX, $0x00
+	MOVQ      120(AX), BX
+	CMPQ      BX, $0x00
 	JE        upto32_rows12_nores
 	CMPQ      128(AX), $0x00
 	JNE       upto32_rows12_res_bf16
-	MOVQ      48(AX), BX
-	VMOVUPS.Z (DX), K1, Z24
+	MOVQ      48(AX), SI
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z0, Z0
-	VMOVUPS.Z 64(DX), K2, Z24
+	VMOVUPS.Z 64(BX), K2, Z24
 	VADDPS    Z24, Z1, Z1
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z2, Z2
-	VMOVUPS.Z 64(DX), K2, Z24
+	VMOVUPS.Z 64(BX), K2, Z24
 	VADDPS    Z24, Z3, Z3
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z4, Z4
-	VMOVUPS.Z 64(DX), K2, Z24
+	VMOVUPS.Z 64(BX), K2, Z24
 	VADDPS    Z24, Z5, Z5
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z6, Z6
-	VMOVUPS.Z 64(DX), K2, Z24
+	VMOVUPS.Z 64(BX), K2, Z24
 	VADDPS    Z24, Z7, Z7
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z24
+	VMOVUPS.Z 64(BX), K2, Z24
 	VADDPS    Z24, Z9, Z9
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Z24
+	VMOVUPS.Z 64(BX), K2, Z24
 	VADDPS    Z24, Z11, Z11
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z12, Z12
-	VMOVUPS.Z 64(DX), K2, Z24
+	VMOVUPS.Z 64(BX), K2, Z24
 	VADDPS    Z24, Z13, Z13
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z14, Z14
-	VMOVUPS.Z 64(DX), K2, Z24
+	VMOVUPS.Z 64(BX), K2, Z24
 	VADDPS    Z24, Z15, Z15
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z16, Z16
-	VMOVUPS.Z 64(DX), K2, Z24
+	VMOVUPS.Z 64(BX), K2, Z24
 	VADDPS    Z24, Z17, Z17
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z18, Z18
-	VMOVUPS.Z 64(DX), K2, Z24
+	VMOVUPS.Z 64(BX), K2, Z24
 	VADDPS    Z24, Z19, Z19
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z20, Z20
-	VMOVUPS.Z 64(DX), K2, Z24
+	VMOVUPS.Z 64(BX), K2, Z24
 	VADDPS    Z24, Z21, Z21
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z24
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z24
 	VADDPS    Z24, Z22, Z22
-	VMOVUPS.Z 64(DX), K2, Z24
+	VMOVUPS.Z 64(BX), K2, Z24
 	VADDPS    Z24, Z23, Z23
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 	JMP       upto32_rows12_res_done
 
 upto32_rows12_res_bf16:
-	MOVQ        48(AX), BX
-	VPMOVZXWD.Z (DX), K1, Z24
+	MOVQ        48(AX), SI
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z0, Z0
-	VPMOVZXWD.Z 32(DX), K2, Z24
+	VPMOVZXWD.Z 32(BX), K2, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z1, Z1
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z2, Z2
-	VPMOVZXWD.Z 32(DX), K2, Z24
+	VPMOVZXWD.Z 32(BX), K2, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z3, Z3
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z4, Z4
-	VPMOVZXWD.Z 32(DX), K2, Z24
+	VPMOVZXWD.Z 32(BX), K2, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z5, Z5
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z6, Z6
-	VPMOVZXWD.Z 32(DX), K2, Z24
+	VPMOVZXWD.Z 32(BX), K2, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z7, Z7
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z8, Z8
-	VPMOVZXWD.Z 32(DX), K2, Z24
+	VPMOVZXWD.Z 32(BX), K2, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z9, Z9
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z10, Z10
-	VPMOVZXWD.Z 32(DX), K2, Z24
+	VPMOVZXWD.Z 32(BX), K2, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z11, Z11
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z12, Z12
-	VPMOVZXWD.Z 32(DX), K2, Z24
+	VPMOVZXWD.Z 32(BX), K2, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z13, Z13
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z14, Z14
-	VPMOVZXWD.Z 32(DX), K2, Z24
+	VPMOVZXWD.Z 32(BX), K2, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z15, Z15
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z16, Z16
-	VPMOVZXWD.Z 32(DX), K2, Z24
+	VPMOVZXWD.Z 32(BX), K2, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z17, Z17
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z18, Z18
-	VPMOVZXWD.Z 32(DX), K2, Z24
+	VPMOVZXWD.Z 32(BX), K2, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z19, Z19
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z20, Z20
-	VPMOVZXWD.Z 32(DX), K2, Z24
+	VPMOVZXWD.Z 32(BX), K2, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z21, Z21
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z24
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z22, Z22
-	VPMOVZXWD.Z 32(DX), K2, Z24
+	VPMOVZXWD.Z 32(BX), K2, Z24
 	VPSLLD      $0x10, Z24, Z24
 	VADDPS      Z24, Z23, Z23
-	ADDQ        BX, DX
+	ADDQ        SI, BX
 
 upto32_rows12_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 upto32_rows12_nores:
 	CMPQ   80(AX), $+1
@@ -21444,139 +21493,139 @@ upto32_rows12_not_hardswish:
 
 upto32_rows12_not_gelu:
 upto32_rows12_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     upto32_rows12_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Z0, K1, (DX)
-	VMOVUPS Z1, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z2, K1, (DX)
-	VMOVUPS Z3, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z4, K1, (DX)
-	VMOVUPS Z5, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z6, K1, (DX)
-	VMOVUPS Z7, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Z11, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z12, K1, (DX)
-	VMOVUPS Z13, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z14, K1, (DX)
-	VMOVUPS Z15, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z16, K1, (DX)
-	VMOVUPS Z17, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z18, K1, (DX)
-	VMOVUPS Z19, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z20, K1, (DX)
-	VMOVUPS Z21, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z22, K1, (DX)
-	VMOVUPS Z23, K2, 64(DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Z0, K1, (BX)
+	VMOVUPS Z1, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z2, K1, (BX)
+	VMOVUPS Z3, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z4, K1, (BX)
+	VMOVUPS Z5, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z6, K1, (BX)
+	VMOVUPS Z7, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z8, K1, (BX)
+	VMOVUPS Z9, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z10, K1, (BX)
+	VMOVUPS Z11, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z12, K1, (BX)
+	VMOVUPS Z13, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z14, K1, (BX)
+	VMOVUPS Z15, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z16, K1, (BX)
+	VMOVUPS Z17, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z18, K1, (BX)
+	VMOVUPS Z19, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z20, K1, (BX)
+	VMOVUPS Z21, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z22, K1, (BX)
+	VMOVUPS Z23, K2, 64(BX)
+	ADDQ    SI, BX
 	JMP     upto32_rows12_c_done
 
 upto32_rows12_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x487ef262
 	WORD      $0xc072
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc172
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc272
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc372
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc472
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc572
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc672
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc772
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc072
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ed262
 	WORD      $0xc172
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc272
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ed262
 	WORD      $0xc372
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc472
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ed262
 	WORD      $0xc572
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ed262
 	WORD      $0xc672
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ed262
 	WORD      $0xc772
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc072
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487eb262
 	WORD      $0xc172
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc272
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487eb262
 	WORD      $0xc372
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc472
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487eb262
 	WORD      $0xc572
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487eb262
 	WORD      $0xc672
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487eb262
 	WORD      $0xc772
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 
 upto32_rows12_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+12, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+12, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+12, 56(AX)
 	JMP    upto32_rows12
 
@@ -21584,220 +21633,222 @@ upto32_rows12_end:
 upto32_rows4:
 	CMPQ    56(AX), $+4
 	JLT     upto32_rows4_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Z3
-	VMOVUPS (DX), Z4
-	VMOVUPS 64(DX), Z5
-	VMOVUPS (DX), Z6
-	VMOVUPS 64(DX), Z7
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS (BX), Z2
+	VMOVUPS 64(BX), Z3
+	VMOVUPS (BX), Z4
+	VMOVUPS 64(BX), Z5
+	VMOVUPS (BX), Z6
+	VMOVUPS 64(BX), Z7
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
+	LEAQ    (SI)(CX*2), DI
+	ADDQ    CX, DI
+	MOVQ    88(AX), R9
 
 upto32_rows4_segment:
-	MOVQ 64(AX), DI
-	SUBQ $+4, DI
+	MOVQ 64(AX), R8
+	SUBQ $+4, R8
 	JLT  upto32_rows4_k1
 
 upto32_rows4_k4:
-	VMOVUPS      (DX), Z8
-	VMOVUPS      64(DX), Z9
-	VBROADCASTSS (BX), Z10
-	LONG         $0x483ed262
-	WORD         $0xc252
-	LONG         $0x4836d262
-	WORD         $0xca52
-	VBROADCASTSS (BX)(CX*1), Z10
-	LONG         $0x483ed262
-	WORD         $0xd252
-	LONG         $0x4836d262
-	WORD         $0xda52
-	VBROADCASTSS (BX)(CX*2), Z10
-	LONG         $0x483ed262
-	WORD         $0xe252
-	LONG         $0x4836d262
-	WORD         $0xea52
+	VMOVUPS      (BX), Z8
+	VMOVUPS      64(BX), Z9
 	VBROADCASTSS (SI), Z10
 	LONG         $0x483ed262
-	WORD         $0xf252
-	LONG         $0x4836d262
-	WORD         $0xfa52
-	VMOVUPS      128(DX), Z8
-	VMOVUPS      192(DX), Z9
-	VBROADCASTSS 4(BX), Z10
-	LONG         $0x483ed262
 	WORD         $0xc252
 	LONG         $0x4836d262
 	WORD         $0xca52
-	VBROADCASTSS 4(BX)(CX*1), Z10
+	VBROADCASTSS (SI)(CX*1), Z10
 	LONG         $0x483ed262
 	WORD         $0xd252
 	LONG         $0x4836d262
 	WORD         $0xda52
-	VBROADCASTSS 4(BX)(CX*2), Z10
+	VBROADCASTSS (SI)(CX*2), Z10
 	LONG         $0x483ed262
 	WORD         $0xe252
 	LONG         $0x4836d262
 	WORD         $0xea52
+	VBROADCASTSS (DI), Z10
+	LONG         $0x483ed262
+	WORD         $0xf252
+	LONG         $0x4836d262
+	WORD         $0xfa52
+	VMOVUPS      128(BX), Z8
+	VMOVUPS      192(BX), Z9
 	VBROADCASTSS 4(SI), Z10
 	LONG         $0x483ed262
-	WORD         $0xf252
-	LONG         $0x4836d262
-	WORD         $0xfa52
-	VMOVUPS      256(DX), Z8
-	VMOVUPS      320(DX), Z9
-	VBROADCASTSS 8(BX), Z10
-	LONG         $0x483ed262
 	WORD         $0xc252
 	LONG         $0x4836d262
 	WORD         $0xca52
-	VBROADCASTSS 8(BX)(CX*1), Z10
+	VBROADCASTSS 4(SI)(CX*1), Z10
 	LONG         $0x483ed262
 	WORD         $0xd252
 	LONG         $0x4836d262
 	WORD         $0xda52
-	VBROADCASTSS 8(BX)(CX*2), Z10
+	VBROADCASTSS 4(SI)(CX*2), Z10
 	LONG         $0x483ed262
 	WORD         $0xe252
 	LONG         $0x4836d262
 	WORD         $0xea52
+	VBROADCASTSS 4(DI), Z10
+	LONG         $0x483ed262
+	WORD         $0xf252
+	LONG         $0x4836d262
+	WORD         $0xfa52
+	VMOVUPS      256(BX), Z8
+	VMOVUPS      320(BX), Z9
 	VBROADCASTSS 8(SI), Z10
 	LONG         $0x483ed262
-	WORD         $0xf252
-	LONG         $0x4836d262
-	WORD         $0xfa52
-	VMOVUPS      384(DX), Z8
-	VMOVUPS      448(DX), Z9
-	VBROADCASTSS 12(BX), Z10
-	LONG         $0x483ed262
 	WORD         $0xc252
 	LONG         $0x4836d262
 	WORD         $0xca52
-	VBROADCASTSS 12(BX)(CX*1), Z10
+	VBROADCASTSS 8(SI)(CX*1), Z10
 	LONG         $0x483ed262
 	WORD         $0xd252
 	LONG         $0x4836d262
 	WORD         $0xda52
-	VBROADCASTSS 12(BX)(CX*2), Z10
+	VBROADCASTSS 8(SI)(CX*2), Z10
 	LONG         $0x483ed262
 	WORD         $0xe252
 	LONG         $0x4836d262
 	WORD         $0xea52
-	VBROADCASTSS 12(SI), Z10
+	VBROADCASTSS 8(DI), Z10
 	LONG         $0x483ed262
 	WORD         $0xf252
 	LONG         $0x4836d262
 	WORD         $0xfa52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
+	VMOVUPS      384(BX), Z8
+	VMOVUPS      448(BX), Z9
+	VBROADCASTSS 12(SI), Z10
+	LONG         $0x483ed262
+	WORD         $0xc252
+	LONG         $0x4836d262
+	WORD         $0xca52
+	VBROADCASTSS 12(SI)(CX*1), Z10
+	LONG         $0x483ed262
+	WORD         $0xd252
+	LONG         $0x4836d262
+	WORD         $0xda52
+	VBROADCASTSS 12(SI)(CX*2), Z10
+	LONG         $0x483ed262
+	WORD         $0xe252
+	LONG         $0x4836d262
+	WORD         $0xea52
+	VBROADCASTSS 12(DI), Z10
+	LONG         $0x483ed262
+	WORD         $0xf252
+	LONG         $0x4836d262
+	WORD         $0xfa52
+	ADDQ         $+512, BX
 	ADDQ         $+16, SI
-	SUBQ         $+4, DI
+	ADDQ         $+16, DI
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, R8
 	JGE          upto32_rows4_k4
 
 upto32_rows4_k1:
-	ADDQ $+4, DI
+	ADDQ $+4, R8
 	JZ   upto32_rows4_done_k
 
 upto32_rows4_rest:
-	VMOVUPS      (DX), Z8
-	VMOVUPS      64(DX), Z9
-	VBROADCASTSS (BX), Z10
+	VMOVUPS      (BX), Z8
+	VMOVUPS      64(BX), Z9
+	VBROADCASTSS (SI), Z10
 	LONG         $0x483ed262
 	WORD         $0xc252
 	LONG         $0x4836d262
 	WORD         $0xca52
-	VBROADCASTSS (BX)(CX*1), Z10
+	VBROADCASTSS (SI)(CX*1), Z10
 	LONG         $0x483ed262
 	WORD         $0xd252
 	LONG         $0x4836d262
 	WORD         $0xda52
-	VBROADCASTSS (BX)(CX*2), Z10
+	VBROADCASTSS (SI)(CX*2), Z10
 	LONG         $0x483ed262
 	WORD         $0xe252
 	LONG         $0x4836d262
 	WORD         $0xea52
-	VBROADCASTSS (SI), Z10
+	VBROADCASTSS (DI), Z10
 	LONG         $0x483ed262
 	WORD         $0xf252
 	LONG         $0x4836d262
 	WORD         $0xfa52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
+	ADDQ         $+128, BX
 	ADDQ         $+4, SI
-	DECQ         DI
+	ADDQ         $+4, DI
+	DECQ         R8
 	JNZ          upto32_rows4_rest
 
 upto32_rows4_done_k:
-	ADDQ      96(AX), BX
 	ADDQ      96(AX), SI
-	DECQ      R8
+	ADDQ      96(AX), DI
+	DECQ      R9
 	JNZ       upto32_rows4_segment
-	MOVQ      120(AX), DX
-	CMPQ      DX, $0x00
+	MOVQ      120(AX), BX
+	CMPQ      BX, $0x00
 	JE        upto32_rows4_nores
 	CMPQ      128(AX), $0x00
 	JNE       upto32_rows4_res_bf16
-	MOVQ      48(AX), BX
-	VMOVUPS.Z (DX), K1, Z8
+	MOVQ      48(AX), SI
+	VMOVUPS.Z (BX), K1, Z8
 	VADDPS    Z8, Z0, Z0
-	VMOVUPS.Z 64(DX), K2, Z8
+	VMOVUPS.Z 64(BX), K2, Z8
 	VADDPS    Z8, Z1, Z1
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z8
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z8
 	VADDPS    Z8, Z2, Z2
-	VMOVUPS.Z 64(DX), K2, Z8
+	VMOVUPS.Z 64(BX), K2, Z8
 	VADDPS    Z8, Z3, Z3
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z8
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z8
 	VADDPS    Z8, Z4, Z4
-	VMOVUPS.Z 64(DX), K2, Z8
+	VMOVUPS.Z 64(BX), K2, Z8
 	VADDPS    Z8, Z5, Z5
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z8
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z8
 	VADDPS    Z8, Z6, Z6
-	VMOVUPS.Z 64(DX), K2, Z8
+	VMOVUPS.Z 64(BX), K2, Z8
 	VADDPS    Z8, Z7, Z7
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 	JMP       upto32_rows4_res_done
 
 upto32_rows4_res_bf16:
-	MOVQ        48(AX), BX
-	VPMOVZXWD.Z (DX), K1, Z8
+	MOVQ        48(AX), SI
+	VPMOVZXWD.Z (BX), K1, Z8
 	VPSLLD      $0x10, Z8, Z8
 	VADDPS      Z8, Z0, Z0
-	VPMOVZXWD.Z 32(DX), K2, Z8
+	VPMOVZXWD.Z 32(BX), K2, Z8
 	VPSLLD      $0x10, Z8, Z8
 	VADDPS      Z8, Z1, Z1
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z8
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z8
 	VPSLLD      $0x10, Z8, Z8
 	VADDPS      Z8, Z2, Z2
-	VPMOVZXWD.Z 32(DX), K2, Z8
+	VPMOVZXWD.Z 32(BX), K2, Z8
 	VPSLLD      $0x10, Z8, Z8
 	VADDPS      Z8, Z3, Z3
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z8
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z8
 	VPSLLD      $0x10, Z8, Z8
 	VADDPS      Z8, Z4, Z4
-	VPMOVZXWD.Z 32(DX), K2, Z8
+	VPMOVZXWD.Z 32(BX), K2, Z8
 	VPSLLD      $0x10, Z8, Z8
 	VADDPS      Z8, Z5, Z5
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z8
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z8
 	VPSLLD      $0x10, Z8, Z8
 	VADDPS      Z8, Z6, Z6
-	VPMOVZXWD.Z 32(DX), K2, Z8
+	VPMOVZXWD.Z 32(BX), K2, Z8
 	VPSLLD      $0x10, Z8, Z8
 	VADDPS      Z8, Z7, Z7
-	ADDQ        BX, DX
+	ADDQ        SI, BX
 
 upto32_rows4_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 upto32_rows4_nores:
 	CMPQ   80(AX), $+1
@@ -22178,59 +22229,59 @@ upto32_rows4_not_hardswish:
 
 upto32_rows4_not_gelu:
 upto32_rows4_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     upto32_rows4_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Z0, K1, (DX)
-	VMOVUPS Z1, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z2, K1, (DX)
-	VMOVUPS Z3, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z4, K1, (DX)
-	VMOVUPS Z5, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z6, K1, (DX)
-	VMOVUPS Z7, K2, 64(DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Z0, K1, (BX)
+	VMOVUPS Z1, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z2, K1, (BX)
+	VMOVUPS Z3, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z4, K1, (BX)
+	VMOVUPS Z5, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z6, K1, (BX)
+	VMOVUPS Z7, K2, 64(BX)
+	ADDQ    SI, BX
 	JMP     upto32_rows4_c_done
 
 upto32_rows4_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x487ef262
 	WORD      $0xc072
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc172
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc272
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc372
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc472
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc572
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc672
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc772
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 
 upto32_rows4_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+4, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+4, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+4, 56(AX)
 	JMP    upto32_rows4
 
@@ -22238,137 +22289,139 @@ upto32_rows4_end:
 upto32_rows2:
 	CMPQ    56(AX), $+2
 	JLT     upto32_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Z3
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS (BX), Z2
+	VMOVUPS 64(BX), Z3
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
+	MOVQ    88(AX), R8
 
 upto32_rows2_segment:
-	MOVQ 64(AX), SI
-	SUBQ $+4, SI
+	MOVQ 64(AX), DI
+	SUBQ $+4, DI
 	JLT  upto32_rows2_k1
 
 upto32_rows2_k4:
-	VMOVUPS      (DX), Z4
-	VMOVUPS      64(DX), Z5
-	VBROADCASTSS (BX), Z6
+	VMOVUPS      (BX), Z4
+	VMOVUPS      64(BX), Z5
+	VBROADCASTSS (SI), Z6
 	LONG         $0x485ef262
 	WORD         $0xc652
 	LONG         $0x4856f262
 	WORD         $0xce52
-	VBROADCASTSS (BX)(CX*1), Z6
+	VBROADCASTSS (SI)(CX*1), Z6
 	LONG         $0x485ef262
 	WORD         $0xd652
 	LONG         $0x4856f262
 	WORD         $0xde52
-	VMOVUPS      128(DX), Z4
-	VMOVUPS      192(DX), Z5
-	VBROADCASTSS 4(BX), Z6
+	VMOVUPS      128(BX), Z4
+	VMOVUPS      192(BX), Z5
+	VBROADCASTSS 4(SI), Z6
 	LONG         $0x485ef262
 	WORD         $0xc652
 	LONG         $0x4856f262
 	WORD         $0xce52
-	VBROADCASTSS 4(BX)(CX*1), Z6
+	VBROADCASTSS 4(SI)(CX*1), Z6
 	LONG         $0x485ef262
 	WORD         $0xd652
 	LONG         $0x4856f262
 	WORD         $0xde52
-	VMOVUPS      256(DX), Z4
-	VMOVUPS      320(DX), Z5
-	VBROADCASTSS 8(BX), Z6
+	VMOVUPS      256(BX), Z4
+	VMOVUPS      320(BX), Z5
+	VBROADCASTSS 8(SI), Z6
 	LONG         $0x485ef262
 	WORD         $0xc652
 	LONG         $0x4856f262
 	WORD         $0xce52
-	VBROADCASTSS 8(BX)(CX*1), Z6
+	VBROADCASTSS 8(SI)(CX*1), Z6
 	LONG         $0x485ef262
 	WORD         $0xd652
 	LONG         $0x4856f262
 	WORD         $0xde52
-	VMOVUPS      384(DX), Z4
-	VMOVUPS      448(DX), Z5
-	VBROADCASTSS 12(BX), Z6
+	VMOVUPS      384(BX), Z4
+	VMOVUPS      448(BX), Z5
+	VBROADCASTSS 12(SI), Z6
 	LONG         $0x485ef262
 	WORD         $0xc652
 	LONG         $0x4856f262
 	WORD         $0xce52
-	VBROADCASTSS 12(BX)(CX*1), Z6
+	VBROADCASTSS 12(SI)(CX*1), Z6
 	LONG         $0x485ef262
 	WORD         $0xd652
 	LONG         $0x4856f262
 	WORD         $0xde52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
-	SUBQ         $+4, SI
+	ADDQ         $+512, BX
+	ADDQ         $+16, SI
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, DI
 	JGE          upto32_rows2_k4
 
 upto32_rows2_k1:
-	ADDQ $+4, SI
+	ADDQ $+4, DI
 	JZ   upto32_rows2_done_k
 
 upto32_rows2_rest:
-	VMOVUPS      (DX), Z4
-	VMOVUPS      64(DX), Z5
-	VBROADCASTSS (BX), Z6
+	VMOVUPS      (BX), Z4
+	VMOVUPS      64(BX), Z5
+	VBROADCASTSS (SI), Z6
 	LONG         $0x485ef262
 	WORD         $0xc652
 	LONG         $0x4856f262
 	WORD         $0xce52
-	VBROADCASTSS (BX)(CX*1), Z6
+	VBROADCASTSS (SI)(CX*1), Z6
 	LONG         $0x485ef262
 	WORD         $0xd652
 	LONG         $0x4856f262
 	WORD         $0xde52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
-	DECQ         SI
+	ADDQ         $+128, BX
+	ADDQ         $+4, SI
+	DECQ         DI
 	JNZ          upto32_rows2_rest
 
 upto32_rows2_done_k:
-	ADDQ      96(AX), BX
-	DECQ      DI
+	ADDQ      96(AX), SI
+	DECQ      R8
 	JNZ       upto32_rows2_segment
-	MOVQ      120(AX), DX
-	CMPQ      DX, $0x00
+	MOVQ      120(AX), BX
+	CMPQ      BX, $0x00
 	JE        upto32_rows2_nores
 	CMPQ      128(AX), $0x00
 	JNE       upto32_rows2_res_bf16
-	MOVQ      48(AX), BX
-	VMOVUPS.Z (DX), K1, Z4
+	MOVQ      48(AX), SI
+	VMOVUPS.Z (BX), K1, Z4
 	VADDPS    Z4, Z0, Z0
-	VMOVUPS.Z 64(DX), K2, Z4
+	VMOVUPS.Z 64(BX), K2, Z4
 	VADDPS    Z4, Z1, Z1
-	ADDQ      BX, DX
-	VMOVUPS.Z (DX), K1, Z4
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z4
 	VADDPS    Z4, Z2, Z2
-	VMOVUPS.Z 64(DX), K2, Z4
+	VMOVUPS.Z 64(BX), K2, Z4
 	VADDPS    Z4, Z3, Z3
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 	JMP       upto32_rows2_res_done
 
 upto32_rows2_res_bf16:
-	MOVQ        48(AX), BX
-	VPMOVZXWD.Z (DX), K1, Z4
+	MOVQ        48(AX), SI
+	VPMOVZXWD.Z (BX), K1, Z4
 	VPSLLD      $0x10, Z4, Z4
 	VADDPS      Z4, Z0, Z0
-	VPMOVZXWD.Z 32(DX), K2, Z4
+	VPMOVZXWD.Z 32(BX), K2, Z4
 	VPSLLD      $0x10, Z4, Z4
 	VADDPS      Z4, Z1, Z1
-	ADDQ        BX, DX
-	VPMOVZXWD.Z (DX), K1, Z4
+	ADDQ        SI, BX
+	VPMOVZXWD.Z (BX), K1, Z4
 	VPSLLD      $0x10, Z4, Z4
 	VADDPS      Z4, Z2, Z2
-	VPMOVZXWD.Z 32(DX), K2, Z4
+	VPMOVZXWD.Z 32(BX), K2, Z4
 	VPSLLD      $0x10, Z4, Z4
 	VADDPS      Z4, Z3, Z3
-	ADDQ        BX, DX
+	ADDQ        SI, BX
 
 upto32_rows2_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 upto32_rows2_nores:
 	CMPQ   80(AX), $+1
@@ -22573,39 +22626,39 @@ upto32_rows2_not_hardswish:
 
 upto32_rows2_not_gelu:
 upto32_rows2_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     upto32_rows2_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Z0, K1, (DX)
-	VMOVUPS Z1, K2, 64(DX)
-	ADDQ    BX, DX
-	VMOVUPS Z2, K1, (DX)
-	VMOVUPS Z3, K2, 64(DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Z0, K1, (BX)
+	VMOVUPS Z1, K2, 64(BX)
+	ADDQ    SI, BX
+	VMOVUPS Z2, K1, (BX)
+	VMOVUPS Z3, K2, 64(BX)
+	ADDQ    SI, BX
 	JMP     upto32_rows2_c_done
 
 upto32_rows2_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x487ef262
 	WORD      $0xc072
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc172
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 	LONG      $0x487ef262
 	WORD      $0xc272
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc372
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 
 upto32_rows2_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+2, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+2, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+2, 56(AX)
 	JMP    upto32_rows2
 
@@ -22613,98 +22666,100 @@ upto32_rows2_end:
 upto32_rows1:
 	CMPQ    56(AX), $+1
 	JLT     upto32_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	MOVQ    16(AX), BX
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	ADDQ    $+128, BX
+	MOVQ    104(AX), SI
+	MOVQ    88(AX), R8
 
 upto32_rows1_segment:
-	MOVQ 64(AX), SI
-	SUBQ $+4, SI
+	MOVQ 64(AX), DI
+	SUBQ $+4, DI
 	JLT  upto32_rows1_k1
 
 upto32_rows1_k4:
-	VMOVUPS      (DX), Z2
-	VMOVUPS      64(DX), Z3
-	VBROADCASTSS (BX), Z4
+	VMOVUPS      (BX), Z2
+	VMOVUPS      64(BX), Z3
+	VBROADCASTSS (SI), Z4
 	LONG         $0x486ef262
 	WORD         $0xc452
 	LONG         $0x4866f262
 	WORD         $0xcc52
-	VMOVUPS      128(DX), Z2
-	VMOVUPS      192(DX), Z3
-	VBROADCASTSS 4(BX), Z4
+	VMOVUPS      128(BX), Z2
+	VMOVUPS      192(BX), Z3
+	VBROADCASTSS 4(SI), Z4
 	LONG         $0x486ef262
 	WORD         $0xc452
 	LONG         $0x4866f262
 	WORD         $0xcc52
-	VMOVUPS      256(DX), Z2
-	VMOVUPS      320(DX), Z3
-	VBROADCASTSS 8(BX), Z4
+	VMOVUPS      256(BX), Z2
+	VMOVUPS      320(BX), Z3
+	VBROADCASTSS 8(SI), Z4
 	LONG         $0x486ef262
 	WORD         $0xc452
 	LONG         $0x4866f262
 	WORD         $0xcc52
-	VMOVUPS      384(DX), Z2
-	VMOVUPS      448(DX), Z3
-	VBROADCASTSS 12(BX), Z4
+	VMOVUPS      384(BX), Z2
+	VMOVUPS      448(BX), Z3
+	VBROADCASTSS 12(SI), Z4
 	LONG         $0x486ef262
 	WORD         $0xc452
 	LONG         $0x4866f262
 	WORD         $0xcc52
-	ADDQ         $+512, DX
-	ADDQ         $+16, BX
-	SUBQ         $+4, SI
+	ADDQ         $+512, BX
+	ADDQ         $+16, SI
+	PREFETCHT1   (DX)
+	ADDQ         $+64, DX
+	SUBQ         $+4, DI
 	JGE          upto32_rows1_k4
 
 upto32_rows1_k1:
-	ADDQ $+4, SI
+	ADDQ $+4, DI
 	JZ   upto32_rows1_done_k
 
 upto32_rows1_rest:
-	VMOVUPS      (DX), Z2
-	VMOVUPS      64(DX), Z3
-	VBROADCASTSS (BX), Z4
+	VMOVUPS      (BX), Z2
+	VMOVUPS      64(BX), Z3
+	VBROADCASTSS (SI), Z4
 	LONG         $0x486ef262
 	WORD         $0xc452
 	LONG         $0x4866f262
 	WORD         $0xcc52
-	ADDQ         $+128, DX
-	ADDQ         $+4, BX
-	DECQ         SI
+	ADDQ         $+128, BX
+	ADDQ         $+4, SI
+	DECQ         DI
 	JNZ          upto32_rows1_rest
 
 upto32_rows1_done_k:
-	ADDQ      96(AX), BX
-	DECQ      DI
+	ADDQ      96(AX), SI
+	DECQ      R8
 	JNZ       upto32_rows1_segment
-	MOVQ      120(AX), DX
-	CMPQ      DX, $0x00
+	MOVQ      120(AX), BX
+	CMPQ      BX, $0x00
 	JE        upto32_rows1_nores
 	CMPQ      128(AX), $0x00
 	JNE       upto32_rows1_res_bf16
-	MOVQ      48(AX), BX
-	VMOVUPS.Z (DX), K1, Z2
+	MOVQ      48(AX), SI
+	VMOVUPS.Z (BX), K1, Z2
 	VADDPS    Z2, Z0, Z0
-	VMOVUPS.Z 64(DX), K2, Z2
+	VMOVUPS.Z 64(BX), K2, Z2
 	VADDPS    Z2, Z1, Z1
-	ADDQ      BX, DX
+	ADDQ      SI, BX
 	JMP       upto32_rows1_res_done
 
 upto32_rows1_res_bf16:
-	MOVQ        48(AX), BX
-	VPMOVZXWD.Z (DX), K1, Z2
+	MOVQ        48(AX), SI
+	VPMOVZXWD.Z (BX), K1, Z2
 	VPSLLD      $0x10, Z2, Z2
 	VADDPS      Z2, Z0, Z0
-	VPMOVZXWD.Z 32(DX), K2, Z2
+	VPMOVZXWD.Z 32(BX), K2, Z2
 	VPSLLD      $0x10, Z2, Z2
 	VADDPS      Z2, Z1, Z1
-	ADDQ        BX, DX
+	ADDQ        SI, BX
 
 upto32_rows1_res_done:
-	MOVQ DX, 120(AX)
+	MOVQ BX, 120(AX)
 
 upto32_rows1_nores:
 	CMPQ   80(AX), $+1
@@ -22821,29 +22876,29 @@ upto32_rows1_not_hardswish:
 
 upto32_rows1_not_gelu:
 upto32_rows1_done:
-	MOVQ    112(AX), DX
+	MOVQ    112(AX), BX
 	CMPQ    136(AX), $0x00
 	JNE     upto32_rows1_c_bf16
-	MOVQ    32(AX), BX
-	VMOVUPS Z0, K1, (DX)
-	VMOVUPS Z1, K2, 64(DX)
-	ADDQ    BX, DX
+	MOVQ    32(AX), SI
+	VMOVUPS Z0, K1, (BX)
+	VMOVUPS Z1, K2, 64(BX)
+	ADDQ    SI, BX
 	JMP     upto32_rows1_c_done
 
 upto32_rows1_c_bf16:
-	MOVQ      32(AX), BX
+	MOVQ      32(AX), SI
 	LONG      $0x487ef262
 	WORD      $0xc072
-	VMOVDQU16 Y0, K1, (DX)
+	VMOVDQU16 Y0, K1, (BX)
 	LONG      $0x487ef262
 	WORD      $0xc172
-	VMOVDQU16 Y0, K2, 32(DX)
-	ADDQ      BX, DX
+	VMOVDQU16 Y0, K2, 32(BX)
+	ADDQ      SI, BX
 
 upto32_rows1_c_done:
-	MOVQ   DX, 112(AX)
-	IMUL3Q $+1, CX, DX
-	ADDQ   DX, 104(AX)
+	MOVQ   BX, 112(AX)
+	IMUL3Q $+1, CX, BX
+	ADDQ   BX, 104(AX)
 	SUBQ   $+1, 56(AX)
 	JMP    upto32_rows1
 

@@ -77,6 +77,7 @@ type gemmKernel struct {
 	acts    []int // applied in registers
 	columns []column
 	lda     reg.GPVirtual
+	next    reg.GPVirtual // a line of the panel that will be multiplied next
 }
 
 // A column is a vector of a tile's row.
@@ -89,6 +90,9 @@ type column struct {
 // loops covers the M rows with tiles of the given heights, tallest first, and returns from the kernel.
 func (g *gemmKernel) loops(label string, rows []int) {
 	g.lda = g.arg.load("lda")
+	if g.bf16 {
+		g.next = g.arg.load("next")
+	}
 	for _, r := range rows {
 		tile := fmt.Sprintf("%s_rows%d", label, r)
 		Label(tile)
@@ -171,6 +175,10 @@ func (g *gemmKernel) tile(label string, rows int) {
 		step(u)
 	}
 	advance(unroll)
+	if g.bf16 {
+		PREFETCHT1(Mem{Base: g.next})
+		ADDQ(num(64), g.next)
+	}
 	SUBQ(num(unroll), k)
 	JGE(LabelRef(label + "_k4"))
 	Label(label + "_k1")

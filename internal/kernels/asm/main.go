@@ -46,7 +46,7 @@ func (v isa) bf16() {
 // compares them.
 var fields = map[string]map[string]int{
 	"panel": {"a": 0, "lda": 8, "b": 16, "c": 24, "ldc": 32, "res": 40, "ldr": 48, "m": 56, "k": 64, "n": 72, "act": 80,
-		"segments": 88, "jump": 96, "atA": 104, "atC": 112, "atRes": 120, "resBF16": 128, "cBF16": 136},
+		"segments": 88, "jump": 96, "atA": 104, "atC": 112, "atRes": 120, "resBF16": 128, "cBF16": 136, "next": 144},
 	"segment": {"x": 0, "rowX": 8, "pixelX": 16, "tapX": 24, "skipX": 32, "w": 40, "blockW": 48, "skipW": 56, "y": 64, "rowY": 72,
 		"pixelY": 80, "bias": 88, "sums": 96, "rowSums": 104, "rows": 112, "cols": 120, "kernelH": 128, "kernelW": 136,
 		"channels": 144, "act": 152, "atX": 160, "atY": 168, "atSums": 176, "colX": 184, "colY": 192, "atW": 200, "left": 208, "yBF16": 216},
