@@ -1,6 +1,7 @@
 package graft
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -29,7 +30,7 @@ type Bench struct {
 // without values count as if they had some.
 func (m *Model) Bench(ctx context.Context, batch int) (Bench, error) {
 	defer fill(m.network.Params())()
-	set, err := kernels.Best()
+	options, err := m.options()
 	if err != nil {
 		return Bench{}, err
 	}
@@ -37,7 +38,7 @@ func (m *Model) Bench(ctx context.Context, batch int) (Bench, error) {
 	if err != nil {
 		return Bench{}, err
 	}
-	b := Bench{Arch: m.Name(), Precision: "fp32", Kernels: set.Name, Batch: batch, Threads: m.threads()}
+	b := Bench{Arch: m.Name(), Precision: string(cmp.Or(m.Precision, FP32)), Kernels: options.Kernels.Name, Batch: batch, Threads: m.threads()}
 	run()
 	seconds := least(ctx, run).Seconds()
 	b.ImagesPerSecond = float64(batch) / seconds
@@ -46,7 +47,7 @@ func (m *Model) Bench(ctx context.Context, batch int) (Bench, error) {
 		return Bench{}, err
 	}
 	b.GFLOPs = operations * b.ImagesPerSecond / 1e9
-	b.PeakGFLOPs = peak(ctx, set, b.Threads)
+	b.PeakGFLOPs = peak(ctx, options, b.Threads)
 	return b, ctx.Err()
 }
 
@@ -54,7 +55,7 @@ func (m *Model) Bench(ctx context.Context, batch int) (Bench, error) {
 // of them as [Model.PredictFiles] does.
 func (m *Model) round(photos int) (func(), error) {
 	if photos == 1 {
-		plan, _, err := m.benchPlan()
+		plan, err := m.benchPlan()
 		if err != nil {
 			return nil, err
 		}
@@ -92,7 +93,7 @@ func (m *Model) round(photos int) (func(), error) {
 
 // Profile returns how the time of one photo on one thread divides by kind of work, longest first.
 func (m *Model) Profile() ([]engine.Share, error) {
-	plan, _, err := m.benchPlan()
+	plan, err := m.benchPlan()
 	if err != nil {
 		return nil, err
 	}
@@ -101,18 +102,17 @@ func (m *Model) Profile() ([]engine.Share, error) {
 	return s.Profile(30)
 }
 
-func (m *Model) benchPlan() (*engine.Plan, *kernels.Set, error) {
+func (m *Model) benchPlan() (*engine.Plan, error) {
 	defer fill(m.network.Params())()
-	set, err := kernels.Best()
+	options, err := m.options()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	g, err := m.trace(1)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	plan, err := engine.Compile(g, set, g.Output)
-	return plan, set, err
+	return options.Compile(g, g.Output)
 }
 
 // operations counts the multiplications and additions of convolutions, linear layers and attention
@@ -138,19 +138,22 @@ func (m *Model) operations() (float64, error) {
 
 // peak is the rate of a matrix product whose operands stay in the cores' caches, in 10⁹ operations a
 // second.
-func peak(ctx context.Context, set *kernels.Set, threads int) float64 {
+func peak(ctx context.Context, o engine.Options, threads int) float64 {
 	const m, n, k, times = 240, 64, 256, 50
 	weights := make([]float32, n*k)
 	products := make([]kernels.Gemm, threads)
 	for i := range products {
 		products[i] = kernels.Gemm{M: m, A: make([]float32, m*k), LDA: k, B: kernels.Pack(weights, nil, n, k), C: make([]float32, m*n), LDC: n}
+		if o.Precision == BF16 {
+			products[i].B, products[i].LDA = kernels.PackBF16(weights, nil, n, k), k/2
+		}
 	}
 	fastest := least(ctx, func() {
 		var group sync.WaitGroup
 		for i := range products {
 			group.Go(func() {
 				for range times {
-					set.Gemm(&products[i])
+					o.Kernels.Gemm(&products[i])
 				}
 			})
 		}

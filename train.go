@@ -1,6 +1,7 @@
 package graft
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -55,15 +56,16 @@ func (m *Model) Train(ctx context.Context, d *Dataset, opts TrainOptions) (*Run,
 	m.network.Initialise(random)
 	m.network.Norms = nn.NormMode(opts.Norms)
 	defer m.changed()
-	set, err := kernels.Best()
+	options, err := m.options()
 	if err != nil {
 		return nil, err
 	}
+	set := options.Kernels
 	build := m.builder(set)
 	if _, err := build(1); err != nil { // before hours of features, not after
 		return nil, fmt.Errorf("model %s: %w", m.Name(), err)
 	}
-	v, err := m.values(ctx, d, set, &opts)
+	v, err := m.values(ctx, d, options, &opts)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +88,8 @@ func (m *Model) Train(ctx context.Context, d *Dataset, opts TrainOptions) (*Run,
 	}
 	opts.Epochs = len(run.History)
 	m.trained = &Arguments{Data: filepath.Base(filepath.Clean(d.Root)), TrainOptions: opts, Trainable: trainable, Frozen: frozen,
-		Train: v.train.Len(), Test: v.test.Len(), Kernels: set.Name, Version: Version()}
+		Train: v.train.Len(), Test: v.test.Len(), Kernels: set.Name,
+		Precision: string(cmp.Or(m.Precision, FP32)), Version: Version()}
 	logits, err := train.Logits(context.WithoutCancel(ctx), build, &v.test, opts.BatchSize)
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ type benchCmd struct {
 	Profile bool   `help:"Print how the time of one thread divides by kind of work."`
 	Train   bool   `help:"Measure training steps, with every parameter training, instead of predictions."`
 	JSON    bool   `help:"Print one JSON object." name:"json"`
+	precision
 }
 
 func (c *benchCmd) Run(e *env) error {
@@ -25,7 +26,7 @@ func (c *benchCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	model.Threads = e.threads
+	model.Threads, model.Precision = e.threads, c.Precision
 	if c.Train {
 		return c.train(e, model)
 	}

@@ -189,9 +189,9 @@ columns16_rows6_done_k:
 	DECQ    R8
 	JNZ     columns16_rows6_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns16_rows6_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Y12
 	VADDPS  Y12, Y0, Y0
 	VMOVUPS 32(DX), Y12
@@ -695,9 +695,9 @@ columns16_rows2_done_k:
 	DECQ    DI
 	JNZ     columns16_rows2_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns16_rows2_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Y4
 	VADDPS  Y4, Y0, Y0
 	VMOVUPS 32(DX), Y4
@@ -925,9 +925,9 @@ columns16_rows1_done_k:
 	DECQ    DI
 	JNZ     columns16_rows1_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns16_rows1_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Y2
 	VADDPS  Y2, Y0, Y0
 	VMOVUPS 32(DX), Y2
@@ -1169,9 +1169,9 @@ upto8_rows6_done_k:
 	DECQ       R8
 	JNZ        upto8_rows6_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto8_rows6_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y7
 	VADDPS     Y7, Y1, Y1
 	ADDQ       BX, DX
@@ -1470,9 +1470,9 @@ upto8_rows2_done_k:
 	DECQ       DI
 	JNZ        upto8_rows2_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto8_rows2_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y3
 	VADDPS     Y3, Y1, Y1
 	ADDQ       BX, DX
@@ -1626,9 +1626,9 @@ upto8_rows1_done_k:
 	DECQ       DI
 	JNZ        upto8_rows1_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto8_rows1_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y2
 	VADDPS     Y2, Y1, Y1
 	ADDQ       BX, DX
@@ -1897,9 +1897,9 @@ upto16_rows6_done_k:
 	DECQ       R8
 	JNZ        upto16_rows6_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto16_rows6_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y14
 	VADDPS     Y14, Y2, Y2
 	VMASKMOVPS 32(DX), Y1, Y14
@@ -2403,9 +2403,9 @@ upto16_rows2_done_k:
 	DECQ       DI
 	JNZ        upto16_rows2_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto16_rows2_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y6
 	VADDPS     Y6, Y2, Y2
 	VMASKMOVPS 32(DX), Y1, Y6
@@ -2633,9 +2633,9 @@ upto16_rows1_done_k:
 	DECQ       DI
 	JNZ        upto16_rows1_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto16_rows1_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y4
 	VADDPS     Y4, Y2, Y2
 	VMASKMOVPS 32(DX), Y1, Y4
@@ -7497,8 +7497,8 @@ channels:
 	ADDQ         $+32, R9
 	CMPQ         R9, 40(AX)
 	JLT          channels
-	MOVQ         SI, R8
-	SHLQ         $0x02, R8
+	MOVQ         16(AX), R8
+	IMUL3Q       $+4, R8, R8
 	ADDQ         R8, 80(AX)
 	DECQ         48(AX)
 	JNZ          tile
@@ -8366,8 +8366,8 @@ row3_done:
 	ADDQ    $+32, R9
 	CMPQ    R9, 40(AX)
 	JLT     channels
-	MOVQ    SI, R8
-	SHLQ    $0x02, R8
+	MOVQ    16(AX), R8
+	IMUL3Q  $+4, R8, R8
 	ADDQ    R8, 80(AX)
 	DECQ    48(AX)
 	JNZ     tile

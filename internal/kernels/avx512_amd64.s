@@ -319,9 +319,9 @@ columns32_rows12_done_k:
 	DECQ    R10
 	JNZ     columns32_rows12_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns32_rows12_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Z24
 	VADDPS  Z24, Z0, Z0
 	VMOVUPS 64(DX), Z24
@@ -1158,9 +1158,9 @@ columns32_rows4_done_k:
 	DECQ    R8
 	JNZ     columns32_rows4_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns32_rows4_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Z8
 	VADDPS  Z8, Z0, Z0
 	VMOVUPS 64(DX), Z8
@@ -1504,9 +1504,9 @@ columns32_rows2_done_k:
 	DECQ    DI
 	JNZ     columns32_rows2_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns32_rows2_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Z4
 	VADDPS  Z4, Z0, Z0
 	VMOVUPS 64(DX), Z4
@@ -1718,9 +1718,9 @@ columns32_rows1_done_k:
 	DECQ    DI
 	JNZ     columns32_rows1_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns32_rows1_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Z2
 	VADDPS  Z2, Z0, Z0
 	VMOVUPS 64(DX), Z2
@@ -2041,9 +2041,9 @@ upto8_rows12_done_k:
 	DECQ      R10
 	JNZ       upto8_rows12_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto8_rows12_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y12
 	VADDPS    Y12, Y0, Y0
 	ADDQ      BX, DX
@@ -2523,9 +2523,9 @@ upto8_rows4_done_k:
 	DECQ      R8
 	JNZ       upto8_rows4_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto8_rows4_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y4
 	VADDPS    Y4, Y0, Y0
 	ADDQ      BX, DX
@@ -2742,9 +2742,9 @@ upto8_rows2_done_k:
 	DECQ      DI
 	JNZ       upto8_rows2_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto8_rows2_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y2
 	VADDPS    Y2, Y0, Y0
 	ADDQ      BX, DX
@@ -2890,9 +2890,9 @@ upto8_rows1_done_k:
 	DECQ      DI
 	JNZ       upto8_rows1_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto8_rows1_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y1
 	VADDPS    Y1, Y0, Y0
 	ADDQ      BX, DX
@@ -3286,9 +3286,9 @@ upto16_rows12_done_k:
 	DECQ      R10
 	JNZ       upto16_rows12_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto16_rows12_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y24
 	VADDPS    Y24, Y0, Y0
 	VMOVUPS.Z 32(DX), K2, Y24
@@ -4125,9 +4125,9 @@ upto16_rows4_done_k:
 	DECQ      R8
 	JNZ       upto16_rows4_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto16_rows4_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y8
 	VADDPS    Y8, Y0, Y0
 	VMOVUPS.Z 32(DX), K2, Y8
@@ -4471,9 +4471,9 @@ upto16_rows2_done_k:
 	DECQ      DI
 	JNZ       upto16_rows2_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto16_rows2_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y4
 	VADDPS    Y4, Y0, Y0
 	VMOVUPS.Z 32(DX), K2, Y4
@@ -4685,9 +4685,9 @@ upto16_rows1_done_k:
 	DECQ      DI
 	JNZ       upto16_rows1_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto16_rows1_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y2
 	VADDPS    Y2, Y0, Y0
 	VMOVUPS.Z 32(DX), K2, Y2
@@ -5108,9 +5108,9 @@ upto24_rows12_done_k:
 	DECQ      R10
 	JNZ       upto24_rows12_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto24_rows12_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z24
 	VADDPS    Z24, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Y24
@@ -5968,9 +5968,9 @@ upto24_rows4_done_k:
 	DECQ      R8
 	JNZ       upto24_rows4_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto24_rows4_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z8
 	VADDPS    Z8, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Y8
@@ -6335,9 +6335,9 @@ upto24_rows2_done_k:
 	DECQ      DI
 	JNZ       upto24_rows2_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto24_rows2_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z4
 	VADDPS    Z4, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Y4
@@ -6570,9 +6570,9 @@ upto24_rows1_done_k:
 	DECQ      DI
 	JNZ       upto24_rows1_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto24_rows1_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z2
 	VADDPS    Z2, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Y2
@@ -7013,9 +7013,9 @@ upto32_rows12_done_k:
 	DECQ      R10
 	JNZ       upto32_rows12_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto32_rows12_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z24
 	VADDPS    Z24, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Z24
@@ -7852,9 +7852,9 @@ upto32_rows4_done_k:
 	DECQ      R8
 	JNZ       upto32_rows4_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto32_rows4_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z8
 	VADDPS    Z8, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Z8
@@ -8198,9 +8198,9 @@ upto32_rows2_done_k:
 	DECQ      DI
 	JNZ       upto32_rows2_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto32_rows2_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z4
 	VADDPS    Z4, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Z4
@@ -8412,9 +8412,9 @@ upto32_rows1_done_k:
 	DECQ      DI
 	JNZ       upto32_rows1_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto32_rows1_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z2
 	VADDPS    Z2, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Z2
@@ -8541,7 +8541,7 @@ DATA f3e2aaaabx1<>+0(SB)/4, $0x3e2aaaab
 GLOBL f3e2aaaabx1<>(SB), RODATA|NOPTR, $4
 
 // func depthwiseAVX512(a *byte)
-// Requires: AVX512DQ, AVX512F, BMI2, CMOV, MMX+
+// Requires: AVX512BW, AVX512DQ, AVX512F, AVX512VL, AVX512_BF16, BMI2, CMOV, MMX+
 TEXT ·depthwiseAVX512(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
@@ -8851,6 +8851,8 @@ pixels8_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	CMPQ    216(AX), $0x00
+	JNE     pixels8_full_bf16
 	VMOVUPS Z0, (DI)
 	ADDQ    R8, DI
 	VMOVUPS Z1, (DI)
@@ -8867,6 +8869,46 @@ pixels8_full_done:
 	ADDQ    R8, DI
 	VMOVUPS Z7, (DI)
 	ADDQ    R8, DI
+	JMP     pixels8_full_stored
+
+pixels8_full_bf16:
+	MOVQ      SI, R9
+	SHRQ      $0x01, R9
+	SUBQ      R9, DI
+	LONG      $0x487e7262
+	WORD      $0xc072
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc172
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc272
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc372
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc472
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc572
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc672
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc772
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+
+pixels8_full_stored:
 	MOVQ    176(AX), DI
 	CMPQ    DI, $0x00
 	JE      pixels8_full_nosums
@@ -9175,25 +9217,67 @@ pixels8_tail_not_silu:
 
 pixels8_tail_not_hardswish:
 pixels8_tail_done:
-	MOVQ      192(AX), BX
-	MOVQ      80(AX), DI
-	ADDQ      SI, BX
-	VMOVUPS   Z0, K1, (BX)
+	MOVQ    192(AX), BX
+	MOVQ    80(AX), DI
+	ADDQ    SI, BX
+	CMPQ    216(AX), $0x00
+	JNE     pixels8_tail_bf16
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z5, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z6, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z7, K1, (BX)
+	ADDQ    DI, BX
+	JMP     pixels8_tail_stored
+
+pixels8_tail_bf16:
+	MOVQ      SI, R8
+	SHRQ      $0x01, R8
+	SUBQ      R8, BX
+	LONG      $0x487e7262
+	WORD      $0xc072
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z1, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc172
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z2, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc272
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z3, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc372
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z4, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc472
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z5, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc572
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z6, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc672
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z7, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc772
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
+
+pixels8_tail_stored:
 	MOVQ      176(AX), BX
 	CMPQ      BX, $0x00
 	JE        pixels8_tail_nosums
@@ -9486,6 +9570,8 @@ pixels7_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	CMPQ    216(AX), $0x00
+	JNE     pixels7_full_bf16
 	VMOVUPS Z0, (DI)
 	ADDQ    R8, DI
 	VMOVUPS Z1, (DI)
@@ -9500,6 +9586,42 @@ pixels7_full_done:
 	ADDQ    R8, DI
 	VMOVUPS Z6, (DI)
 	ADDQ    R8, DI
+	JMP     pixels7_full_stored
+
+pixels7_full_bf16:
+	MOVQ      SI, R9
+	SHRQ      $0x01, R9
+	SUBQ      R9, DI
+	LONG      $0x487ef262
+	WORD      $0xf872
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xf972
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xfa72
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xfb72
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xfc72
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xfd72
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xfe72
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+
+pixels7_full_stored:
 	MOVQ    176(AX), DI
 	CMPQ    DI, $0x00
 	JE      pixels7_full_nosums
@@ -9779,23 +9901,61 @@ pixels7_tail_not_silu:
 
 pixels7_tail_not_hardswish:
 pixels7_tail_done:
-	MOVQ      192(AX), BX
-	MOVQ      80(AX), DI
-	ADDQ      SI, BX
-	VMOVUPS   Z0, K1, (BX)
+	MOVQ    192(AX), BX
+	MOVQ    80(AX), DI
+	ADDQ    SI, BX
+	CMPQ    216(AX), $0x00
+	JNE     pixels7_tail_bf16
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z5, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z6, K1, (BX)
+	ADDQ    DI, BX
+	JMP     pixels7_tail_stored
+
+pixels7_tail_bf16:
+	MOVQ      SI, R8
+	SHRQ      $0x01, R8
+	SUBQ      R8, BX
+	LONG      $0x487ef262
+	WORD      $0xf872
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z1, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xf972
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z2, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xfa72
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z3, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xfb72
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z4, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xfc72
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z5, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xfd72
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z6, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xfe72
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
+
+pixels7_tail_stored:
 	MOVQ      176(AX), BX
 	CMPQ      BX, $0x00
 	JE        pixels7_tail_nosums
@@ -9999,6 +10159,8 @@ pixels4_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	CMPQ    216(AX), $0x00
+	JNE     pixels4_full_bf16
 	VMOVUPS Z0, (DI)
 	ADDQ    R8, DI
 	VMOVUPS Z1, (DI)
@@ -10007,6 +10169,30 @@ pixels4_full_done:
 	ADDQ    R8, DI
 	VMOVUPS Z3, (DI)
 	ADDQ    R8, DI
+	JMP     pixels4_full_stored
+
+pixels4_full_bf16:
+	MOVQ      SI, R9
+	SHRQ      $0x01, R9
+	SUBQ      R9, DI
+	LONG      $0x487ef262
+	WORD      $0xe072
+	VMOVDQU16 Y4, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xe172
+	VMOVDQU16 Y4, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xe272
+	VMOVDQU16 Y4, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xe372
+	VMOVDQU16 Y4, (DI)
+	ADDQ      R8, DI
+
+pixels4_full_stored:
 	MOVQ    176(AX), DI
 	CMPQ    DI, $0x00
 	JE      pixels4_full_nosums
@@ -10195,17 +10381,43 @@ pixels4_tail_not_silu:
 
 pixels4_tail_not_hardswish:
 pixels4_tail_done:
-	MOVQ      192(AX), BX
-	MOVQ      80(AX), DI
-	ADDQ      SI, BX
-	VMOVUPS   Z0, K1, (BX)
+	MOVQ    192(AX), BX
+	MOVQ    80(AX), DI
+	ADDQ    SI, BX
+	CMPQ    216(AX), $0x00
+	JNE     pixels4_tail_bf16
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    DI, BX
+	JMP     pixels4_tail_stored
+
+pixels4_tail_bf16:
+	MOVQ      SI, R8
+	SHRQ      $0x01, R8
+	SUBQ      R8, BX
+	LONG      $0x487ef262
+	WORD      $0xe072
+	VMOVDQU16 Y4, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z1, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xe172
+	VMOVDQU16 Y4, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z2, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xe272
+	VMOVDQU16 Y4, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z3, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xe372
+	VMOVDQU16 Y4, K1, (BX)
 	ADDQ      DI, BX
+
+pixels4_tail_stored:
 	MOVQ      176(AX), BX
 	CMPQ      BX, $0x00
 	JE        pixels4_tail_nosums
@@ -10346,10 +10558,28 @@ pixels2_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	CMPQ    216(AX), $0x00
+	JNE     pixels2_full_bf16
 	VMOVUPS Z0, (DI)
 	ADDQ    R8, DI
 	VMOVUPS Z1, (DI)
 	ADDQ    R8, DI
+	JMP     pixels2_full_stored
+
+pixels2_full_bf16:
+	MOVQ      SI, R9
+	SHRQ      $0x01, R9
+	SUBQ      R9, DI
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, (DI)
+	ADDQ      R8, DI
+
+pixels2_full_stored:
 	MOVQ    176(AX), DI
 	CMPQ    DI, $0x00
 	JE      pixels2_full_nosums
@@ -10476,13 +10706,31 @@ pixels2_tail_not_silu:
 
 pixels2_tail_not_hardswish:
 pixels2_tail_done:
-	MOVQ      192(AX), BX
-	MOVQ      80(AX), DI
-	ADDQ      SI, BX
-	VMOVUPS   Z0, K1, (BX)
+	MOVQ    192(AX), BX
+	MOVQ    80(AX), DI
+	ADDQ    SI, BX
+	CMPQ    216(AX), $0x00
+	JNE     pixels2_tail_bf16
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    DI, BX
+	JMP     pixels2_tail_stored
+
+pixels2_tail_bf16:
+	MOVQ      SI, R8
+	SHRQ      $0x01, R8
+	SUBQ      R8, BX
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z1, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, K1, (BX)
 	ADDQ      DI, BX
+
+pixels2_tail_stored:
 	MOVQ      176(AX), BX
 	CMPQ      BX, $0x00
 	JE        pixels2_tail_nosums
@@ -10593,8 +10841,22 @@ pixels1_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	CMPQ    216(AX), $0x00
+	JNE     pixels1_full_bf16
 	VMOVUPS Z0, (DI)
 	ADDQ    R8, DI
+	JMP     pixels1_full_stored
+
+pixels1_full_bf16:
+	MOVQ      SI, R9
+	SHRQ      $0x01, R9
+	SUBQ      R9, DI
+	LONG      $0x487ef262
+	WORD      $0xc872
+	VMOVDQU16 Y1, (DI)
+	ADDQ      R8, DI
+
+pixels1_full_stored:
 	MOVQ    176(AX), DI
 	CMPQ    DI, $0x00
 	JE      pixels1_full_nosums
@@ -10692,11 +10954,25 @@ pixels1_tail_not_silu:
 
 pixels1_tail_not_hardswish:
 pixels1_tail_done:
-	MOVQ      192(AX), BX
-	MOVQ      80(AX), DI
-	ADDQ      SI, BX
-	VMOVUPS   Z0, K1, (BX)
+	MOVQ    192(AX), BX
+	MOVQ    80(AX), DI
+	ADDQ    SI, BX
+	CMPQ    216(AX), $0x00
+	JNE     pixels1_tail_bf16
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    DI, BX
+	JMP     pixels1_tail_stored
+
+pixels1_tail_bf16:
+	MOVQ      SI, R8
+	SHRQ      $0x01, R8
+	SUBQ      R8, BX
+	LONG      $0x487ef262
+	WORD      $0xc872
+	VMOVDQU16 Y1, K1, (BX)
 	ADDQ      DI, BX
+
+pixels1_tail_stored:
 	MOVQ      176(AX), BX
 	CMPQ      BX, $0x00
 	JE        pixels1_tail_nosums
@@ -12720,8 +12996,8 @@ channels:
 	ADDQ              $+64, R9
 	CMPQ              R9, 40(AX)
 	JLT               channels
-	MOVQ              SI, R8
-	SHLQ              $0x02, R8
+	MOVQ              16(AX), R8
+	IMUL3Q            $+4, R8, R8
 	ADDQ              R8, 80(AX)
 	DECQ              48(AX)
 	JNZ               tile
@@ -13510,8 +13786,8 @@ row3_done:
 	ADDQ    $+64, R9
 	CMPQ    R9, 40(AX)
 	JLT     channels
-	MOVQ    SI, R8
-	SHLQ    $0x02, R8
+	MOVQ    16(AX), R8
+	IMUL3Q  $+4, R8, R8
 	ADDQ    R8, 80(AX)
 	DECQ    48(AX)
 	JNZ     tile

@@ -55,6 +55,29 @@ func BenchmarkGemm(b *testing.B) {
 	})
 }
 
+// BenchmarkGemmBF16 multiplies the sizes of BenchmarkGemm, and those of ViT-B/16 and ResNet-50, in bfloat16.
+func BenchmarkGemmBF16(b *testing.B) {
+	forBench(b, func(b *testing.B, s *Set) {
+		if s.BF16 == nil {
+			b.Skip("this set has no kernels for bfloat16")
+		}
+		for _, size := range [][3]int{{12544, 16, 32}, {3136, 144, 24}, {784, 240, 40}, {3136, 24, 144}, {784, 40, 240}, {196, 480, 80}, {196, 112, 672}, {49, 1152, 192}, {49, 320, 1152}, {784, 128, 1152}, {196, 32, 768}, {196, 768, 768}, {3136, 256, 64}, {3136, 64, 256}} {
+			m, n, k := size[0], size[1], size[2]
+			for _, bf16 := range []bool{false, true} {
+				b.Run(fmt.Sprintf("%dx%dx%d/out%t", m, n, k, bf16), func(b *testing.B) {
+					r := rand.New(rand.NewPCG(1, 1))
+					g := Gemm{M: m, A: aligned(r, m*k/2), LDA: k / 2, B: PackBF16(fill(r, n*k, 1), nil, n, k), C: aligned(r, m*n), LDC: n}
+					narrowPortable(g.A, fill(r, m*k, 1))
+					if g.CBF16 = bf16; bf16 {
+						g.LDC = n / 2
+					}
+					best(b, 2*float64(m*n*k), func() { s.Gemm(&g) })
+				})
+			}
+		}
+	})
+}
+
 // BenchmarkDepthwise convolves the sizes of EfficientNet-B0's depthwise layers.
 func BenchmarkDepthwise(b *testing.B) {
 	forBench(b, func(b *testing.B, s *Set) {

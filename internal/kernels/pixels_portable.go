@@ -179,13 +179,13 @@ func weighPairs(dst0, dst1 []uint8, src []uint64, starts, weights []int32) {
 			b += int64(px[2]) * w
 		}
 		out0, out1 := dst0[3*i:3*i+3], dst1[3*i:3*i+3]
-		out0[0], out1[0] = halves(r)
-		out0[1], out1[1] = halves(g)
-		out0[2], out1[2] = halves(b)
+		out0[0], out1[0] = bothRows(r)
+		out0[1], out1[1] = bothRows(g)
+		out0[2], out1[2] = bothRows(b)
 	}
 }
 
-func halves(sum int64) (low, high uint8) {
+func bothRows(sum int64) (low, high uint8) {
 	l := int32(sum)
 	return clamped(l >> Precision), clamped(int32((sum-int64(l))>>32) >> Precision)
 }

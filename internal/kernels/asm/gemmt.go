@@ -54,7 +54,7 @@ func (g *gemmTKernel) tile(label string, rows int) {
 	c, ldc := g.arg.load("atC"), g.arg.load("ldc")
 	for i := range rows {
 		for j, col := range g.columns {
-			col.load(Mem{Base: c, Disp: col.disp}, col.mask, acc[i][j])
+			col.load(Mem{Base: c, Disp: 4 * col.at}, col.mask, acc[i][j])
 		}
 		ADDQ(ldc, c)
 	}
@@ -65,7 +65,7 @@ func (g *gemmTKernel) tile(label string, rows int) {
 	var weights []reg.VecVirtual
 	for _, col := range g.columns {
 		w := col.vec()
-		col.load(Mem{Base: b, Disp: col.disp}, col.mask, w)
+		col.load(Mem{Base: b, Disp: 4 * col.at}, col.mask, w)
 		weights = append(weights, w)
 	}
 	for i := range rows {
@@ -83,7 +83,7 @@ func (g *gemmTKernel) tile(label string, rows int) {
 	c, ldc = g.arg.load("atC"), g.arg.load("ldc")
 	for i := range rows {
 		for j, col := range g.columns {
-			col.store(acc[i][j], col.mask, Mem{Base: c, Disp: col.disp})
+			col.store(acc[i][j], col.mask, Mem{Base: c, Disp: 4 * col.at})
 		}
 		ADDQ(ldc, c)
 	}

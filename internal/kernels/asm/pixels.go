@@ -133,7 +133,7 @@ func (v isa) idct() {
 	for r := range x {
 		x[r] = load(r)
 	}
-	finish(pass(transpose(pass(x, 11, spill)), 18, spill))
+	finish(idctPass(transpose(idctPass(x, 11, spill)), 18, spill))
 
 	Label("idct_corner")
 	for r := range x[:4] {
@@ -222,8 +222,8 @@ func bias(shift int) Mem {
 	return data(int32(1) << (shift - 1))
 }
 
-// pass is the one-dimensional transform of eight columns of words, in two halves of four.
-func pass(x []reg.VecVirtual, shift int, spill Mem) []reg.VecVirtual {
+// idctPass is the one-dimensional transform of eight columns of words, in two halves of four.
+func idctPass(x []reg.VecVirtual, shift int, spill Mem) []reg.VecVirtual {
 	x04, x26 := interleave(VPUNPCKLWD, VPUNPCKHWD, x[0], x[4]), interleave(VPUNPCKLWD, VPUNPCKHWD, x[2], x[6])
 	x13, x57 := interleave(VPUNPCKLWD, VPUNPCKHWD, x[1], x[3]), interleave(VPUNPCKLWD, VPUNPCKHWD, x[5], x[7])
 	half := func(i int, done func(k int, sum reg.VecVirtual)) {
