@@ -189,7 +189,7 @@ type segment struct {
 
 	atX, atY, atSums, colX, colY, atW uintptr
 	left                              int
-	yBF16                             int
+	yBF16, pairs                      int // 1 or 0: the result is bfloat16; two rows may be computed together
 }
 
 // A span is a run of positions along one dimension that see the same taps, [tap, tap+taps).
@@ -245,6 +245,7 @@ func (s *simd) Depthwise(d *Depthwise) {
 				kernelH: r.taps, kernelW: q.taps,
 				channels: d.C, act: int(d.Act),
 			}
+			seg.pairs = flag(d.StrideH == 1 && d.DilationH == 1)
 			if d.Sums != nil {
 				seg.sums, seg.rowSums = &d.Sums[r.from*d.C], pixel
 			}

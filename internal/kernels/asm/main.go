@@ -56,7 +56,7 @@ var fields = map[string]map[string]int{
 		"segments": 88, "jump": 96, "atA": 104, "atC": 112, "atRes": 120, "resBF16": 128, "cBF16": 136, "next": 144},
 	"segment": {"x": 0, "rowX": 8, "pixelX": 16, "tapX": 24, "skipX": 32, "w": 40, "blockW": 48, "skipW": 56, "y": 64, "rowY": 72,
 		"pixelY": 80, "bias": 88, "sums": 96, "rowSums": 104, "rows": 112, "cols": 120, "kernelH": 128, "kernelW": 136,
-		"channels": 144, "act": 152, "atX": 160, "atY": 168, "atSums": 176, "colX": 184, "colY": 192, "atW": 200, "left": 208, "yBF16": 216},
+		"channels": 144, "act": 152, "atX": 160, "atY": 168, "atSums": 176, "colX": 184, "colY": 192, "atW": 200, "left": 208, "yBF16": 216, "pairs": 224},
 	"tiles": {"image": 0, "row": 8, "pixel": 16, "tiles": 24, "stride": 32, "channels": 40, "count": 48, "bias": 56, "act": 64,
 		"buffer": 72, "atImage": 80, "res": 88},
 	"blocks": {"coefficients": 0, "quant": 8, "extents": 16, "dst": 24, "stride": 32, "pairs": 40},
