@@ -296,6 +296,15 @@ func (c *compiler) rows(p *product, in, out value) gemmStep {
 	return g
 }
 
+// awaited returns the bytes of weights that a product of so many rows waits for: with many rows there is
+// time to fetch the next ones while some are multiplied.
+func awaited(weights, rows int) int {
+	if rows >= 128 {
+		return 0
+	}
+	return weights
+}
+
 // longestRow is where rows are cut into pieces: longer ones would leave room for few of them in a
 // core's cache, and each pass over the weights would serve only those.
 const longestRow = 768
@@ -352,7 +361,7 @@ func (c *compiler) gemm(op string, p *product, g gemmStep) {
 	perBlock := p.groups * perGroup
 	set := c.plan.kernels
 	c.emit(step{
-		op: op, path: p.node.Path, units: blocks * perBlock, reads: g.reads, write: g.out.buffer, weights: 4 * words(len(p.weight), g.in.bf16),
+		op: op, path: p.node.Path, units: blocks * perBlock, reads: g.reads, write: g.out.buffer, weights: awaited(4*words(len(p.weight), g.in.bf16), g.rows),
 		run: func(s *State, thread, from, to int) {
 			in := s.buffer(g.in.buffer)[g.in.first:]
 			rows, partial := s.scratch[thread][:scratch.gathered], s.scratch[thread][scratch.gathered:]
