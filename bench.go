@@ -10,6 +10,8 @@ import (
 	"github.com/graft-ml/graft/internal/engine"
 	"github.com/graft-ml/graft/internal/graph"
 	"github.com/graft-ml/graft/internal/kernels"
+	"github.com/graft-ml/graft/internal/torchrand"
+	"github.com/graft-ml/graft/internal/train"
 )
 
 // A Bench is the throughput of a network on this machine, from normalised input to logits.
@@ -158,4 +160,52 @@ func peak(ctx context.Context, o engine.Options, threads int) float64 {
 		group.Wait()
 	})
 	return 2 * m * n * k * times * float64(threads) / float64(fastest) * float64(time.Second) / 1e9
+}
+
+// A TrainBench is the throughput of training on this machine: forward, loss, backward and a step of Adam, with
+// every parameter training.
+type TrainBench struct {
+	Arch            string  `json:"arch"`
+	Precision       string  `json:"precision"`
+	Kernels         string  `json:"kernels"`
+	Batch           int     `json:"batch"`
+	Threads         int     `json:"threads"`
+	ImagesPerSecond float64 `json:"train_img_s"` // the best of several steps
+	Megabytes       float64 `json:"memory_mb"`   // 10⁶ bytes that the process has taken from the system at most
+}
+
+// BenchTrain measures steps of training on a batch of random photos of as many classes as the model has.
+func (m *Model) BenchTrain(ctx context.Context, batch int) (TrainBench, error) {
+	defer fill(m.network.Params())()
+	if err := m.Unfreeze("*"); err != nil {
+		return TrainBench{}, err
+	}
+	set, err := kernels.Best()
+	if err != nil {
+		return TrainBench{}, err
+	}
+	net, err := m.builder(set)(batch)
+	if err != nil {
+		return TrainBench{}, err
+	}
+	adam, err := train.NewOptimizer(train.OptimizerConfig{})
+	if err != nil {
+		return TrainBench{}, err
+	}
+	noise(net.Input(0))
+	random, classes := torchrand.New(1), m.outputs()
+	labels, grad := make([]int, batch), make([]float32, batch*classes)
+	for i := range labels {
+		labels[i] = i % classes
+	}
+	step := func() {
+		train.CrossEntropy{}.Labels(net.Forward(true, random), labels, grad)
+		net.Backward(grad)
+		adam.Step(net.Params(), net.Grad, 1e-4, 0.9)
+	}
+	step()
+	b := TrainBench{Arch: m.Name(), Precision: "fp32", Kernels: set.Name, Batch: batch, Threads: m.threads()}
+	b.ImagesPerSecond = float64(batch) / least(ctx, func() { step() }).Seconds()
+	b.Megabytes = peakMemory() / 1e6
+	return b, ctx.Err()
 }

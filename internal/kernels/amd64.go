@@ -37,25 +37,50 @@ type simd struct {
 	add          func(dst, a, b *float32, n int)
 	mul          func(dst, a, b *float32, n int)
 	max          func(dst, a, b *float32, n int)
-	affine       func(dst, x, scale, shift *float32, n int)
 	sum          func(x *float32, n int) float32
 	top          func(x *float32, n int) float32
 	squares      func(x *float32, n int, mean float32) float32
 	normalise    func(dst, x, weight, bias *float32, n int, mean, scale float32)
 	exponentials func(x *float32, n int, top, scale float32) float32
 	scale        func(x *float32, n int, by float32)
+
+	gemmT                                                      func(a *byte)
+	columnsAffine, columnsMoments, columnsGrad, columnsCombine func(a *byte)
+	columnsSum, columnsDot                                     func(a *byte)
+	tapKernels                                                 []tapKernel // largest first; the last has one tap
+	actGrad                                                    func(dst, dy, x *float32, n, act int)
+	dot                                                        func(x, y *float32, n int) float32
+	softmaxGrad                                                func(dst, dy, y *float32, n int, dot float32)
+	normSums                                                   func(dy, x, weight *float32, n int, mean, scale float32) (sum, product float32)
+	normGrad                                                   func(dst, dy, x, weight, dWeight, dBias *float32, n int, mean, scale, sum, product float32)
 }
 
-var avx512 = simd{"avx512", 16, actAVX512, addAVX512, mulAVX512, maxAVX512, affineAVX512,
-	sumAVX512, topAVX512, squaresAVX512, normaliseAVX512, exponentialsAVX512, scaleAVX512}
+var avx512 = simd{name: "avx512", lanes: 16,
+	act: actAVX512, add: addAVX512, mul: mulAVX512, max: maxAVX512, sum: sumAVX512, top: topAVX512,
+	squares: squaresAVX512, normalise: normaliseAVX512, exponentials: exponentialsAVX512, scale: scaleAVX512,
+	gemmT: gemmTAVX512, columnsAffine: columnsAffineAVX512, columnsMoments: columnsMomentsAVX512,
+	columnsGrad: columnsGradAVX512, columnsCombine: columnsCombineAVX512, columnsSum: columnsSumAVX512,
+	columnsDot: columnsDotAVX512, actGrad: actGradAVX512, dot: dotAVX512, softmaxGrad: softmaxGradAVX512,
+	normSums: normSumsAVX512, normGrad: normGradAVX512,
+	tapKernels: []tapKernel{{5, 5, depthwiseGrad5x5AVX512}, {3, 3, depthwiseGrad3x3AVX512}, {4, 7, depthwiseGrad4x7AVX512}, {3, 7, depthwiseGrad3x7AVX512}, {1, 1, depthwiseGrad1x1AVX512}},
+}
 
-var avx2 = simd{"avx2", 8, actAVX2, addAVX2, mulAVX2, maxAVX2, affineAVX2,
-	sumAVX2, topAVX2, squaresAVX2, normaliseAVX2, exponentialsAVX2, scaleAVX2}
+var avx2 = simd{name: "avx2", lanes: 8,
+	act: actAVX2, add: addAVX2, mul: mulAVX2, max: maxAVX2, sum: sumAVX2, top: topAVX2, squares: squaresAVX2,
+	normalise: normaliseAVX2, exponentials: exponentialsAVX2, scale: scaleAVX2, gemmT: gemmTAVX2,
+	columnsAffine: columnsAffineAVX2, columnsMoments: columnsMomentsAVX2, columnsGrad: columnsGradAVX2,
+	columnsCombine: columnsCombineAVX2, columnsSum: columnsSumAVX2, columnsDot: columnsDotAVX2, actGrad: actGradAVX2,
+	dot: dotAVX2, softmaxGrad: softmaxGradAVX2, normSums: normSumsAVX2, normGrad: normGradAVX2,
+	tapKernels: []tapKernel{{1, 7, depthwiseGrad1x7AVX2}, {2, 5, depthwiseGrad2x5AVX2}, {1, 5, depthwiseGrad1x5AVX2}, {3, 3, depthwiseGrad3x3AVX2}, {1, 1, depthwiseGrad1x1AVX2}},
+}
 
 func (s *simd) set() *Set {
 	return &Set{Name: s.name, Gemm: s.Gemm, Depthwise: s.Depthwise, Act: s.Act, Add: s.Add,
 		Mul: s.binary(s.mul), Max: s.binary(s.max), Affine: s.Affine, Norm: s.Norm, Softmax: s.Softmax,
-		WinogradInput: s.WinogradInput, WinogradOutput: s.WinogradOutput}
+		WinogradInput: s.WinogradInput, WinogradOutput: s.WinogradOutput,
+		GemmT: s.GemmT, DepthwiseGrad: s.DepthwiseGrad, ActGrad: s.ActGrad, AffineGrad: s.AffineGrad,
+		Combine: s.Combine, Moments: s.Moments, SumColumns: s.SumColumns, DotColumns: s.DotColumns,
+		NormGrad: s.NormGrad, SoftmaxGrad: s.SoftmaxGrad}
 }
 
 // panel is the argument of the gemm kernels; strides are in bytes. The kernel counts m down and
@@ -198,7 +223,7 @@ func (s *simd) Depthwise(d *Depthwise) {
 	rows := spans(d.From, d.To, d.H, d.KernelH, d.StrideH, d.DilationH, d.Top)
 	cols := spans(0, d.OutW, d.W, d.KernelW, d.StrideW, d.DilationW, d.Left)
 	pixel := 4 * d.C
-	pixelY := 4 * d.words(d.C)
+	rowY, pixelY := d.strides()
 	for _, r := range rows {
 		for _, q := range cols {
 			if r.taps == 0 || q.taps == 0 {
@@ -213,8 +238,8 @@ func (s *simd) Depthwise(d *Depthwise) {
 				tapX: d.DilationW * pixel, skipX: d.DilationH*d.W*pixel - q.taps*d.DilationW*pixel,
 				w:      &d.Weight[(r.tap*d.KernelW+q.tap)*depthwiseBlock],
 				blockW: 4 * depthwiseBlock * d.KernelH * d.KernelW, skipW: 4 * depthwiseBlock * (d.KernelW - q.taps),
-				y:    &d.Y[(r.from*d.OutW+q.from)*d.words(d.C)],
-				rowY: d.OutW * pixelY, pixelY: pixelY, yBF16: flag(d.BF16),
+				y:    &d.Y[r.from*rowY+q.from*pixelY],
+				rowY: 4 * rowY, pixelY: 4 * pixelY, yBF16: flag(d.BF16),
 				bias: &d.Bias[0],
 				rows: r.to - r.from, cols: q.to - q.from,
 				kernelH: r.taps, kernelW: q.taps,
@@ -230,8 +255,17 @@ func (s *simd) Depthwise(d *Depthwise) {
 			}
 		}
 	}
-	if !Fused(d.Act) {
-		s.Act(d.Act, d.Y[d.From*d.OutW*d.C:d.To*d.OutW*d.C])
+	if Fused(d.Act) {
+		return
+	}
+	if pixelY == d.C && rowY == d.OutW*d.C {
+		s.Act(d.Act, d.Y[d.From*rowY:d.To*rowY])
+		return
+	}
+	for y := d.From; y < d.To; y++ {
+		for x := range d.OutW {
+			s.Act(d.Act, d.Y[y*rowY+x*pixelY:][:d.C])
+		}
 	}
 }
 
@@ -246,9 +280,10 @@ func (s *simd) blank(d *Depthwise, r, q span) {
 		stored = make([]float32, d.C/2)
 		narrow(stored, value)
 	}
+	rowY, pixelY := d.strides()
 	for oy := r.from; oy < r.to; oy++ {
 		for ox := q.from; ox < q.to; ox++ {
-			copy(d.Y[(oy*d.OutW+ox)*len(stored):], stored)
+			copy(d.Y[oy*rowY+ox*pixelY:], stored)
 			if d.Sums != nil {
 				s.Add(d.Sums[oy*d.C:(oy+1)*d.C], d.Sums[oy*d.C:], value, None)
 			}
@@ -274,23 +309,6 @@ func (s *simd) binary(op func(dst, a, b *float32, n int)) func(dst, a, b []float
 			op(&dst[0], &a[0], &b[0], n)
 		}
 	}
-}
-
-func (s *simd) Affine(dst, x, scale, shift []float32, act Act) {
-	n := len(scale)
-	if len(dst) == 0 {
-		return
-	}
-	_ = x[len(dst)-1]
-	for i := 0; i < len(dst); i += n {
-		row := dst[i : i+n]
-		if shift == nil {
-			s.mul(&row[0], &x[i], &scale[0], n)
-		} else {
-			s.affine(&row[0], &x[i], &scale[0], &shift[:n][0], n)
-		}
-	}
-	s.Act(act, dst)
 }
 
 func (s *simd) Norm(dst, x, weight, bias []float32, eps float32) {

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func gemmAVX2(a *byte)
-// Requires: AVX, AVX2, CMOV, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·gemmAVX2(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
@@ -19,26 +19,46 @@ TEXT ·gemmAVX2(SB), NOSPLIT, $0-8
 	MOVQ 8(AX), CX
 
 columns16_rows6:
-	CMPQ    56(AX), $+6
-	JLT     columns16_rows6_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS 32(DX), Y5
-	VMOVUPS (DX), Y6
-	VMOVUPS 32(DX), Y7
-	VMOVUPS (DX), Y8
-	VMOVUPS 32(DX), Y9
-	VMOVUPS (DX), Y10
-	VMOVUPS 32(DX), Y11
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	CMPQ       56(AX), $+6
+	JLT        columns16_rows6_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	VMOVUPS    (DX), Y2
+	VMOVUPS    32(DX), Y3
+	VMOVUPS    (DX), Y4
+	VMOVUPS    32(DX), Y5
+	VMOVUPS    (DX), Y6
+	VMOVUPS    32(DX), Y7
+	VMOVUPS    (DX), Y8
+	VMOVUPS    32(DX), Y9
+	VMOVUPS    (DX), Y10
+	VMOVUPS    32(DX), Y11
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	MOVQ       88(AX), R8
 
 columns16_rows6_segment:
 	MOVQ 64(AX), DI
@@ -590,16 +610,24 @@ columns16_rows6_done:
 
 columns16_rows6_end:
 columns16_rows2:
-	CMPQ    56(AX), $+2
-	JLT     columns16_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+2
+	JLT        columns16_rows2_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	VMOVUPS    (DX), Y2
+	VMOVUPS    32(DX), Y3
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 columns16_rows2_segment:
 	MOVQ 64(AX), SI
@@ -832,14 +860,19 @@ columns16_rows2_done:
 
 columns16_rows2_end:
 columns16_rows1:
-	CMPQ    56(AX), $+1
-	JLT     columns16_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+1
+	JLT        columns16_rows1_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 columns16_rows1_segment:
 	MOVQ 64(AX), SI
@@ -1013,20 +1046,34 @@ columns16_end:
 	MOVQ    8(AX), CX
 
 upto8_rows6:
-	CMPQ    56(AX), $+6
-	JLT     upto8_rows6_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS (DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS (DX), Y5
-	VMOVUPS (DX), Y6
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	CMPQ       56(AX), $+6
+	JLT        upto8_rows6_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y1
+	VMOVUPS    (DX), Y2
+	VMOVUPS    (DX), Y3
+	VMOVUPS    (DX), Y4
+	VMOVUPS    (DX), Y5
+	VMOVUPS    (DX), Y6
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	MOVQ       88(AX), R8
 
 upto8_rows6_segment:
 	MOVQ 64(AX), DI
@@ -1357,14 +1404,20 @@ upto8_rows6_done:
 
 upto8_rows6_end:
 upto8_rows2:
-	CMPQ    56(AX), $+2
-	JLT     upto8_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y1
-	VMOVUPS (DX), Y2
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+2
+	JLT        upto8_rows2_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y1
+	VMOVUPS    (DX), Y2
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto8_rows2_segment:
 	MOVQ 64(AX), SI
@@ -1520,13 +1573,17 @@ upto8_rows2_done:
 
 upto8_rows2_end:
 upto8_rows1:
-	CMPQ    56(AX), $+1
-	JLT     upto8_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y1
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+1
+	JLT        upto8_rows1_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y1
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto8_rows1_segment:
 	MOVQ 64(AX), SI
@@ -1670,26 +1727,46 @@ upto8_end:
 	MOVQ    8(AX), CX
 
 upto16_rows6:
-	CMPQ    56(AX), $+6
-	JLT     upto16_rows6_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS 32(DX), Y5
-	VMOVUPS (DX), Y6
-	VMOVUPS 32(DX), Y7
-	VMOVUPS (DX), Y8
-	VMOVUPS 32(DX), Y9
-	VMOVUPS (DX), Y10
-	VMOVUPS 32(DX), Y11
-	VMOVUPS (DX), Y12
-	VMOVUPS 32(DX), Y13
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	CMPQ       56(AX), $+6
+	JLT        upto16_rows6_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y2
+	VMOVUPS    32(DX), Y3
+	VMOVUPS    (DX), Y4
+	VMOVUPS    32(DX), Y5
+	VMOVUPS    (DX), Y6
+	VMOVUPS    32(DX), Y7
+	VMOVUPS    (DX), Y8
+	VMOVUPS    32(DX), Y9
+	VMOVUPS    (DX), Y10
+	VMOVUPS    32(DX), Y11
+	VMOVUPS    (DX), Y12
+	VMOVUPS    32(DX), Y13
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	MOVQ       88(AX), R8
 
 upto16_rows6_segment:
 	MOVQ 64(AX), DI
@@ -2241,16 +2318,24 @@ upto16_rows6_done:
 
 upto16_rows6_end:
 upto16_rows2:
-	CMPQ    56(AX), $+2
-	JLT     upto16_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS 32(DX), Y5
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+2
+	JLT        upto16_rows2_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y2
+	VMOVUPS    32(DX), Y3
+	VMOVUPS    (DX), Y4
+	VMOVUPS    32(DX), Y5
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto16_rows2_segment:
 	MOVQ 64(AX), SI
@@ -2483,14 +2568,19 @@ upto16_rows2_done:
 
 upto16_rows2_end:
 upto16_rows1:
-	CMPQ    56(AX), $+1
-	JLT     upto16_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+1
+	JLT        upto16_rows1_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y2
+	VMOVUPS    32(DX), Y3
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto16_rows1_segment:
 	MOVQ 64(AX), SI
@@ -2788,7 +2878,7 @@ DATA maskWords<>+60(SB)/4, $0x00000000
 GLOBL maskWords<>(SB), RODATA|NOPTR, $64
 
 // func depthwiseAVX2(a *byte)
-// Requires: AVX, AVX2, CMOV, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·depthwiseAVX2(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
@@ -2819,24 +2909,43 @@ pixels8:
 	MOVQ DI, 200(AX)
 
 pixels8_full:
-	CMPQ    BX, $+8
-	JLT     pixels8_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Y0
-	VMOVUPS (DI)(SI*1), Y1
-	VMOVUPS (DI)(SI*1), Y2
-	VMOVUPS (DI)(SI*1), Y3
-	VMOVUPS (DI)(SI*1), Y4
-	VMOVUPS (DI)(SI*1), Y5
-	VMOVUPS (DI)(SI*1), Y6
-	VMOVUPS (DI)(SI*1), Y7
-	MOVQ    DX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	LEAQ    (R8)(CX*2), R9
-	ADDQ    CX, R9
-	MOVQ    200(AX), R10
-	MOVQ    128(AX), R11
+	CMPQ       BX, $+8
+	JLT        pixels8_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Y0
+	VMOVUPS    (DI)(SI*1), Y1
+	VMOVUPS    (DI)(SI*1), Y2
+	VMOVUPS    (DI)(SI*1), Y3
+	VMOVUPS    (DI)(SI*1), Y4
+	VMOVUPS    (DI)(SI*1), Y5
+	VMOVUPS    (DI)(SI*1), Y6
+	VMOVUPS    (DI)(SI*1), Y7
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	LEAQ       (R8)(CX*2), R9
+	ADDQ       CX, R9
+	MOVQ       200(AX), R10
+	MOVQ       128(AX), R11
 
 pixels8_full_ky:
 	MOVQ 136(AX), R12
@@ -3154,34 +3263,53 @@ pixels8_full_nosums:
 	JMP     pixels8_full
 
 pixels8_tail:
-	CMPQ    BX, $0x00
-	JE      pixels8_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000008, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	SHLQ    $0x02, BX
-	LEAQ    maskWords<>+0(SB), DI
-	SUBQ    BX, DI
-	VMOVUPS 32(DI), Y0
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Y1
-	VMOVUPS (BX)(SI*1), Y2
-	VMOVUPS (BX)(SI*1), Y3
-	VMOVUPS (BX)(SI*1), Y4
-	VMOVUPS (BX)(SI*1), Y5
-	VMOVUPS (BX)(SI*1), Y6
-	VMOVUPS (BX)(SI*1), Y7
-	VMOVUPS (BX)(SI*1), Y8
-	MOVQ    DX, BX
-	LEAQ    (BX)(CX*2), DI
-	ADDQ    CX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    200(AX), R9
-	MOVQ    128(AX), R10
+	CMPQ       BX, $0x00
+	JE         pixels8_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000008, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), DI
+	SUBQ       BX, DI
+	VMOVUPS    32(DI), Y0
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Y1
+	VMOVUPS    (BX)(SI*1), Y2
+	VMOVUPS    (BX)(SI*1), Y3
+	VMOVUPS    (BX)(SI*1), Y4
+	VMOVUPS    (BX)(SI*1), Y5
+	VMOVUPS    (BX)(SI*1), Y6
+	VMOVUPS    (BX)(SI*1), Y7
+	VMOVUPS    (BX)(SI*1), Y8
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	LEAQ       (BX)(CX*2), DI
+	ADDQ       CX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       200(AX), R9
+	MOVQ       128(AX), R10
 
 pixels8_tail_ky:
 	MOVQ 136(AX), R11
@@ -3525,23 +3653,40 @@ pixels7:
 	MOVQ DI, 200(AX)
 
 pixels7_full:
-	CMPQ    BX, $+8
-	JLT     pixels7_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Y0
-	VMOVUPS (DI)(SI*1), Y1
-	VMOVUPS (DI)(SI*1), Y2
-	VMOVUPS (DI)(SI*1), Y3
-	VMOVUPS (DI)(SI*1), Y4
-	VMOVUPS (DI)(SI*1), Y5
-	VMOVUPS (DI)(SI*1), Y6
-	MOVQ    DX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	LEAQ    (R8)(CX*2), R9
-	ADDQ    CX, R9
-	MOVQ    200(AX), R10
-	MOVQ    128(AX), R11
+	CMPQ       BX, $+8
+	JLT        pixels7_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Y0
+	VMOVUPS    (DI)(SI*1), Y1
+	VMOVUPS    (DI)(SI*1), Y2
+	VMOVUPS    (DI)(SI*1), Y3
+	VMOVUPS    (DI)(SI*1), Y4
+	VMOVUPS    (DI)(SI*1), Y5
+	VMOVUPS    (DI)(SI*1), Y6
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	LEAQ       (R8)(CX*2), R9
+	ADDQ       CX, R9
+	MOVQ       200(AX), R10
+	MOVQ       128(AX), R11
 
 pixels7_full_ky:
 	MOVQ 136(AX), R12
@@ -3827,33 +3972,50 @@ pixels7_full_nosums:
 	JMP     pixels7_full
 
 pixels7_tail:
-	CMPQ    BX, $0x00
-	JE      pixels7_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000008, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	SHLQ    $0x02, BX
-	LEAQ    maskWords<>+0(SB), DI
-	SUBQ    BX, DI
-	VMOVUPS 32(DI), Y0
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Y1
-	VMOVUPS (BX)(SI*1), Y2
-	VMOVUPS (BX)(SI*1), Y3
-	VMOVUPS (BX)(SI*1), Y4
-	VMOVUPS (BX)(SI*1), Y5
-	VMOVUPS (BX)(SI*1), Y6
-	VMOVUPS (BX)(SI*1), Y7
-	MOVQ    DX, BX
-	LEAQ    (BX)(CX*2), DI
-	ADDQ    CX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    200(AX), R9
-	MOVQ    128(AX), R10
+	CMPQ       BX, $0x00
+	JE         pixels7_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000008, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), DI
+	SUBQ       BX, DI
+	VMOVUPS    32(DI), Y0
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Y1
+	VMOVUPS    (BX)(SI*1), Y2
+	VMOVUPS    (BX)(SI*1), Y3
+	VMOVUPS    (BX)(SI*1), Y4
+	VMOVUPS    (BX)(SI*1), Y5
+	VMOVUPS    (BX)(SI*1), Y6
+	VMOVUPS    (BX)(SI*1), Y7
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	LEAQ       (BX)(CX*2), DI
+	ADDQ       CX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       200(AX), R9
+	MOVQ       128(AX), R10
 
 pixels7_tail_ky:
 	MOVQ 136(AX), R11
@@ -4164,18 +4326,29 @@ pixels4:
 	MOVQ DI, 200(AX)
 
 pixels4_full:
-	CMPQ    BX, $+8
-	JLT     pixels4_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Y0
-	VMOVUPS (DI)(SI*1), Y1
-	VMOVUPS (DI)(SI*1), Y2
-	VMOVUPS (DI)(SI*1), Y3
-	MOVQ    DX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    200(AX), R9
-	MOVQ    128(AX), R10
+	CMPQ       BX, $+8
+	JLT        pixels4_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Y0
+	VMOVUPS    (DI)(SI*1), Y1
+	VMOVUPS    (DI)(SI*1), Y2
+	VMOVUPS    (DI)(SI*1), Y3
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       200(AX), R9
+	MOVQ       128(AX), R10
 
 pixels4_full_ky:
 	MOVQ 136(AX), R11
@@ -4363,28 +4536,39 @@ pixels4_full_nosums:
 	JMP     pixels4_full
 
 pixels4_tail:
-	CMPQ    BX, $0x00
-	JE      pixels4_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000008, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	SHLQ    $0x02, BX
-	LEAQ    maskWords<>+0(SB), DI
-	SUBQ    BX, DI
-	VMOVUPS 32(DI), Y0
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Y1
-	VMOVUPS (BX)(SI*1), Y2
-	VMOVUPS (BX)(SI*1), Y3
-	VMOVUPS (BX)(SI*1), Y4
-	MOVQ    DX, BX
-	LEAQ    (BX)(CX*2), DI
-	ADDQ    CX, DI
-	MOVQ    200(AX), R8
-	MOVQ    128(AX), R9
+	CMPQ       BX, $0x00
+	JE         pixels4_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000008, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), DI
+	SUBQ       BX, DI
+	VMOVUPS    32(DI), Y0
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Y1
+	VMOVUPS    (BX)(SI*1), Y2
+	VMOVUPS    (BX)(SI*1), Y3
+	VMOVUPS    (BX)(SI*1), Y4
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	LEAQ       (BX)(CX*2), DI
+	ADDQ       CX, DI
+	MOVQ       200(AX), R8
+	MOVQ       128(AX), R9
 
 pixels4_tail_ky:
 	MOVQ 136(AX), R10
@@ -4594,14 +4778,21 @@ pixels2:
 	MOVQ DI, 200(AX)
 
 pixels2_full:
-	CMPQ    BX, $+8
-	JLT     pixels2_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Y0
-	VMOVUPS (DI)(SI*1), Y1
-	MOVQ    DX, DI
-	MOVQ    200(AX), R8
-	MOVQ    128(AX), R9
+	CMPQ       BX, $+8
+	JLT        pixels2_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Y0
+	VMOVUPS    (DI)(SI*1), Y1
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	MOVQ       200(AX), R8
+	MOVQ       128(AX), R9
 
 pixels2_full_ky:
 	MOVQ 136(AX), R10
@@ -4723,24 +4914,31 @@ pixels2_full_nosums:
 	JMP     pixels2_full
 
 pixels2_tail:
-	CMPQ    BX, $0x00
-	JE      pixels2_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000008, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	SHLQ    $0x02, BX
-	LEAQ    maskWords<>+0(SB), DI
-	SUBQ    BX, DI
-	VMOVUPS 32(DI), Y0
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Y1
-	VMOVUPS (BX)(SI*1), Y2
-	MOVQ    DX, BX
-	MOVQ    200(AX), DI
-	MOVQ    128(AX), R8
+	CMPQ       BX, $0x00
+	JE         pixels2_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000008, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), DI
+	SUBQ       BX, DI
+	VMOVUPS    32(DI), Y0
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Y1
+	VMOVUPS    (BX)(SI*1), Y2
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	MOVQ       200(AX), DI
+	MOVQ       128(AX), R8
 
 pixels2_tail_ky:
 	MOVQ 136(AX), R9
@@ -4882,13 +5080,18 @@ pixels1:
 	MOVQ DI, 200(AX)
 
 pixels1_full:
-	CMPQ    BX, $+8
-	JLT     pixels1_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Y0
-	MOVQ    DX, DI
-	MOVQ    200(AX), R8
-	MOVQ    128(AX), R9
+	CMPQ       BX, $+8
+	JLT        pixels1_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Y0
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	MOVQ       200(AX), R8
+	MOVQ       128(AX), R9
 
 pixels1_full_ky:
 	MOVQ 136(AX), R10
@@ -4978,23 +5181,28 @@ pixels1_full_nosums:
 	JMP     pixels1_full
 
 pixels1_tail:
-	CMPQ    BX, $0x00
-	JE      pixels1_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000008, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	SHLQ    $0x02, BX
-	LEAQ    maskWords<>+0(SB), DI
-	SUBQ    BX, DI
-	VMOVUPS 32(DI), Y0
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Y1
-	MOVQ    DX, BX
-	MOVQ    200(AX), DI
-	MOVQ    128(AX), R8
+	CMPQ       BX, $0x00
+	JE         pixels1_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000008, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), DI
+	SUBQ       BX, DI
+	VMOVUPS    32(DI), Y0
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Y1
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	MOVQ       200(AX), DI
+	MOVQ       128(AX), R8
 
 pixels1_tail_ky:
 	MOVQ 136(AX), R9
@@ -6374,85 +6582,6 @@ max_done:
 	VZEROUPPER
 	RET
 
-// func affineAVX2(dst *float32, x *float32, scale *float32, shift *float32, n int)
-// Requires: AVX, CMOV, FMA3
-TEXT ·affineAVX2(SB), NOSPLIT, $0-40
-	MOVQ x+8(FP), AX
-	MOVQ scale+16(FP), CX
-	MOVQ shift+24(FP), DX
-	MOVQ dst+0(FP), BX
-	MOVQ n+32(FP), SI
-
-affine4:
-	SUBQ        $+32, SI
-	JLT         affine4_end
-	VMOVUPS     (AX), Y0
-	VMOVUPS     32(AX), Y1
-	VMOVUPS     64(AX), Y2
-	VMOVUPS     96(AX), Y3
-	VMOVUPS     (CX), Y4
-	VMOVUPS     32(CX), Y5
-	VMOVUPS     64(CX), Y6
-	VMOVUPS     96(CX), Y7
-	VMOVUPS     (DX), Y8
-	VMOVUPS     32(DX), Y9
-	VMOVUPS     64(DX), Y10
-	VMOVUPS     96(DX), Y11
-	VFMADD213PS Y8, Y4, Y0
-	VFMADD213PS Y9, Y5, Y1
-	VFMADD213PS Y10, Y6, Y2
-	VFMADD213PS Y11, Y7, Y3
-	VMOVUPS     Y0, (BX)
-	VMOVUPS     Y1, 32(BX)
-	VMOVUPS     Y2, 64(BX)
-	VMOVUPS     Y3, 96(BX)
-	ADDQ        $+128, AX
-	ADDQ        $+128, CX
-	ADDQ        $+128, DX
-	ADDQ        $+128, BX
-	JMP         affine4
-
-affine4_end:
-	ADDQ $+32, SI
-
-affine1:
-	SUBQ        $+8, SI
-	JLT         affine1_end
-	VMOVUPS     (AX), Y0
-	VMOVUPS     (CX), Y1
-	VMOVUPS     (DX), Y2
-	VFMADD213PS Y2, Y1, Y0
-	VMOVUPS     Y0, (BX)
-	ADDQ        $+32, AX
-	ADDQ        $+32, CX
-	ADDQ        $+32, DX
-	ADDQ        $+32, BX
-	JMP         affine1
-
-affine1_end:
-	ADDQ        $+8, SI
-	CMPQ        SI, $0x00
-	JE          affine_done
-	XORQ        DI, DI
-	CMPQ        SI, DI
-	CMOVQLT     DI, SI
-	MOVQ        $0x00000008, DI
-	CMPQ        SI, DI
-	CMOVQGT     DI, SI
-	SHLQ        $0x02, SI
-	LEAQ        maskWords<>+0(SB), DI
-	SUBQ        SI, DI
-	VMOVUPS     32(DI), Y0
-	VMASKMOVPS  (AX), Y0, Y1
-	VMASKMOVPS  (CX), Y0, Y2
-	VMASKMOVPS  (DX), Y0, Y3
-	VFMADD213PS Y3, Y2, Y1
-	VMASKMOVPS  Y1, Y0, (BX)
-
-affine_done:
-	VZEROUPPER
-	RET
-
 // func sumAVX2(x *float32, n int) float32
 // Requires: AVX, CMOV, SSE
 TEXT ·sumAVX2(SB), NOSPLIT, $0-20
@@ -6509,8 +6638,8 @@ reduce_done:
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0xb1, X1, X0
 	VADDPS       X0, X1, X1
-	VZEROUPPER
 	MOVSS        X1, ret+16(FP)
+	VZEROUPPER
 	RET
 
 // func topAVX2(x *float32, n int) float32
@@ -6569,8 +6698,8 @@ reduce_done:
 	VMAXPS       X0, X1, X1
 	VPERMILPS    $0xb1, X1, X0
 	VMAXPS       X0, X1, X1
-	VZEROUPPER
 	MOVSS        X1, ret+16(FP)
+	VZEROUPPER
 	RET
 
 DATA fff800000x1<>+0(SB)/4, $0xff800000
@@ -6642,8 +6771,8 @@ reduce_done:
 	VADDPS       X0, X2, X2
 	VPERMILPS    $0xb1, X2, X0
 	VADDPS       X0, X2, X2
-	VZEROUPPER
 	MOVSS        X2, ret+24(FP)
+	VZEROUPPER
 	RET
 
 // func normaliseAVX2(dst *float32, x *float32, weight *float32, bias *float32, n int, mean float32, scale float32)
@@ -6868,8 +6997,8 @@ reduce_done:
 	VADDPS       X0, X4, X4
 	VPERMILPS    $0xb1, X4, X0
 	VADDPS       X0, X4, X4
-	VZEROUPPER
 	MOVSS        X4, ret+24(FP)
+	VZEROUPPER
 	RET
 
 DATA f3fb8aa3bx8<>+0(SB)/4, $0x3fb8aa3b
@@ -8254,3 +8383,8630 @@ DATA f41000000x8<>+20(SB)/4, $0x41000000
 DATA f41000000x8<>+24(SB)/4, $0x41000000
 DATA f41000000x8<>+28(SB)/4, $0x41000000
 GLOBL f41000000x8<>(SB), RODATA|NOPTR, $32
+
+// func idctAVX2(a *byte)
+// Requires: AVX, AVX2
+TEXT ·idctAVX2(SB), NOSPLIT, $256-8
+	MOVQ a+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 8(AX), DX
+	MOVQ 16(AX), BX
+	MOVQ 24(AX), SI
+	MOVQ 32(AX), DI
+	MOVQ 40(AX), AX
+	LEAQ (DI)(DI*2), R8
+
+idct_loop:
+	MOVBLZX        (BX), R9
+	MOVBLZX        1(BX), R10
+	ORL            R10, R9
+	JZ             idct_dc
+	CMPL           R9, $0x01
+	JE             idct_corner
+	VBROADCASTI128 (CX), Y0
+	VINSERTI128    $0x01, 128(CX), Y0, Y0
+	VBROADCASTI128 (DX), Y1
+	VPMULLW        Y1, Y0, Y0
+	VBROADCASTI128 16(CX), Y1
+	VINSERTI128    $0x01, 144(CX), Y1, Y1
+	VBROADCASTI128 16(DX), Y2
+	VPMULLW        Y2, Y1, Y1
+	VBROADCASTI128 32(CX), Y2
+	VINSERTI128    $0x01, 160(CX), Y2, Y2
+	VBROADCASTI128 32(DX), Y3
+	VPMULLW        Y3, Y2, Y2
+	VBROADCASTI128 48(CX), Y3
+	VINSERTI128    $0x01, 176(CX), Y3, Y3
+	VBROADCASTI128 48(DX), Y4
+	VPMULLW        Y4, Y3, Y3
+	VBROADCASTI128 64(CX), Y4
+	VINSERTI128    $0x01, 192(CX), Y4, Y4
+	VBROADCASTI128 64(DX), Y5
+	VPMULLW        Y5, Y4, Y4
+	VBROADCASTI128 80(CX), Y5
+	VINSERTI128    $0x01, 208(CX), Y5, Y5
+	VBROADCASTI128 80(DX), Y6
+	VPMULLW        Y6, Y5, Y5
+	VBROADCASTI128 96(CX), Y6
+	VINSERTI128    $0x01, 224(CX), Y6, Y6
+	VBROADCASTI128 96(DX), Y7
+	VPMULLW        Y7, Y6, Y6
+	VBROADCASTI128 112(CX), Y7
+	VINSERTI128    $0x01, 240(CX), Y7, Y7
+	VBROADCASTI128 112(DX), Y8
+	VPMULLW        Y8, Y7, Y7
+	VPUNPCKLWD     Y4, Y0, Y8
+	VPUNPCKHWD     Y4, Y0, Y0
+	VPUNPCKLWD     Y6, Y2, Y4
+	VPUNPCKHWD     Y6, Y2, Y2
+	VPUNPCKLWD     Y3, Y1, Y6
+	VPUNPCKHWD     Y3, Y1, Y1
+	VPUNPCKLWD     Y7, Y5, Y3
+	VPUNPCKHWD     Y7, Y5, Y5
+	VPMADDWD       words40<>+0(SB), Y0, Y7
+	VPADDD         words41<>+0(SB), Y7, Y7
+	VPMADDWD       words42<>+0(SB), Y2, Y9
+	VPADDD         Y9, Y7, Y10
+	VPSUBD         Y9, Y7, Y7
+	VPMADDWD       words43<>+0(SB), Y0, Y0
+	VPADDD         words41<>+0(SB), Y0, Y0
+	VPMADDWD       words44<>+0(SB), Y2, Y2
+	VPADDD         Y2, Y0, Y9
+	VPSUBD         Y2, Y0, Y0
+	VPMADDWD       words45<>+0(SB), Y1, Y2
+	VPMADDWD       words46<>+0(SB), Y5, Y11
+	VPADDD         Y11, Y2, Y2
+	VPADDD         Y2, Y10, Y11
+	VPSUBD         Y2, Y10, Y10
+	VPSRAD         $0x0b, Y11, Y11
+	VPSRAD         $0x0b, Y10, Y10
+	VMOVDQU        Y11, (SP)
+	VMOVDQU        Y10, 224(SP)
+	VPMADDWD       words47<>+0(SB), Y1, Y2
+	VPMADDWD       words48<>+0(SB), Y5, Y10
+	VPADDD         Y10, Y2, Y2
+	VPADDD         Y2, Y9, Y10
+	VPSUBD         Y2, Y9, Y9
+	VPSRAD         $0x0b, Y10, Y10
+	VPSRAD         $0x0b, Y9, Y9
+	VMOVDQU        Y10, 32(SP)
+	VMOVDQU        Y9, 192(SP)
+	VPMADDWD       words49<>+0(SB), Y1, Y2
+	VPMADDWD       words50<>+0(SB), Y5, Y9
+	VPADDD         Y9, Y2, Y2
+	VPADDD         Y2, Y0, Y9
+	VPSUBD         Y2, Y0, Y0
+	VPSRAD         $0x0b, Y9, Y9
+	VPSRAD         $0x0b, Y0, Y0
+	VMOVDQU        Y9, 64(SP)
+	VMOVDQU        Y0, 160(SP)
+	VPMADDWD       words51<>+0(SB), Y1, Y0
+	VPMADDWD       words52<>+0(SB), Y5, Y1
+	VPADDD         Y1, Y0, Y0
+	VPADDD         Y0, Y7, Y1
+	VPSUBD         Y0, Y7, Y7
+	VPSRAD         $0x0b, Y1, Y1
+	VPSRAD         $0x0b, Y7, Y7
+	VMOVDQU        Y1, 96(SP)
+	VMOVDQU        Y7, 128(SP)
+	VPMADDWD       words40<>+0(SB), Y8, Y0
+	VPADDD         words41<>+0(SB), Y0, Y0
+	VPMADDWD       words42<>+0(SB), Y4, Y1
+	VPADDD         Y1, Y0, Y2
+	VPSUBD         Y1, Y0, Y0
+	VPMADDWD       words43<>+0(SB), Y8, Y1
+	VPADDD         words41<>+0(SB), Y1, Y1
+	VPMADDWD       words44<>+0(SB), Y4, Y4
+	VPADDD         Y4, Y1, Y5
+	VPSUBD         Y4, Y1, Y1
+	VPMADDWD       words45<>+0(SB), Y6, Y4
+	VPMADDWD       words46<>+0(SB), Y3, Y7
+	VPADDD         Y7, Y4, Y4
+	VPADDD         Y4, Y2, Y7
+	VPSUBD         Y4, Y2, Y2
+	VPSRAD         $0x0b, Y7, Y7
+	VPSRAD         $0x0b, Y2, Y2
+	VPACKSSDW      (SP), Y7, Y7
+	VPACKSSDW      224(SP), Y2, Y2
+	VPMADDWD       words47<>+0(SB), Y6, Y4
+	VPMADDWD       words48<>+0(SB), Y3, Y8
+	VPADDD         Y8, Y4, Y4
+	VPADDD         Y4, Y5, Y8
+	VPSUBD         Y4, Y5, Y5
+	VPSRAD         $0x0b, Y8, Y8
+	VPSRAD         $0x0b, Y5, Y5
+	VPACKSSDW      32(SP), Y8, Y8
+	VPACKSSDW      192(SP), Y5, Y5
+	VPMADDWD       words49<>+0(SB), Y6, Y4
+	VPMADDWD       words50<>+0(SB), Y3, Y9
+	VPADDD         Y9, Y4, Y4
+	VPADDD         Y4, Y1, Y9
+	VPSUBD         Y4, Y1, Y1
+	VPSRAD         $0x0b, Y9, Y9
+	VPSRAD         $0x0b, Y1, Y1
+	VPACKSSDW      64(SP), Y9, Y9
+	VPACKSSDW      160(SP), Y1, Y1
+	VPMADDWD       words51<>+0(SB), Y6, Y4
+	VPMADDWD       words52<>+0(SB), Y3, Y3
+	VPADDD         Y3, Y4, Y4
+	VPADDD         Y4, Y0, Y3
+	VPSUBD         Y4, Y0, Y0
+	VPSRAD         $0x0b, Y3, Y3
+	VPSRAD         $0x0b, Y0, Y0
+	VPACKSSDW      96(SP), Y3, Y3
+	VPACKSSDW      128(SP), Y0, Y0
+	VPUNPCKLWD     Y8, Y7, Y4
+	VPUNPCKHWD     Y8, Y7, Y7
+	VPUNPCKLWD     Y3, Y9, Y6
+	VPUNPCKHWD     Y3, Y9, Y9
+	VPUNPCKLWD     Y1, Y0, Y3
+	VPUNPCKHWD     Y1, Y0, Y0
+	VPUNPCKLWD     Y2, Y5, Y1
+	VPUNPCKHWD     Y2, Y5, Y5
+	VPUNPCKLDQ     Y6, Y4, Y2
+	VPUNPCKHDQ     Y6, Y4, Y4
+	VPUNPCKLDQ     Y1, Y3, Y6
+	VPUNPCKHDQ     Y1, Y3, Y3
+	VPUNPCKLDQ     Y9, Y7, Y1
+	VPUNPCKHDQ     Y9, Y7, Y7
+	VPUNPCKLDQ     Y5, Y0, Y8
+	VPUNPCKHDQ     Y5, Y0, Y0
+	VPUNPCKLQDQ    Y6, Y2, Y5
+	VPUNPCKHQDQ    Y6, Y2, Y2
+	VPUNPCKLQDQ    Y3, Y4, Y6
+	VPUNPCKHQDQ    Y3, Y4, Y4
+	VPUNPCKLQDQ    Y8, Y1, Y3
+	VPUNPCKHQDQ    Y8, Y1, Y1
+	VPUNPCKLQDQ    Y0, Y7, Y8
+	VPUNPCKHQDQ    Y0, Y7, Y7
+	VPUNPCKLWD     Y3, Y5, Y0
+	VPUNPCKHWD     Y3, Y5, Y5
+	VPUNPCKLWD     Y8, Y6, Y3
+	VPUNPCKHWD     Y8, Y6, Y6
+	VPUNPCKLWD     Y4, Y2, Y8
+	VPUNPCKHWD     Y4, Y2, Y2
+	VPUNPCKLWD     Y7, Y1, Y4
+	VPUNPCKHWD     Y7, Y1, Y1
+	VPMADDWD       words40<>+0(SB), Y5, Y7
+	VPADDD         words53<>+0(SB), Y7, Y7
+	VPMADDWD       words42<>+0(SB), Y6, Y9
+	VPADDD         Y9, Y7, Y10
+	VPSUBD         Y9, Y7, Y7
+	VPMADDWD       words43<>+0(SB), Y5, Y5
+	VPADDD         words53<>+0(SB), Y5, Y5
+	VPMADDWD       words44<>+0(SB), Y6, Y6
+	VPADDD         Y6, Y5, Y9
+	VPSUBD         Y6, Y5, Y5
+	VPMADDWD       words45<>+0(SB), Y2, Y6
+	VPMADDWD       words46<>+0(SB), Y1, Y11
+	VPADDD         Y11, Y6, Y6
+	VPADDD         Y6, Y10, Y11
+	VPSUBD         Y6, Y10, Y10
+	VPSRAD         $0x12, Y11, Y11
+	VPSRAD         $0x12, Y10, Y10
+	VMOVDQU        Y11, (SP)
+	VMOVDQU        Y10, 224(SP)
+	VPMADDWD       words47<>+0(SB), Y2, Y6
+	VPMADDWD       words48<>+0(SB), Y1, Y10
+	VPADDD         Y10, Y6, Y6
+	VPADDD         Y6, Y9, Y10
+	VPSUBD         Y6, Y9, Y9
+	VPSRAD         $0x12, Y10, Y10
+	VPSRAD         $0x12, Y9, Y9
+	VMOVDQU        Y10, 32(SP)
+	VMOVDQU        Y9, 192(SP)
+	VPMADDWD       words49<>+0(SB), Y2, Y6
+	VPMADDWD       words50<>+0(SB), Y1, Y9
+	VPADDD         Y9, Y6, Y6
+	VPADDD         Y6, Y5, Y9
+	VPSUBD         Y6, Y5, Y5
+	VPSRAD         $0x12, Y9, Y9
+	VPSRAD         $0x12, Y5, Y5
+	VMOVDQU        Y9, 64(SP)
+	VMOVDQU        Y5, 160(SP)
+	VPMADDWD       words51<>+0(SB), Y2, Y2
+	VPMADDWD       words52<>+0(SB), Y1, Y1
+	VPADDD         Y1, Y2, Y2
+	VPADDD         Y2, Y7, Y1
+	VPSUBD         Y2, Y7, Y7
+	VPSRAD         $0x12, Y1, Y1
+	VPSRAD         $0x12, Y7, Y7
+	VMOVDQU        Y1, 96(SP)
+	VMOVDQU        Y7, 128(SP)
+	VPMADDWD       words40<>+0(SB), Y0, Y1
+	VPADDD         words53<>+0(SB), Y1, Y1
+	VPMADDWD       words42<>+0(SB), Y3, Y2
+	VPADDD         Y2, Y1, Y5
+	VPSUBD         Y2, Y1, Y1
+	VPMADDWD       words43<>+0(SB), Y0, Y0
+	VPADDD         words53<>+0(SB), Y0, Y0
+	VPMADDWD       words44<>+0(SB), Y3, Y2
+	VPADDD         Y2, Y0, Y3
+	VPSUBD         Y2, Y0, Y0
+	VPMADDWD       words45<>+0(SB), Y8, Y2
+	VPMADDWD       words46<>+0(SB), Y4, Y6
+	VPADDD         Y6, Y2, Y2
+	VPADDD         Y2, Y5, Y6
+	VPSUBD         Y2, Y5, Y5
+	VPSRAD         $0x12, Y6, Y6
+	VPSRAD         $0x12, Y5, Y5
+	VPACKSSDW      (SP), Y6, Y6
+	VPACKSSDW      224(SP), Y5, Y5
+	VPMADDWD       words47<>+0(SB), Y8, Y2
+	VPMADDWD       words48<>+0(SB), Y4, Y7
+	VPADDD         Y7, Y2, Y2
+	VPADDD         Y2, Y3, Y7
+	VPSUBD         Y2, Y3, Y3
+	VPSRAD         $0x12, Y7, Y7
+	VPSRAD         $0x12, Y3, Y3
+	VPACKSSDW      32(SP), Y7, Y7
+	VPACKSSDW      192(SP), Y3, Y3
+	VPMADDWD       words49<>+0(SB), Y8, Y2
+	VPMADDWD       words50<>+0(SB), Y4, Y9
+	VPADDD         Y9, Y2, Y2
+	VPADDD         Y2, Y0, Y9
+	VPSUBD         Y2, Y0, Y0
+	VPSRAD         $0x12, Y9, Y9
+	VPSRAD         $0x12, Y0, Y0
+	VPACKSSDW      64(SP), Y9, Y9
+	VPACKSSDW      160(SP), Y0, Y0
+	VPMADDWD       words51<>+0(SB), Y8, Y2
+	VPMADDWD       words52<>+0(SB), Y4, Y4
+	VPADDD         Y4, Y2, Y2
+	VPADDD         Y2, Y1, Y4
+	VPSUBD         Y2, Y1, Y1
+	VPSRAD         $0x12, Y4, Y4
+	VPSRAD         $0x12, Y1, Y1
+	VPACKSSDW      96(SP), Y4, Y4
+	VPACKSSDW      128(SP), Y1, Y1
+	VPACKUSWB      Y1, Y6, Y6
+	VPACKUSWB      Y0, Y7, Y7
+	VPACKUSWB      Y3, Y9, Y9
+	VPACKUSWB      Y5, Y4, Y4
+	VPUNPCKLBW     Y7, Y6, Y0
+	VPUNPCKHBW     Y7, Y6, Y6
+	VPUNPCKLBW     Y4, Y9, Y1
+	VPUNPCKHBW     Y4, Y9, Y9
+	VPUNPCKLWD     Y1, Y0, Y2
+	VPUNPCKHWD     Y1, Y0, Y0
+	VPUNPCKLWD     Y9, Y6, Y1
+	VPUNPCKHWD     Y9, Y6, Y6
+	VPUNPCKLDQ     Y1, Y2, Y3
+	VPUNPCKHDQ     Y1, Y2, Y2
+	VPUNPCKLDQ     Y6, Y0, Y1
+	VPUNPCKHDQ     Y6, Y0, Y0
+	MOVQ           SI, R9
+	VPERMQ         $0xd8, Y3, Y3
+	VMOVDQU        X3, (R9)
+	VEXTRACTI128   $0x01, Y3, (R9)(DI*1)
+	VPERMQ         $0xd8, Y2, Y2
+	VMOVDQU        X2, (R9)(DI*2)
+	VEXTRACTI128   $0x01, Y2, (R9)(R8*1)
+	LEAQ           (R9)(DI*4), R9
+	VPERMQ         $0xd8, Y1, Y1
+	VMOVDQU        X1, (R9)
+	VEXTRACTI128   $0x01, Y1, (R9)(DI*1)
+	VPERMQ         $0xd8, Y0, Y0
+	VMOVDQU        X0, (R9)(DI*2)
+	VEXTRACTI128   $0x01, Y0, (R9)(R8*1)
+	JMP            idct_next
+
+idct_corner:
+	VBROADCASTI128 (CX), Y0
+	VINSERTI128    $0x01, 128(CX), Y0, Y0
+	VBROADCASTI128 (DX), Y1
+	VPMULLW        Y1, Y0, Y0
+	VBROADCASTI128 16(CX), Y1
+	VINSERTI128    $0x01, 144(CX), Y1, Y1
+	VBROADCASTI128 16(DX), Y2
+	VPMULLW        Y2, Y1, Y1
+	VBROADCASTI128 32(CX), Y2
+	VINSERTI128    $0x01, 160(CX), Y2, Y2
+	VBROADCASTI128 32(DX), Y3
+	VPMULLW        Y3, Y2, Y2
+	VBROADCASTI128 48(CX), Y3
+	VINSERTI128    $0x01, 176(CX), Y3, Y3
+	VBROADCASTI128 48(DX), Y4
+	VPMULLW        Y4, Y3, Y3
+	VPUNPCKLWD     Y2, Y0, Y0
+	VPUNPCKLWD     Y3, Y1, Y1
+	VPMADDWD       words54<>+0(SB), Y0, Y2
+	VPADDD         words41<>+0(SB), Y2, Y2
+	VPMADDWD       words45<>+0(SB), Y1, Y3
+	VPADDD         Y3, Y2, Y4
+	VPSUBD         Y3, Y2, Y2
+	VPSRAD         $0x0b, Y4, Y4
+	VPSRAD         $0x0b, Y2, Y2
+	VPMADDWD       words55<>+0(SB), Y0, Y3
+	VPADDD         words41<>+0(SB), Y3, Y3
+	VPMADDWD       words47<>+0(SB), Y1, Y5
+	VPADDD         Y5, Y3, Y6
+	VPSUBD         Y5, Y3, Y3
+	VPSRAD         $0x0b, Y6, Y6
+	VPSRAD         $0x0b, Y3, Y3
+	VPMADDWD       words56<>+0(SB), Y0, Y5
+	VPADDD         words41<>+0(SB), Y5, Y5
+	VPMADDWD       words49<>+0(SB), Y1, Y7
+	VPADDD         Y7, Y5, Y8
+	VPSUBD         Y7, Y5, Y5
+	VPSRAD         $0x0b, Y8, Y8
+	VPSRAD         $0x0b, Y5, Y5
+	VPMADDWD       words57<>+0(SB), Y0, Y0
+	VPADDD         words41<>+0(SB), Y0, Y0
+	VPMADDWD       words51<>+0(SB), Y1, Y1
+	VPADDD         Y1, Y0, Y7
+	VPSUBD         Y1, Y0, Y0
+	VPSRAD         $0x0b, Y7, Y7
+	VPSRAD         $0x0b, Y0, Y0
+	VPACKSSDW      Y0, Y4, Y4
+	VPACKSSDW      Y5, Y6, Y6
+	VPACKSSDW      Y3, Y8, Y8
+	VPACKSSDW      Y2, Y7, Y7
+	VPUNPCKLWD     Y6, Y4, Y0
+	VPUNPCKHWD     Y6, Y4, Y4
+	VPUNPCKLWD     Y7, Y8, Y1
+	VPUNPCKHWD     Y7, Y8, Y8
+	VPUNPCKLDQ     Y1, Y0, Y2
+	VPUNPCKHDQ     Y1, Y0, Y0
+	VPUNPCKLDQ     Y8, Y4, Y1
+	VPUNPCKHDQ     Y8, Y4, Y4
+	VPUNPCKLQDQ    Y1, Y2, Y3
+	VPUNPCKHQDQ    Y1, Y2, Y2
+	VPUNPCKLQDQ    Y4, Y0, Y1
+	VPUNPCKHQDQ    Y4, Y0, Y0
+	VPUNPCKLWD     Y1, Y3, Y4
+	VPUNPCKLWD     Y0, Y2, Y5
+	VPUNPCKHWD     Y1, Y3, Y1
+	VPUNPCKHWD     Y0, Y2, Y0
+	VPMADDWD       words54<>+0(SB), Y1, Y2
+	VPADDD         words53<>+0(SB), Y2, Y2
+	VPMADDWD       words45<>+0(SB), Y0, Y3
+	VPADDD         Y3, Y2, Y6
+	VPSUBD         Y3, Y2, Y2
+	VPSRAD         $0x12, Y6, Y6
+	VPSRAD         $0x12, Y2, Y2
+	VMOVDQU        Y6, (SP)
+	VMOVDQU        Y2, 224(SP)
+	VPMADDWD       words55<>+0(SB), Y1, Y2
+	VPADDD         words53<>+0(SB), Y2, Y2
+	VPMADDWD       words47<>+0(SB), Y0, Y3
+	VPADDD         Y3, Y2, Y6
+	VPSUBD         Y3, Y2, Y2
+	VPSRAD         $0x12, Y6, Y6
+	VPSRAD         $0x12, Y2, Y2
+	VMOVDQU        Y6, 32(SP)
+	VMOVDQU        Y2, 192(SP)
+	VPMADDWD       words56<>+0(SB), Y1, Y2
+	VPADDD         words53<>+0(SB), Y2, Y2
+	VPMADDWD       words49<>+0(SB), Y0, Y3
+	VPADDD         Y3, Y2, Y6
+	VPSUBD         Y3, Y2, Y2
+	VPSRAD         $0x12, Y6, Y6
+	VPSRAD         $0x12, Y2, Y2
+	VMOVDQU        Y6, 64(SP)
+	VMOVDQU        Y2, 160(SP)
+	VPMADDWD       words57<>+0(SB), Y1, Y1
+	VPADDD         words53<>+0(SB), Y1, Y1
+	VPMADDWD       words51<>+0(SB), Y0, Y0
+	VPADDD         Y0, Y1, Y2
+	VPSUBD         Y0, Y1, Y1
+	VPSRAD         $0x12, Y2, Y2
+	VPSRAD         $0x12, Y1, Y1
+	VMOVDQU        Y2, 96(SP)
+	VMOVDQU        Y1, 128(SP)
+	VPMADDWD       words54<>+0(SB), Y4, Y0
+	VPADDD         words53<>+0(SB), Y0, Y0
+	VPMADDWD       words45<>+0(SB), Y5, Y1
+	VPADDD         Y1, Y0, Y2
+	VPSUBD         Y1, Y0, Y0
+	VPSRAD         $0x12, Y2, Y2
+	VPSRAD         $0x12, Y0, Y0
+	VPACKSSDW      (SP), Y2, Y2
+	VPACKSSDW      224(SP), Y0, Y0
+	VPMADDWD       words55<>+0(SB), Y4, Y1
+	VPADDD         words53<>+0(SB), Y1, Y1
+	VPMADDWD       words47<>+0(SB), Y5, Y3
+	VPADDD         Y3, Y1, Y6
+	VPSUBD         Y3, Y1, Y1
+	VPSRAD         $0x12, Y6, Y6
+	VPSRAD         $0x12, Y1, Y1
+	VPACKSSDW      32(SP), Y6, Y6
+	VPACKSSDW      192(SP), Y1, Y1
+	VPMADDWD       words56<>+0(SB), Y4, Y3
+	VPADDD         words53<>+0(SB), Y3, Y3
+	VPMADDWD       words49<>+0(SB), Y5, Y7
+	VPADDD         Y7, Y3, Y8
+	VPSUBD         Y7, Y3, Y3
+	VPSRAD         $0x12, Y8, Y8
+	VPSRAD         $0x12, Y3, Y3
+	VPACKSSDW      64(SP), Y8, Y8
+	VPACKSSDW      160(SP), Y3, Y3
+	VPMADDWD       words57<>+0(SB), Y4, Y4
+	VPADDD         words53<>+0(SB), Y4, Y4
+	VPMADDWD       words51<>+0(SB), Y5, Y5
+	VPADDD         Y5, Y4, Y7
+	VPSUBD         Y5, Y4, Y4
+	VPSRAD         $0x12, Y7, Y7
+	VPSRAD         $0x12, Y4, Y4
+	VPACKSSDW      96(SP), Y7, Y7
+	VPACKSSDW      128(SP), Y4, Y4
+	VPACKUSWB      Y4, Y2, Y2
+	VPACKUSWB      Y3, Y6, Y6
+	VPACKUSWB      Y1, Y8, Y8
+	VPACKUSWB      Y0, Y7, Y7
+	VPUNPCKLBW     Y6, Y2, Y0
+	VPUNPCKHBW     Y6, Y2, Y2
+	VPUNPCKLBW     Y7, Y8, Y1
+	VPUNPCKHBW     Y7, Y8, Y8
+	VPUNPCKLWD     Y1, Y0, Y3
+	VPUNPCKHWD     Y1, Y0, Y0
+	VPUNPCKLWD     Y8, Y2, Y1
+	VPUNPCKHWD     Y8, Y2, Y2
+	VPUNPCKLDQ     Y1, Y3, Y4
+	VPUNPCKHDQ     Y1, Y3, Y3
+	VPUNPCKLDQ     Y2, Y0, Y1
+	VPUNPCKHDQ     Y2, Y0, Y0
+	MOVQ           SI, R9
+	VPERMQ         $0xd8, Y4, Y4
+	VMOVDQU        X4, (R9)
+	VEXTRACTI128   $0x01, Y4, (R9)(DI*1)
+	VPERMQ         $0xd8, Y3, Y3
+	VMOVDQU        X3, (R9)(DI*2)
+	VEXTRACTI128   $0x01, Y3, (R9)(R8*1)
+	LEAQ           (R9)(DI*4), R9
+	VPERMQ         $0xd8, Y1, Y1
+	VMOVDQU        X1, (R9)
+	VEXTRACTI128   $0x01, Y1, (R9)(DI*1)
+	VPERMQ         $0xd8, Y0, Y0
+	VMOVDQU        X0, (R9)(DI*2)
+	VEXTRACTI128   $0x01, Y0, (R9)(R8*1)
+	JMP            idct_next
+
+idct_dc:
+	VPBROADCASTW (CX), X0
+	VPBROADCASTW 128(CX), X1
+	VPBROADCASTW (DX), X2
+	VPMULLW      X2, X0, X0
+	VPADDSW      words58<>+0(SB), X0, X0
+	VPSRAW       $0x03, X0, X0
+	VPADDW       words59<>+0(SB), X0, X0
+	VPMULLW      X2, X1, X1
+	VPADDSW      words58<>+0(SB), X1, X1
+	VPSRAW       $0x03, X1, X1
+	VPADDW       words59<>+0(SB), X1, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         SI, R9
+	VMOVDQU      X0, (R9)
+	VMOVDQU      X0, (R9)(DI*1)
+	VMOVDQU      X0, (R9)(DI*2)
+	VMOVDQU      X0, (R9)(R8*1)
+	LEAQ         (R9)(DI*4), R9
+	VMOVDQU      X0, (R9)
+	VMOVDQU      X0, (R9)(DI*1)
+	VMOVDQU      X0, (R9)(DI*2)
+	VMOVDQU      X0, (R9)(R8*1)
+
+idct_next:
+	ADDQ $+256, CX
+	ADDQ $+2, BX
+	ADDQ $+16, SI
+	DECQ AX
+	JNE  idct_loop
+	VZEROUPPER
+	RET
+
+DATA words40<>+0(SB)/2, $+8192
+DATA words40<>+2(SB)/2, $+8192
+DATA words40<>+4(SB)/2, $+8192
+DATA words40<>+6(SB)/2, $+8192
+DATA words40<>+8(SB)/2, $+8192
+DATA words40<>+10(SB)/2, $+8192
+DATA words40<>+12(SB)/2, $+8192
+DATA words40<>+14(SB)/2, $+8192
+DATA words40<>+16(SB)/2, $+8192
+DATA words40<>+18(SB)/2, $+8192
+DATA words40<>+20(SB)/2, $+8192
+DATA words40<>+22(SB)/2, $+8192
+DATA words40<>+24(SB)/2, $+8192
+DATA words40<>+26(SB)/2, $+8192
+DATA words40<>+28(SB)/2, $+8192
+DATA words40<>+30(SB)/2, $+8192
+GLOBL words40<>(SB), RODATA|NOPTR, $32
+
+DATA words41<>+0(SB)/4, $+1024
+DATA words41<>+4(SB)/4, $+1024
+DATA words41<>+8(SB)/4, $+1024
+DATA words41<>+12(SB)/4, $+1024
+DATA words41<>+16(SB)/4, $+1024
+DATA words41<>+20(SB)/4, $+1024
+DATA words41<>+24(SB)/4, $+1024
+DATA words41<>+28(SB)/4, $+1024
+GLOBL words41<>(SB), RODATA|NOPTR, $32
+
+DATA words42<>+0(SB)/2, $+10703
+DATA words42<>+2(SB)/2, $+4433
+DATA words42<>+4(SB)/2, $+10703
+DATA words42<>+6(SB)/2, $+4433
+DATA words42<>+8(SB)/2, $+10703
+DATA words42<>+10(SB)/2, $+4433
+DATA words42<>+12(SB)/2, $+10703
+DATA words42<>+14(SB)/2, $+4433
+DATA words42<>+16(SB)/2, $+10703
+DATA words42<>+18(SB)/2, $+4433
+DATA words42<>+20(SB)/2, $+10703
+DATA words42<>+22(SB)/2, $+4433
+DATA words42<>+24(SB)/2, $+10703
+DATA words42<>+26(SB)/2, $+4433
+DATA words42<>+28(SB)/2, $+10703
+DATA words42<>+30(SB)/2, $+4433
+GLOBL words42<>(SB), RODATA|NOPTR, $32
+
+DATA words43<>+0(SB)/2, $+8192
+DATA words43<>+2(SB)/2, $-8192
+DATA words43<>+4(SB)/2, $+8192
+DATA words43<>+6(SB)/2, $-8192
+DATA words43<>+8(SB)/2, $+8192
+DATA words43<>+10(SB)/2, $-8192
+DATA words43<>+12(SB)/2, $+8192
+DATA words43<>+14(SB)/2, $-8192
+DATA words43<>+16(SB)/2, $+8192
+DATA words43<>+18(SB)/2, $-8192
+DATA words43<>+20(SB)/2, $+8192
+DATA words43<>+22(SB)/2, $-8192
+DATA words43<>+24(SB)/2, $+8192
+DATA words43<>+26(SB)/2, $-8192
+DATA words43<>+28(SB)/2, $+8192
+DATA words43<>+30(SB)/2, $-8192
+GLOBL words43<>(SB), RODATA|NOPTR, $32
+
+DATA words44<>+0(SB)/2, $+4433
+DATA words44<>+2(SB)/2, $-10704
+DATA words44<>+4(SB)/2, $+4433
+DATA words44<>+6(SB)/2, $-10704
+DATA words44<>+8(SB)/2, $+4433
+DATA words44<>+10(SB)/2, $-10704
+DATA words44<>+12(SB)/2, $+4433
+DATA words44<>+14(SB)/2, $-10704
+DATA words44<>+16(SB)/2, $+4433
+DATA words44<>+18(SB)/2, $-10704
+DATA words44<>+20(SB)/2, $+4433
+DATA words44<>+22(SB)/2, $-10704
+DATA words44<>+24(SB)/2, $+4433
+DATA words44<>+26(SB)/2, $-10704
+DATA words44<>+28(SB)/2, $+4433
+DATA words44<>+30(SB)/2, $-10704
+GLOBL words44<>(SB), RODATA|NOPTR, $32
+
+DATA words45<>+0(SB)/2, $+11363
+DATA words45<>+2(SB)/2, $+9633
+DATA words45<>+4(SB)/2, $+11363
+DATA words45<>+6(SB)/2, $+9633
+DATA words45<>+8(SB)/2, $+11363
+DATA words45<>+10(SB)/2, $+9633
+DATA words45<>+12(SB)/2, $+11363
+DATA words45<>+14(SB)/2, $+9633
+DATA words45<>+16(SB)/2, $+11363
+DATA words45<>+18(SB)/2, $+9633
+DATA words45<>+20(SB)/2, $+11363
+DATA words45<>+22(SB)/2, $+9633
+DATA words45<>+24(SB)/2, $+11363
+DATA words45<>+26(SB)/2, $+9633
+DATA words45<>+28(SB)/2, $+11363
+DATA words45<>+30(SB)/2, $+9633
+GLOBL words45<>(SB), RODATA|NOPTR, $32
+
+DATA words46<>+0(SB)/2, $+6437
+DATA words46<>+2(SB)/2, $+2260
+DATA words46<>+4(SB)/2, $+6437
+DATA words46<>+6(SB)/2, $+2260
+DATA words46<>+8(SB)/2, $+6437
+DATA words46<>+10(SB)/2, $+2260
+DATA words46<>+12(SB)/2, $+6437
+DATA words46<>+14(SB)/2, $+2260
+DATA words46<>+16(SB)/2, $+6437
+DATA words46<>+18(SB)/2, $+2260
+DATA words46<>+20(SB)/2, $+6437
+DATA words46<>+22(SB)/2, $+2260
+DATA words46<>+24(SB)/2, $+6437
+DATA words46<>+26(SB)/2, $+2260
+DATA words46<>+28(SB)/2, $+6437
+DATA words46<>+30(SB)/2, $+2260
+GLOBL words46<>(SB), RODATA|NOPTR, $32
+
+DATA words47<>+0(SB)/2, $+9633
+DATA words47<>+2(SB)/2, $-2259
+DATA words47<>+4(SB)/2, $+9633
+DATA words47<>+6(SB)/2, $-2259
+DATA words47<>+8(SB)/2, $+9633
+DATA words47<>+10(SB)/2, $-2259
+DATA words47<>+12(SB)/2, $+9633
+DATA words47<>+14(SB)/2, $-2259
+DATA words47<>+16(SB)/2, $+9633
+DATA words47<>+18(SB)/2, $-2259
+DATA words47<>+20(SB)/2, $+9633
+DATA words47<>+22(SB)/2, $-2259
+DATA words47<>+24(SB)/2, $+9633
+DATA words47<>+26(SB)/2, $-2259
+DATA words47<>+28(SB)/2, $+9633
+DATA words47<>+30(SB)/2, $-2259
+GLOBL words47<>(SB), RODATA|NOPTR, $32
+
+DATA words48<>+0(SB)/2, $-11362
+DATA words48<>+2(SB)/2, $-6436
+DATA words48<>+4(SB)/2, $-11362
+DATA words48<>+6(SB)/2, $-6436
+DATA words48<>+8(SB)/2, $-11362
+DATA words48<>+10(SB)/2, $-6436
+DATA words48<>+12(SB)/2, $-11362
+DATA words48<>+14(SB)/2, $-6436
+DATA words48<>+16(SB)/2, $-11362
+DATA words48<>+18(SB)/2, $-6436
+DATA words48<>+20(SB)/2, $-11362
+DATA words48<>+22(SB)/2, $-6436
+DATA words48<>+24(SB)/2, $-11362
+DATA words48<>+26(SB)/2, $-6436
+DATA words48<>+28(SB)/2, $-11362
+DATA words48<>+30(SB)/2, $-6436
+GLOBL words48<>(SB), RODATA|NOPTR, $32
+
+DATA words49<>+0(SB)/2, $+6437
+DATA words49<>+2(SB)/2, $-11362
+DATA words49<>+4(SB)/2, $+6437
+DATA words49<>+6(SB)/2, $-11362
+DATA words49<>+8(SB)/2, $+6437
+DATA words49<>+10(SB)/2, $-11362
+DATA words49<>+12(SB)/2, $+6437
+DATA words49<>+14(SB)/2, $-11362
+DATA words49<>+16(SB)/2, $+6437
+DATA words49<>+18(SB)/2, $-11362
+DATA words49<>+20(SB)/2, $+6437
+DATA words49<>+22(SB)/2, $-11362
+DATA words49<>+24(SB)/2, $+6437
+DATA words49<>+26(SB)/2, $-11362
+DATA words49<>+28(SB)/2, $+6437
+DATA words49<>+30(SB)/2, $-11362
+GLOBL words49<>(SB), RODATA|NOPTR, $32
+
+DATA words50<>+0(SB)/2, $+2261
+DATA words50<>+2(SB)/2, $+9633
+DATA words50<>+4(SB)/2, $+2261
+DATA words50<>+6(SB)/2, $+9633
+DATA words50<>+8(SB)/2, $+2261
+DATA words50<>+10(SB)/2, $+9633
+DATA words50<>+12(SB)/2, $+2261
+DATA words50<>+14(SB)/2, $+9633
+DATA words50<>+16(SB)/2, $+2261
+DATA words50<>+18(SB)/2, $+9633
+DATA words50<>+20(SB)/2, $+2261
+DATA words50<>+22(SB)/2, $+9633
+DATA words50<>+24(SB)/2, $+2261
+DATA words50<>+26(SB)/2, $+9633
+DATA words50<>+28(SB)/2, $+2261
+DATA words50<>+30(SB)/2, $+9633
+GLOBL words50<>(SB), RODATA|NOPTR, $32
+
+DATA words51<>+0(SB)/2, $+2260
+DATA words51<>+2(SB)/2, $-6436
+DATA words51<>+4(SB)/2, $+2260
+DATA words51<>+6(SB)/2, $-6436
+DATA words51<>+8(SB)/2, $+2260
+DATA words51<>+10(SB)/2, $-6436
+DATA words51<>+12(SB)/2, $+2260
+DATA words51<>+14(SB)/2, $-6436
+DATA words51<>+16(SB)/2, $+2260
+DATA words51<>+18(SB)/2, $-6436
+DATA words51<>+20(SB)/2, $+2260
+DATA words51<>+22(SB)/2, $-6436
+DATA words51<>+24(SB)/2, $+2260
+DATA words51<>+26(SB)/2, $-6436
+DATA words51<>+28(SB)/2, $+2260
+DATA words51<>+30(SB)/2, $-6436
+GLOBL words51<>(SB), RODATA|NOPTR, $32
+
+DATA words52<>+0(SB)/2, $+9633
+DATA words52<>+2(SB)/2, $-11363
+DATA words52<>+4(SB)/2, $+9633
+DATA words52<>+6(SB)/2, $-11363
+DATA words52<>+8(SB)/2, $+9633
+DATA words52<>+10(SB)/2, $-11363
+DATA words52<>+12(SB)/2, $+9633
+DATA words52<>+14(SB)/2, $-11363
+DATA words52<>+16(SB)/2, $+9633
+DATA words52<>+18(SB)/2, $-11363
+DATA words52<>+20(SB)/2, $+9633
+DATA words52<>+22(SB)/2, $-11363
+DATA words52<>+24(SB)/2, $+9633
+DATA words52<>+26(SB)/2, $-11363
+DATA words52<>+28(SB)/2, $+9633
+DATA words52<>+30(SB)/2, $-11363
+GLOBL words52<>(SB), RODATA|NOPTR, $32
+
+DATA words53<>+0(SB)/4, $+33685504
+DATA words53<>+4(SB)/4, $+33685504
+DATA words53<>+8(SB)/4, $+33685504
+DATA words53<>+12(SB)/4, $+33685504
+DATA words53<>+16(SB)/4, $+33685504
+DATA words53<>+20(SB)/4, $+33685504
+DATA words53<>+24(SB)/4, $+33685504
+DATA words53<>+28(SB)/4, $+33685504
+GLOBL words53<>(SB), RODATA|NOPTR, $32
+
+DATA words54<>+0(SB)/2, $+8192
+DATA words54<>+2(SB)/2, $+10703
+DATA words54<>+4(SB)/2, $+8192
+DATA words54<>+6(SB)/2, $+10703
+DATA words54<>+8(SB)/2, $+8192
+DATA words54<>+10(SB)/2, $+10703
+DATA words54<>+12(SB)/2, $+8192
+DATA words54<>+14(SB)/2, $+10703
+DATA words54<>+16(SB)/2, $+8192
+DATA words54<>+18(SB)/2, $+10703
+DATA words54<>+20(SB)/2, $+8192
+DATA words54<>+22(SB)/2, $+10703
+DATA words54<>+24(SB)/2, $+8192
+DATA words54<>+26(SB)/2, $+10703
+DATA words54<>+28(SB)/2, $+8192
+DATA words54<>+30(SB)/2, $+10703
+GLOBL words54<>(SB), RODATA|NOPTR, $32
+
+DATA words55<>+0(SB)/2, $+8192
+DATA words55<>+2(SB)/2, $+4433
+DATA words55<>+4(SB)/2, $+8192
+DATA words55<>+6(SB)/2, $+4433
+DATA words55<>+8(SB)/2, $+8192
+DATA words55<>+10(SB)/2, $+4433
+DATA words55<>+12(SB)/2, $+8192
+DATA words55<>+14(SB)/2, $+4433
+DATA words55<>+16(SB)/2, $+8192
+DATA words55<>+18(SB)/2, $+4433
+DATA words55<>+20(SB)/2, $+8192
+DATA words55<>+22(SB)/2, $+4433
+DATA words55<>+24(SB)/2, $+8192
+DATA words55<>+26(SB)/2, $+4433
+DATA words55<>+28(SB)/2, $+8192
+DATA words55<>+30(SB)/2, $+4433
+GLOBL words55<>(SB), RODATA|NOPTR, $32
+
+DATA words56<>+0(SB)/2, $+8192
+DATA words56<>+2(SB)/2, $-4433
+DATA words56<>+4(SB)/2, $+8192
+DATA words56<>+6(SB)/2, $-4433
+DATA words56<>+8(SB)/2, $+8192
+DATA words56<>+10(SB)/2, $-4433
+DATA words56<>+12(SB)/2, $+8192
+DATA words56<>+14(SB)/2, $-4433
+DATA words56<>+16(SB)/2, $+8192
+DATA words56<>+18(SB)/2, $-4433
+DATA words56<>+20(SB)/2, $+8192
+DATA words56<>+22(SB)/2, $-4433
+DATA words56<>+24(SB)/2, $+8192
+DATA words56<>+26(SB)/2, $-4433
+DATA words56<>+28(SB)/2, $+8192
+DATA words56<>+30(SB)/2, $-4433
+GLOBL words56<>(SB), RODATA|NOPTR, $32
+
+DATA words57<>+0(SB)/2, $+8192
+DATA words57<>+2(SB)/2, $-10703
+DATA words57<>+4(SB)/2, $+8192
+DATA words57<>+6(SB)/2, $-10703
+DATA words57<>+8(SB)/2, $+8192
+DATA words57<>+10(SB)/2, $-10703
+DATA words57<>+12(SB)/2, $+8192
+DATA words57<>+14(SB)/2, $-10703
+DATA words57<>+16(SB)/2, $+8192
+DATA words57<>+18(SB)/2, $-10703
+DATA words57<>+20(SB)/2, $+8192
+DATA words57<>+22(SB)/2, $-10703
+DATA words57<>+24(SB)/2, $+8192
+DATA words57<>+26(SB)/2, $-10703
+DATA words57<>+28(SB)/2, $+8192
+DATA words57<>+30(SB)/2, $-10703
+GLOBL words57<>(SB), RODATA|NOPTR, $32
+
+DATA words58<>+0(SB)/2, $+4
+DATA words58<>+2(SB)/2, $+4
+DATA words58<>+4(SB)/2, $+4
+DATA words58<>+6(SB)/2, $+4
+DATA words58<>+8(SB)/2, $+4
+DATA words58<>+10(SB)/2, $+4
+DATA words58<>+12(SB)/2, $+4
+DATA words58<>+14(SB)/2, $+4
+DATA words58<>+16(SB)/2, $+4
+DATA words58<>+18(SB)/2, $+4
+DATA words58<>+20(SB)/2, $+4
+DATA words58<>+22(SB)/2, $+4
+DATA words58<>+24(SB)/2, $+4
+DATA words58<>+26(SB)/2, $+4
+DATA words58<>+28(SB)/2, $+4
+DATA words58<>+30(SB)/2, $+4
+GLOBL words58<>(SB), RODATA|NOPTR, $32
+
+DATA words59<>+0(SB)/2, $+128
+DATA words59<>+2(SB)/2, $+128
+DATA words59<>+4(SB)/2, $+128
+DATA words59<>+6(SB)/2, $+128
+DATA words59<>+8(SB)/2, $+128
+DATA words59<>+10(SB)/2, $+128
+DATA words59<>+12(SB)/2, $+128
+DATA words59<>+14(SB)/2, $+128
+DATA words59<>+16(SB)/2, $+128
+DATA words59<>+18(SB)/2, $+128
+DATA words59<>+20(SB)/2, $+128
+DATA words59<>+22(SB)/2, $+128
+DATA words59<>+24(SB)/2, $+128
+DATA words59<>+26(SB)/2, $+128
+DATA words59<>+28(SB)/2, $+128
+DATA words59<>+30(SB)/2, $+128
+GLOBL words59<>(SB), RODATA|NOPTR, $32
+
+// func upsampleH2V1AVX2(dst *uint8, near *uint8, n int)
+// Requires: AVX, AVX2, CMOV
+TEXT ·upsampleH2V1AVX2(SB), NOSPLIT, $0-24
+	MOVQ near+8(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $+16, DX
+	XORQ BX, BX
+
+upsampleH2V1:
+	VPMOVZXBW (AX)(BX*1), Y0
+	VPMOVZXBW -1(AX)(BX*1), Y1
+	VPMOVZXBW 1(AX)(BX*1), Y2
+	VPADDW    Y0, Y0, Y3
+	VPADDW    Y3, Y0, Y0
+	VPADDW    Y0, Y1, Y1
+	VPADDW    words60<>+0(SB), Y1, Y1
+	VPSRLW    $0x02, Y1, Y1
+	VPADDW    Y0, Y2, Y2
+	VPADDW    words61<>+0(SB), Y2, Y2
+	VPSRLW    $0x02, Y2, Y2
+	VPSLLW    $0x08, Y2, Y2
+	VPOR      Y2, Y1, Y1
+	VMOVDQU   Y1, (CX)(BX*2)
+	CMPQ      BX, DX
+	JE        upsampleH2V1_done
+	ADDQ      $+16, BX
+	CMPQ      BX, DX
+	CMOVQGT   DX, BX
+	JMP       upsampleH2V1
+
+upsampleH2V1_done:
+	VZEROUPPER
+	RET
+
+DATA words60<>+0(SB)/2, $+1
+DATA words60<>+2(SB)/2, $+1
+DATA words60<>+4(SB)/2, $+1
+DATA words60<>+6(SB)/2, $+1
+DATA words60<>+8(SB)/2, $+1
+DATA words60<>+10(SB)/2, $+1
+DATA words60<>+12(SB)/2, $+1
+DATA words60<>+14(SB)/2, $+1
+DATA words60<>+16(SB)/2, $+1
+DATA words60<>+18(SB)/2, $+1
+DATA words60<>+20(SB)/2, $+1
+DATA words60<>+22(SB)/2, $+1
+DATA words60<>+24(SB)/2, $+1
+DATA words60<>+26(SB)/2, $+1
+DATA words60<>+28(SB)/2, $+1
+DATA words60<>+30(SB)/2, $+1
+GLOBL words60<>(SB), RODATA|NOPTR, $32
+
+DATA words61<>+0(SB)/2, $+2
+DATA words61<>+2(SB)/2, $+2
+DATA words61<>+4(SB)/2, $+2
+DATA words61<>+6(SB)/2, $+2
+DATA words61<>+8(SB)/2, $+2
+DATA words61<>+10(SB)/2, $+2
+DATA words61<>+12(SB)/2, $+2
+DATA words61<>+14(SB)/2, $+2
+DATA words61<>+16(SB)/2, $+2
+DATA words61<>+18(SB)/2, $+2
+DATA words61<>+20(SB)/2, $+2
+DATA words61<>+22(SB)/2, $+2
+DATA words61<>+24(SB)/2, $+2
+DATA words61<>+26(SB)/2, $+2
+DATA words61<>+28(SB)/2, $+2
+DATA words61<>+30(SB)/2, $+2
+GLOBL words61<>(SB), RODATA|NOPTR, $32
+
+// func upsampleH2V2AVX2(dst *uint8, near *uint8, far *uint8, n int)
+// Requires: AVX, AVX2, CMOV
+TEXT ·upsampleH2V2AVX2(SB), NOSPLIT, $0-32
+	MOVQ near+8(FP), AX
+	MOVQ far+16(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+	SUBQ $+16, BX
+	XORQ SI, SI
+
+upsampleH2V2:
+	VPMOVZXBW (AX)(SI*1), Y0
+	VPMOVZXBW (CX)(SI*1), Y1
+	VPADDW    Y0, Y1, Y1
+	VPADDW    Y0, Y0, Y0
+	VPADDW    Y1, Y0, Y0
+	VPMOVZXBW -1(AX)(SI*1), Y1
+	VPMOVZXBW -1(CX)(SI*1), Y2
+	VPADDW    Y1, Y2, Y2
+	VPADDW    Y1, Y1, Y1
+	VPADDW    Y2, Y1, Y1
+	VPMOVZXBW 1(AX)(SI*1), Y2
+	VPMOVZXBW 1(CX)(SI*1), Y3
+	VPADDW    Y2, Y3, Y3
+	VPADDW    Y2, Y2, Y2
+	VPADDW    Y3, Y2, Y2
+	VPADDW    Y0, Y0, Y3
+	VPADDW    Y3, Y0, Y0
+	VPADDW    Y0, Y1, Y1
+	VPADDW    words62<>+0(SB), Y1, Y1
+	VPSRLW    $0x04, Y1, Y1
+	VPADDW    Y0, Y2, Y2
+	VPADDW    words63<>+0(SB), Y2, Y2
+	VPSRLW    $0x04, Y2, Y2
+	VPSLLW    $0x08, Y2, Y2
+	VPOR      Y2, Y1, Y1
+	VMOVDQU   Y1, (DX)(SI*2)
+	CMPQ      SI, BX
+	JE        upsampleH2V2_done
+	ADDQ      $+16, SI
+	CMPQ      SI, BX
+	CMOVQGT   BX, SI
+	JMP       upsampleH2V2
+
+upsampleH2V2_done:
+	VZEROUPPER
+	RET
+
+DATA words62<>+0(SB)/2, $+8
+DATA words62<>+2(SB)/2, $+8
+DATA words62<>+4(SB)/2, $+8
+DATA words62<>+6(SB)/2, $+8
+DATA words62<>+8(SB)/2, $+8
+DATA words62<>+10(SB)/2, $+8
+DATA words62<>+12(SB)/2, $+8
+DATA words62<>+14(SB)/2, $+8
+DATA words62<>+16(SB)/2, $+8
+DATA words62<>+18(SB)/2, $+8
+DATA words62<>+20(SB)/2, $+8
+DATA words62<>+22(SB)/2, $+8
+DATA words62<>+24(SB)/2, $+8
+DATA words62<>+26(SB)/2, $+8
+DATA words62<>+28(SB)/2, $+8
+DATA words62<>+30(SB)/2, $+8
+GLOBL words62<>(SB), RODATA|NOPTR, $32
+
+DATA words63<>+0(SB)/2, $+7
+DATA words63<>+2(SB)/2, $+7
+DATA words63<>+4(SB)/2, $+7
+DATA words63<>+6(SB)/2, $+7
+DATA words63<>+8(SB)/2, $+7
+DATA words63<>+10(SB)/2, $+7
+DATA words63<>+12(SB)/2, $+7
+DATA words63<>+14(SB)/2, $+7
+DATA words63<>+16(SB)/2, $+7
+DATA words63<>+18(SB)/2, $+7
+DATA words63<>+20(SB)/2, $+7
+DATA words63<>+22(SB)/2, $+7
+DATA words63<>+24(SB)/2, $+7
+DATA words63<>+26(SB)/2, $+7
+DATA words63<>+28(SB)/2, $+7
+DATA words63<>+30(SB)/2, $+7
+GLOBL words63<>(SB), RODATA|NOPTR, $32
+
+// func upsampleH1V2AVX2(dst *uint8, near *uint8, far *uint8, n int, bias int)
+// Requires: AVX, AVX2, CMOV
+TEXT ·upsampleH1V2AVX2(SB), NOSPLIT, $0-40
+	MOVQ         near+8(FP), AX
+	MOVQ         far+16(FP), CX
+	MOVQ         dst+0(FP), DX
+	MOVQ         n+24(FP), BX
+	MOVQ         bias+32(FP), SI
+	VMOVQ        SI, X0
+	VPBROADCASTW X0, Y0
+	SUBQ         $+16, BX
+	XORQ         SI, SI
+
+upsampleH1V2:
+	VPMOVZXBW (AX)(SI*1), Y1
+	VPMOVZXBW (CX)(SI*1), Y3
+	VPADDW    Y1, Y1, Y2
+	VPADDW    Y2, Y1, Y1
+	VPADDW    Y3, Y1, Y1
+	VPADDW    Y0, Y1, Y1
+	VPSRLW    $0x02, Y1, Y1
+	VPACKUSWB Y1, Y1, Y1
+	VPERMQ    $0xd8, Y1, Y1
+	VMOVDQU   X1, (DX)(SI*1)
+	CMPQ      SI, BX
+	JE        upsampleH1V2_done
+	ADDQ      $+16, SI
+	CMPQ      SI, BX
+	CMOVQGT   BX, SI
+	JMP       upsampleH1V2
+
+upsampleH1V2_done:
+	VZEROUPPER
+	RET
+
+// func ycbcrAVX2(dst *uint8, y *uint8, cb *uint8, cr *uint8, n int)
+// Requires: AVX, AVX2, CMOV
+TEXT ·ycbcrAVX2(SB), NOSPLIT, $0-40
+	MOVQ  y+8(FP), AX
+	MOVQ  cb+16(FP), CX
+	MOVQ  cr+24(FP), DX
+	MOVQ  dst+0(FP), BX
+	MOVQ  n+32(FP), SI
+	SUBQ  $+32, SI
+	VPXOR Y0, Y0, Y0
+	XORQ  DI, DI
+
+ycbcr:
+	VMOVDQU      (AX)(DI*1), Y1
+	VMOVDQU      (CX)(DI*1), Y2
+	VMOVDQU      (DX)(DI*1), Y3
+	VPUNPCKLBW   Y0, Y1, Y4
+	VPUNPCKLBW   Y0, Y2, Y5
+	VPUNPCKLBW   Y0, Y3, Y6
+	VPADDW       words64<>+0(SB), Y5, Y5
+	VPADDW       words64<>+0(SB), Y6, Y6
+	VPADDW       Y6, Y6, Y7
+	VPMULHW      words65<>+0(SB), Y7, Y7
+	VPADDW       words60<>+0(SB), Y7, Y7
+	VPSRAW       $0x01, Y7, Y7
+	VPADDW       Y5, Y5, Y9
+	VPMULHW      words66<>+0(SB), Y9, Y9
+	VPADDW       words60<>+0(SB), Y9, Y9
+	VPSRAW       $0x01, Y9, Y9
+	VPUNPCKLWD   Y6, Y5, Y8
+	VPUNPCKHWD   Y6, Y5, Y10
+	VPMADDWD     words67<>+0(SB), Y8, Y8
+	VPADDD       words68<>+0(SB), Y8, Y8
+	VPSRAD       $0x10, Y8, Y8
+	VPMADDWD     words67<>+0(SB), Y10, Y10
+	VPADDD       words68<>+0(SB), Y10, Y10
+	VPSRAD       $0x10, Y10, Y10
+	VPACKSSDW    Y10, Y8, Y8
+	VPSUBW       Y6, Y8, Y8
+	VPADDW       Y6, Y7, Y7
+	VPADDW       Y5, Y9, Y9
+	VPADDW       Y5, Y9, Y9
+	VPADDW       Y4, Y7, Y7
+	VPADDW       Y4, Y8, Y8
+	VPADDW       Y4, Y9, Y9
+	VPUNPCKHBW   Y0, Y1, Y1
+	VPUNPCKHBW   Y0, Y2, Y2
+	VPUNPCKHBW   Y0, Y3, Y3
+	VPADDW       words64<>+0(SB), Y2, Y2
+	VPADDW       words64<>+0(SB), Y3, Y3
+	VPADDW       Y3, Y3, Y4
+	VPMULHW      words65<>+0(SB), Y4, Y4
+	VPADDW       words60<>+0(SB), Y4, Y4
+	VPSRAW       $0x01, Y4, Y4
+	VPADDW       Y2, Y2, Y6
+	VPMULHW      words66<>+0(SB), Y6, Y6
+	VPADDW       words60<>+0(SB), Y6, Y6
+	VPSRAW       $0x01, Y6, Y6
+	VPUNPCKLWD   Y3, Y2, Y5
+	VPUNPCKHWD   Y3, Y2, Y10
+	VPMADDWD     words67<>+0(SB), Y5, Y5
+	VPADDD       words68<>+0(SB), Y5, Y5
+	VPSRAD       $0x10, Y5, Y5
+	VPMADDWD     words67<>+0(SB), Y10, Y10
+	VPADDD       words68<>+0(SB), Y10, Y10
+	VPSRAD       $0x10, Y10, Y10
+	VPACKSSDW    Y10, Y5, Y5
+	VPSUBW       Y3, Y5, Y5
+	VPADDW       Y3, Y4, Y4
+	VPADDW       Y2, Y6, Y6
+	VPADDW       Y2, Y6, Y6
+	VPADDW       Y1, Y4, Y4
+	VPADDW       Y1, Y5, Y5
+	VPADDW       Y1, Y6, Y6
+	VPACKUSWB    Y4, Y7, Y7
+	VPACKUSWB    Y5, Y8, Y8
+	VPACKUSWB    Y6, Y9, Y9
+	LEAQ         (DI)(DI*2), R8
+	ADDQ         BX, R8
+	VPSHUFB      words69<>+0(SB), Y7, Y1
+	VPSHUFB      words70<>+0(SB), Y8, Y2
+	VPOR         Y2, Y1, Y1
+	VPSHUFB      words71<>+0(SB), Y9, Y2
+	VPOR         Y2, Y1, Y1
+	VMOVDQU      X1, (R8)
+	VEXTRACTI128 $0x01, Y1, 48(R8)
+	VPSHUFB      words72<>+0(SB), Y7, Y1
+	VPSHUFB      words73<>+0(SB), Y8, Y2
+	VPOR         Y2, Y1, Y1
+	VPSHUFB      words74<>+0(SB), Y9, Y2
+	VPOR         Y2, Y1, Y1
+	VMOVDQU      X1, 16(R8)
+	VEXTRACTI128 $0x01, Y1, 64(R8)
+	VPSHUFB      words75<>+0(SB), Y7, Y1
+	VPSHUFB      words76<>+0(SB), Y8, Y2
+	VPOR         Y2, Y1, Y1
+	VPSHUFB      words77<>+0(SB), Y9, Y2
+	VPOR         Y2, Y1, Y1
+	VMOVDQU      X1, 32(R8)
+	VEXTRACTI128 $0x01, Y1, 80(R8)
+	CMPQ         DI, SI
+	JE           ycbcr_done
+	ADDQ         $+32, DI
+	CMPQ         DI, SI
+	CMOVQGT      SI, DI
+	JMP          ycbcr
+
+ycbcr_done:
+	VZEROUPPER
+	RET
+
+DATA words64<>+0(SB)/2, $-128
+DATA words64<>+2(SB)/2, $-128
+DATA words64<>+4(SB)/2, $-128
+DATA words64<>+6(SB)/2, $-128
+DATA words64<>+8(SB)/2, $-128
+DATA words64<>+10(SB)/2, $-128
+DATA words64<>+12(SB)/2, $-128
+DATA words64<>+14(SB)/2, $-128
+DATA words64<>+16(SB)/2, $-128
+DATA words64<>+18(SB)/2, $-128
+DATA words64<>+20(SB)/2, $-128
+DATA words64<>+22(SB)/2, $-128
+DATA words64<>+24(SB)/2, $-128
+DATA words64<>+26(SB)/2, $-128
+DATA words64<>+28(SB)/2, $-128
+DATA words64<>+30(SB)/2, $-128
+GLOBL words64<>(SB), RODATA|NOPTR, $32
+
+DATA words65<>+0(SB)/2, $+26345
+DATA words65<>+2(SB)/2, $+26345
+DATA words65<>+4(SB)/2, $+26345
+DATA words65<>+6(SB)/2, $+26345
+DATA words65<>+8(SB)/2, $+26345
+DATA words65<>+10(SB)/2, $+26345
+DATA words65<>+12(SB)/2, $+26345
+DATA words65<>+14(SB)/2, $+26345
+DATA words65<>+16(SB)/2, $+26345
+DATA words65<>+18(SB)/2, $+26345
+DATA words65<>+20(SB)/2, $+26345
+DATA words65<>+22(SB)/2, $+26345
+DATA words65<>+24(SB)/2, $+26345
+DATA words65<>+26(SB)/2, $+26345
+DATA words65<>+28(SB)/2, $+26345
+DATA words65<>+30(SB)/2, $+26345
+GLOBL words65<>(SB), RODATA|NOPTR, $32
+
+DATA words66<>+0(SB)/2, $-14942
+DATA words66<>+2(SB)/2, $-14942
+DATA words66<>+4(SB)/2, $-14942
+DATA words66<>+6(SB)/2, $-14942
+DATA words66<>+8(SB)/2, $-14942
+DATA words66<>+10(SB)/2, $-14942
+DATA words66<>+12(SB)/2, $-14942
+DATA words66<>+14(SB)/2, $-14942
+DATA words66<>+16(SB)/2, $-14942
+DATA words66<>+18(SB)/2, $-14942
+DATA words66<>+20(SB)/2, $-14942
+DATA words66<>+22(SB)/2, $-14942
+DATA words66<>+24(SB)/2, $-14942
+DATA words66<>+26(SB)/2, $-14942
+DATA words66<>+28(SB)/2, $-14942
+DATA words66<>+30(SB)/2, $-14942
+GLOBL words66<>(SB), RODATA|NOPTR, $32
+
+DATA words67<>+0(SB)/2, $-22554
+DATA words67<>+2(SB)/2, $+18734
+DATA words67<>+4(SB)/2, $-22554
+DATA words67<>+6(SB)/2, $+18734
+DATA words67<>+8(SB)/2, $-22554
+DATA words67<>+10(SB)/2, $+18734
+DATA words67<>+12(SB)/2, $-22554
+DATA words67<>+14(SB)/2, $+18734
+DATA words67<>+16(SB)/2, $-22554
+DATA words67<>+18(SB)/2, $+18734
+DATA words67<>+20(SB)/2, $-22554
+DATA words67<>+22(SB)/2, $+18734
+DATA words67<>+24(SB)/2, $-22554
+DATA words67<>+26(SB)/2, $+18734
+DATA words67<>+28(SB)/2, $-22554
+DATA words67<>+30(SB)/2, $+18734
+GLOBL words67<>(SB), RODATA|NOPTR, $32
+
+DATA words68<>+0(SB)/4, $+32768
+DATA words68<>+4(SB)/4, $+32768
+DATA words68<>+8(SB)/4, $+32768
+DATA words68<>+12(SB)/4, $+32768
+DATA words68<>+16(SB)/4, $+32768
+DATA words68<>+20(SB)/4, $+32768
+DATA words68<>+24(SB)/4, $+32768
+DATA words68<>+28(SB)/4, $+32768
+GLOBL words68<>(SB), RODATA|NOPTR, $32
+
+DATA words69<>+0(SB)/1, $+0
+DATA words69<>+1(SB)/1, $-1
+DATA words69<>+2(SB)/1, $-1
+DATA words69<>+3(SB)/1, $+1
+DATA words69<>+4(SB)/1, $-1
+DATA words69<>+5(SB)/1, $-1
+DATA words69<>+6(SB)/1, $+2
+DATA words69<>+7(SB)/1, $-1
+DATA words69<>+8(SB)/1, $-1
+DATA words69<>+9(SB)/1, $+3
+DATA words69<>+10(SB)/1, $-1
+DATA words69<>+11(SB)/1, $-1
+DATA words69<>+12(SB)/1, $+4
+DATA words69<>+13(SB)/1, $-1
+DATA words69<>+14(SB)/1, $-1
+DATA words69<>+15(SB)/1, $+5
+DATA words69<>+16(SB)/1, $+0
+DATA words69<>+17(SB)/1, $-1
+DATA words69<>+18(SB)/1, $-1
+DATA words69<>+19(SB)/1, $+1
+DATA words69<>+20(SB)/1, $-1
+DATA words69<>+21(SB)/1, $-1
+DATA words69<>+22(SB)/1, $+2
+DATA words69<>+23(SB)/1, $-1
+DATA words69<>+24(SB)/1, $-1
+DATA words69<>+25(SB)/1, $+3
+DATA words69<>+26(SB)/1, $-1
+DATA words69<>+27(SB)/1, $-1
+DATA words69<>+28(SB)/1, $+4
+DATA words69<>+29(SB)/1, $-1
+DATA words69<>+30(SB)/1, $-1
+DATA words69<>+31(SB)/1, $+5
+GLOBL words69<>(SB), RODATA|NOPTR, $32
+
+DATA words70<>+0(SB)/1, $-1
+DATA words70<>+1(SB)/1, $+0
+DATA words70<>+2(SB)/1, $-1
+DATA words70<>+3(SB)/1, $-1
+DATA words70<>+4(SB)/1, $+1
+DATA words70<>+5(SB)/1, $-1
+DATA words70<>+6(SB)/1, $-1
+DATA words70<>+7(SB)/1, $+2
+DATA words70<>+8(SB)/1, $-1
+DATA words70<>+9(SB)/1, $-1
+DATA words70<>+10(SB)/1, $+3
+DATA words70<>+11(SB)/1, $-1
+DATA words70<>+12(SB)/1, $-1
+DATA words70<>+13(SB)/1, $+4
+DATA words70<>+14(SB)/1, $-1
+DATA words70<>+15(SB)/1, $-1
+DATA words70<>+16(SB)/1, $-1
+DATA words70<>+17(SB)/1, $+0
+DATA words70<>+18(SB)/1, $-1
+DATA words70<>+19(SB)/1, $-1
+DATA words70<>+20(SB)/1, $+1
+DATA words70<>+21(SB)/1, $-1
+DATA words70<>+22(SB)/1, $-1
+DATA words70<>+23(SB)/1, $+2
+DATA words70<>+24(SB)/1, $-1
+DATA words70<>+25(SB)/1, $-1
+DATA words70<>+26(SB)/1, $+3
+DATA words70<>+27(SB)/1, $-1
+DATA words70<>+28(SB)/1, $-1
+DATA words70<>+29(SB)/1, $+4
+DATA words70<>+30(SB)/1, $-1
+DATA words70<>+31(SB)/1, $-1
+GLOBL words70<>(SB), RODATA|NOPTR, $32
+
+DATA words71<>+0(SB)/1, $-1
+DATA words71<>+1(SB)/1, $-1
+DATA words71<>+2(SB)/1, $+0
+DATA words71<>+3(SB)/1, $-1
+DATA words71<>+4(SB)/1, $-1
+DATA words71<>+5(SB)/1, $+1
+DATA words71<>+6(SB)/1, $-1
+DATA words71<>+7(SB)/1, $-1
+DATA words71<>+8(SB)/1, $+2
+DATA words71<>+9(SB)/1, $-1
+DATA words71<>+10(SB)/1, $-1
+DATA words71<>+11(SB)/1, $+3
+DATA words71<>+12(SB)/1, $-1
+DATA words71<>+13(SB)/1, $-1
+DATA words71<>+14(SB)/1, $+4
+DATA words71<>+15(SB)/1, $-1
+DATA words71<>+16(SB)/1, $-1
+DATA words71<>+17(SB)/1, $-1
+DATA words71<>+18(SB)/1, $+0
+DATA words71<>+19(SB)/1, $-1
+DATA words71<>+20(SB)/1, $-1
+DATA words71<>+21(SB)/1, $+1
+DATA words71<>+22(SB)/1, $-1
+DATA words71<>+23(SB)/1, $-1
+DATA words71<>+24(SB)/1, $+2
+DATA words71<>+25(SB)/1, $-1
+DATA words71<>+26(SB)/1, $-1
+DATA words71<>+27(SB)/1, $+3
+DATA words71<>+28(SB)/1, $-1
+DATA words71<>+29(SB)/1, $-1
+DATA words71<>+30(SB)/1, $+4
+DATA words71<>+31(SB)/1, $-1
+GLOBL words71<>(SB), RODATA|NOPTR, $32
+
+DATA words72<>+0(SB)/1, $-1
+DATA words72<>+1(SB)/1, $-1
+DATA words72<>+2(SB)/1, $+6
+DATA words72<>+3(SB)/1, $-1
+DATA words72<>+4(SB)/1, $-1
+DATA words72<>+5(SB)/1, $+7
+DATA words72<>+6(SB)/1, $-1
+DATA words72<>+7(SB)/1, $-1
+DATA words72<>+8(SB)/1, $+8
+DATA words72<>+9(SB)/1, $-1
+DATA words72<>+10(SB)/1, $-1
+DATA words72<>+11(SB)/1, $+9
+DATA words72<>+12(SB)/1, $-1
+DATA words72<>+13(SB)/1, $-1
+DATA words72<>+14(SB)/1, $+10
+DATA words72<>+15(SB)/1, $-1
+DATA words72<>+16(SB)/1, $-1
+DATA words72<>+17(SB)/1, $-1
+DATA words72<>+18(SB)/1, $+6
+DATA words72<>+19(SB)/1, $-1
+DATA words72<>+20(SB)/1, $-1
+DATA words72<>+21(SB)/1, $+7
+DATA words72<>+22(SB)/1, $-1
+DATA words72<>+23(SB)/1, $-1
+DATA words72<>+24(SB)/1, $+8
+DATA words72<>+25(SB)/1, $-1
+DATA words72<>+26(SB)/1, $-1
+DATA words72<>+27(SB)/1, $+9
+DATA words72<>+28(SB)/1, $-1
+DATA words72<>+29(SB)/1, $-1
+DATA words72<>+30(SB)/1, $+10
+DATA words72<>+31(SB)/1, $-1
+GLOBL words72<>(SB), RODATA|NOPTR, $32
+
+DATA words73<>+0(SB)/1, $+5
+DATA words73<>+1(SB)/1, $-1
+DATA words73<>+2(SB)/1, $-1
+DATA words73<>+3(SB)/1, $+6
+DATA words73<>+4(SB)/1, $-1
+DATA words73<>+5(SB)/1, $-1
+DATA words73<>+6(SB)/1, $+7
+DATA words73<>+7(SB)/1, $-1
+DATA words73<>+8(SB)/1, $-1
+DATA words73<>+9(SB)/1, $+8
+DATA words73<>+10(SB)/1, $-1
+DATA words73<>+11(SB)/1, $-1
+DATA words73<>+12(SB)/1, $+9
+DATA words73<>+13(SB)/1, $-1
+DATA words73<>+14(SB)/1, $-1
+DATA words73<>+15(SB)/1, $+10
+DATA words73<>+16(SB)/1, $+5
+DATA words73<>+17(SB)/1, $-1
+DATA words73<>+18(SB)/1, $-1
+DATA words73<>+19(SB)/1, $+6
+DATA words73<>+20(SB)/1, $-1
+DATA words73<>+21(SB)/1, $-1
+DATA words73<>+22(SB)/1, $+7
+DATA words73<>+23(SB)/1, $-1
+DATA words73<>+24(SB)/1, $-1
+DATA words73<>+25(SB)/1, $+8
+DATA words73<>+26(SB)/1, $-1
+DATA words73<>+27(SB)/1, $-1
+DATA words73<>+28(SB)/1, $+9
+DATA words73<>+29(SB)/1, $-1
+DATA words73<>+30(SB)/1, $-1
+DATA words73<>+31(SB)/1, $+10
+GLOBL words73<>(SB), RODATA|NOPTR, $32
+
+DATA words74<>+0(SB)/1, $-1
+DATA words74<>+1(SB)/1, $+5
+DATA words74<>+2(SB)/1, $-1
+DATA words74<>+3(SB)/1, $-1
+DATA words74<>+4(SB)/1, $+6
+DATA words74<>+5(SB)/1, $-1
+DATA words74<>+6(SB)/1, $-1
+DATA words74<>+7(SB)/1, $+7
+DATA words74<>+8(SB)/1, $-1
+DATA words74<>+9(SB)/1, $-1
+DATA words74<>+10(SB)/1, $+8
+DATA words74<>+11(SB)/1, $-1
+DATA words74<>+12(SB)/1, $-1
+DATA words74<>+13(SB)/1, $+9
+DATA words74<>+14(SB)/1, $-1
+DATA words74<>+15(SB)/1, $-1
+DATA words74<>+16(SB)/1, $-1
+DATA words74<>+17(SB)/1, $+5
+DATA words74<>+18(SB)/1, $-1
+DATA words74<>+19(SB)/1, $-1
+DATA words74<>+20(SB)/1, $+6
+DATA words74<>+21(SB)/1, $-1
+DATA words74<>+22(SB)/1, $-1
+DATA words74<>+23(SB)/1, $+7
+DATA words74<>+24(SB)/1, $-1
+DATA words74<>+25(SB)/1, $-1
+DATA words74<>+26(SB)/1, $+8
+DATA words74<>+27(SB)/1, $-1
+DATA words74<>+28(SB)/1, $-1
+DATA words74<>+29(SB)/1, $+9
+DATA words74<>+30(SB)/1, $-1
+DATA words74<>+31(SB)/1, $-1
+GLOBL words74<>(SB), RODATA|NOPTR, $32
+
+DATA words75<>+0(SB)/1, $-1
+DATA words75<>+1(SB)/1, $+11
+DATA words75<>+2(SB)/1, $-1
+DATA words75<>+3(SB)/1, $-1
+DATA words75<>+4(SB)/1, $+12
+DATA words75<>+5(SB)/1, $-1
+DATA words75<>+6(SB)/1, $-1
+DATA words75<>+7(SB)/1, $+13
+DATA words75<>+8(SB)/1, $-1
+DATA words75<>+9(SB)/1, $-1
+DATA words75<>+10(SB)/1, $+14
+DATA words75<>+11(SB)/1, $-1
+DATA words75<>+12(SB)/1, $-1
+DATA words75<>+13(SB)/1, $+15
+DATA words75<>+14(SB)/1, $-1
+DATA words75<>+15(SB)/1, $-1
+DATA words75<>+16(SB)/1, $-1
+DATA words75<>+17(SB)/1, $+11
+DATA words75<>+18(SB)/1, $-1
+DATA words75<>+19(SB)/1, $-1
+DATA words75<>+20(SB)/1, $+12
+DATA words75<>+21(SB)/1, $-1
+DATA words75<>+22(SB)/1, $-1
+DATA words75<>+23(SB)/1, $+13
+DATA words75<>+24(SB)/1, $-1
+DATA words75<>+25(SB)/1, $-1
+DATA words75<>+26(SB)/1, $+14
+DATA words75<>+27(SB)/1, $-1
+DATA words75<>+28(SB)/1, $-1
+DATA words75<>+29(SB)/1, $+15
+DATA words75<>+30(SB)/1, $-1
+DATA words75<>+31(SB)/1, $-1
+GLOBL words75<>(SB), RODATA|NOPTR, $32
+
+DATA words76<>+0(SB)/1, $-1
+DATA words76<>+1(SB)/1, $-1
+DATA words76<>+2(SB)/1, $+11
+DATA words76<>+3(SB)/1, $-1
+DATA words76<>+4(SB)/1, $-1
+DATA words76<>+5(SB)/1, $+12
+DATA words76<>+6(SB)/1, $-1
+DATA words76<>+7(SB)/1, $-1
+DATA words76<>+8(SB)/1, $+13
+DATA words76<>+9(SB)/1, $-1
+DATA words76<>+10(SB)/1, $-1
+DATA words76<>+11(SB)/1, $+14
+DATA words76<>+12(SB)/1, $-1
+DATA words76<>+13(SB)/1, $-1
+DATA words76<>+14(SB)/1, $+15
+DATA words76<>+15(SB)/1, $-1
+DATA words76<>+16(SB)/1, $-1
+DATA words76<>+17(SB)/1, $-1
+DATA words76<>+18(SB)/1, $+11
+DATA words76<>+19(SB)/1, $-1
+DATA words76<>+20(SB)/1, $-1
+DATA words76<>+21(SB)/1, $+12
+DATA words76<>+22(SB)/1, $-1
+DATA words76<>+23(SB)/1, $-1
+DATA words76<>+24(SB)/1, $+13
+DATA words76<>+25(SB)/1, $-1
+DATA words76<>+26(SB)/1, $-1
+DATA words76<>+27(SB)/1, $+14
+DATA words76<>+28(SB)/1, $-1
+DATA words76<>+29(SB)/1, $-1
+DATA words76<>+30(SB)/1, $+15
+DATA words76<>+31(SB)/1, $-1
+GLOBL words76<>(SB), RODATA|NOPTR, $32
+
+DATA words77<>+0(SB)/1, $+10
+DATA words77<>+1(SB)/1, $-1
+DATA words77<>+2(SB)/1, $-1
+DATA words77<>+3(SB)/1, $+11
+DATA words77<>+4(SB)/1, $-1
+DATA words77<>+5(SB)/1, $-1
+DATA words77<>+6(SB)/1, $+12
+DATA words77<>+7(SB)/1, $-1
+DATA words77<>+8(SB)/1, $-1
+DATA words77<>+9(SB)/1, $+13
+DATA words77<>+10(SB)/1, $-1
+DATA words77<>+11(SB)/1, $-1
+DATA words77<>+12(SB)/1, $+14
+DATA words77<>+13(SB)/1, $-1
+DATA words77<>+14(SB)/1, $-1
+DATA words77<>+15(SB)/1, $+15
+DATA words77<>+16(SB)/1, $+10
+DATA words77<>+17(SB)/1, $-1
+DATA words77<>+18(SB)/1, $-1
+DATA words77<>+19(SB)/1, $+11
+DATA words77<>+20(SB)/1, $-1
+DATA words77<>+21(SB)/1, $-1
+DATA words77<>+22(SB)/1, $+12
+DATA words77<>+23(SB)/1, $-1
+DATA words77<>+24(SB)/1, $-1
+DATA words77<>+25(SB)/1, $+13
+DATA words77<>+26(SB)/1, $-1
+DATA words77<>+27(SB)/1, $-1
+DATA words77<>+28(SB)/1, $+14
+DATA words77<>+29(SB)/1, $-1
+DATA words77<>+30(SB)/1, $-1
+DATA words77<>+31(SB)/1, $+15
+GLOBL words77<>(SB), RODATA|NOPTR, $32
+
+// func acrossAVX2(a *byte)
+// Requires: AVX, AVX2
+TEXT ·acrossAVX2(SB), NOSPLIT, $0-8
+	MOVQ    a+0(FP), AX
+	MOVQ    16(AX), CX
+	MOVQ    24(AX), SI
+	LEAQ    (CX)(SI*1), DX
+	LEAQ    (DX)(SI*1), BX
+	LEAQ    (BX)(SI*1), SI
+	MOVQ    32(AX), DI
+	MOVQ    40(AX), R8
+	MOVQ    48(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    8(AX), R11
+	LEAQ    (R11)(R11*2), R12
+	VMOVDQU words78<>+0(SB), Y0
+
+across_pixel:
+	MOVQ    56(AX), R14
+	MOVLQSX (DI), R13
+	LEAQ    (R13)(R13*2), R13
+	VPXOR   Y1, Y1, Y1
+	VMOVDQU words79<>+0(SB), Y2
+	VPXOR   Y3, Y3, Y3
+	VMOVDQU words79<>+0(SB), Y4
+	VPXOR   Y5, Y5, Y5
+	VMOVDQU words79<>+0(SB), Y6
+	VPXOR   Y7, Y7, Y7
+	VMOVDQU words79<>+0(SB), Y8
+
+across_unit:
+	VPBROADCASTQ   (R8), Y9
+	VPBROADCASTQ   8(R8), Y10
+	VBROADCASTI128 (CX)(R13*1), Y11
+	VPSHUFB        Y0, Y11, Y11
+	VPMADDWD       Y9, Y11, Y12
+	VPADDD         Y12, Y1, Y1
+	VPMADDWD       Y10, Y11, Y11
+	VPADDD         Y11, Y2, Y2
+	VBROADCASTI128 (DX)(R13*1), Y11
+	VPSHUFB        Y0, Y11, Y11
+	VPMADDWD       Y9, Y11, Y12
+	VPADDD         Y12, Y3, Y3
+	VPMADDWD       Y10, Y11, Y11
+	VPADDD         Y11, Y4, Y4
+	VBROADCASTI128 (BX)(R13*1), Y11
+	VPSHUFB        Y0, Y11, Y11
+	VPMADDWD       Y9, Y11, Y12
+	VPADDD         Y12, Y5, Y5
+	VPMADDWD       Y10, Y11, Y11
+	VPADDD         Y11, Y6, Y6
+	VBROADCASTI128 (SI)(R13*1), Y11
+	VPSHUFB        Y0, Y11, Y11
+	VPMADDWD       Y9, Y11, Y9
+	VPADDD         Y9, Y7, Y7
+	VPMADDWD       Y10, Y11, Y11
+	VPADDD         Y11, Y8, Y8
+	ADDQ           $+12, R13
+	ADDQ           $+16, R8
+	DECQ           R14
+	JNE            across_unit
+	VPSLLD         $0x0c, Y1, Y1
+	VPADDD         Y1, Y2, Y2
+	VPSLLD         $0x0c, Y3, Y3
+	VPADDD         Y3, Y4, Y4
+	VPSLLD         $0x0c, Y5, Y5
+	VPADDD         Y5, Y6, Y6
+	VPSLLD         $0x0c, Y7, Y7
+	VPADDD         Y7, Y8, Y8
+	VPHADDD        Y4, Y2, Y2
+	VPHADDD        Y8, Y6, Y6
+	VPSRAD         $0x16, Y2, Y2
+	VPSRAD         $0x16, Y6, Y6
+	VPACKSSDW      Y6, Y2, Y2
+	VPACKUSWB      Y2, Y2, Y2
+	VEXTRACTI128   $0x01, Y2, X1
+	VPUNPCKLWD     X1, X2, X2
+	VMOVD          X2, (R10)
+	VPEXTRD        $0x01, X2, (R10)(R11*1)
+	VPEXTRD        $0x02, X2, (R10)(R11*2)
+	VPEXTRD        $0x03, X2, (R10)(R12*1)
+	ADDQ           $+3, R10
+	ADDQ           $+4, DI
+	DECQ           R9
+	JNE            across_pixel
+	VZEROUPPER
+	RET
+
+DATA words78<>+0(SB)/1, $+0
+DATA words78<>+1(SB)/1, $-1
+DATA words78<>+2(SB)/1, $+3
+DATA words78<>+3(SB)/1, $-1
+DATA words78<>+4(SB)/1, $+6
+DATA words78<>+5(SB)/1, $-1
+DATA words78<>+6(SB)/1, $+9
+DATA words78<>+7(SB)/1, $-1
+DATA words78<>+8(SB)/1, $+1
+DATA words78<>+9(SB)/1, $-1
+DATA words78<>+10(SB)/1, $+4
+DATA words78<>+11(SB)/1, $-1
+DATA words78<>+12(SB)/1, $+7
+DATA words78<>+13(SB)/1, $-1
+DATA words78<>+14(SB)/1, $+10
+DATA words78<>+15(SB)/1, $-1
+DATA words78<>+16(SB)/1, $+2
+DATA words78<>+17(SB)/1, $-1
+DATA words78<>+18(SB)/1, $+5
+DATA words78<>+19(SB)/1, $-1
+DATA words78<>+20(SB)/1, $+8
+DATA words78<>+21(SB)/1, $-1
+DATA words78<>+22(SB)/1, $+11
+DATA words78<>+23(SB)/1, $-1
+DATA words78<>+24(SB)/1, $-1
+DATA words78<>+25(SB)/1, $-1
+DATA words78<>+26(SB)/1, $-1
+DATA words78<>+27(SB)/1, $-1
+DATA words78<>+28(SB)/1, $-1
+DATA words78<>+29(SB)/1, $-1
+DATA words78<>+30(SB)/1, $-1
+DATA words78<>+31(SB)/1, $-1
+GLOBL words78<>(SB), RODATA|NOPTR, $32
+
+DATA words79<>+0(SB)/4, $+2097152
+DATA words79<>+4(SB)/4, $+0
+DATA words79<>+8(SB)/4, $+2097152
+DATA words79<>+12(SB)/4, $+0
+DATA words79<>+16(SB)/4, $+2097152
+DATA words79<>+20(SB)/4, $+0
+DATA words79<>+24(SB)/4, $+2097152
+DATA words79<>+28(SB)/4, $+0
+GLOBL words79<>(SB), RODATA|NOPTR, $32
+
+// func downAVX2(a *byte)
+// Requires: AVX, AVX2, CMOV
+TEXT ·downAVX2(SB), NOSPLIT, $0-8
+	MOVQ  a+0(FP), AX
+	MOVQ  24(AX), CX
+	MOVQ  32(AX), DX
+	MOVQ  40(AX), BX
+	MOVQ  (AX), SI
+	MOVQ  72(AX), DI
+	LEAQ  (CX)(CX*2), R8
+	SUBQ  $+32, DI
+	VPXOR Y0, Y0, Y0
+
+down_row:
+	MOVLQSX (DX), R9
+	IMULQ   CX, R9
+	ADDQ    16(AX), R9
+	XORQ    R10, R10
+
+down_chunk:
+	MOVQ    56(AX), R13
+	LEAQ    (R9)(R10*1), R11
+	MOVQ    BX, R12
+	VPXOR   Y1, Y1, Y1
+	VMOVDQU words80<>+0(SB), Y2
+	VPXOR   Y3, Y3, Y3
+	VMOVDQU words80<>+0(SB), Y4
+	VPXOR   Y5, Y5, Y5
+	VMOVDQU words80<>+0(SB), Y6
+	VPXOR   Y7, Y7, Y7
+	VMOVDQU words80<>+0(SB), Y8
+
+down_unit:
+	VMOVDQU      (R11), Y9
+	VMOVDQU      (R11)(CX*1), Y10
+	VPBROADCASTD (R12), Y11
+	VPBROADCASTD 8(R12), Y12
+	VPUNPCKLBW   Y10, Y9, Y13
+	VPUNPCKHBW   Y10, Y9, Y9
+	VPUNPCKLBW   Y0, Y13, Y10
+	VPMADDWD     Y11, Y10, Y14
+	VPADDD       Y14, Y1, Y1
+	VPMADDWD     Y12, Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPUNPCKHBW   Y0, Y13, Y10
+	VPMADDWD     Y11, Y10, Y13
+	VPADDD       Y13, Y3, Y3
+	VPMADDWD     Y12, Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPUNPCKLBW   Y0, Y9, Y10
+	VPMADDWD     Y11, Y10, Y13
+	VPADDD       Y13, Y5, Y5
+	VPMADDWD     Y12, Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPUNPCKHBW   Y0, Y9, Y9
+	VPMADDWD     Y11, Y9, Y10
+	VPADDD       Y10, Y7, Y7
+	VPMADDWD     Y12, Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VMOVDQU      (R11)(CX*2), Y9
+	VMOVDQU      (R11)(R8*1), Y10
+	VPBROADCASTD 4(R12), Y11
+	VPBROADCASTD 12(R12), Y12
+	VPUNPCKLBW   Y10, Y9, Y13
+	VPUNPCKHBW   Y10, Y9, Y9
+	VPUNPCKLBW   Y0, Y13, Y10
+	VPMADDWD     Y11, Y10, Y14
+	VPADDD       Y14, Y1, Y1
+	VPMADDWD     Y12, Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPUNPCKHBW   Y0, Y13, Y10
+	VPMADDWD     Y11, Y10, Y13
+	VPADDD       Y13, Y3, Y3
+	VPMADDWD     Y12, Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPUNPCKLBW   Y0, Y9, Y10
+	VPMADDWD     Y11, Y10, Y13
+	VPADDD       Y13, Y5, Y5
+	VPMADDWD     Y12, Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPUNPCKHBW   Y0, Y9, Y9
+	VPMADDWD     Y11, Y9, Y10
+	VPADDD       Y10, Y7, Y7
+	VPMADDWD     Y12, Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	LEAQ         (R11)(CX*4), R11
+	ADDQ         $+16, R12
+	DECQ         R13
+	JNE          down_unit
+	VPSLLD       $0x0c, Y1, Y1
+	VPADDD       Y1, Y2, Y2
+	VPSRAD       $0x16, Y2, Y2
+	VPSLLD       $0x0c, Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	VPSRAD       $0x16, Y4, Y4
+	VPSLLD       $0x0c, Y5, Y5
+	VPADDD       Y5, Y6, Y6
+	VPSRAD       $0x16, Y6, Y6
+	VPSLLD       $0x0c, Y7, Y7
+	VPADDD       Y7, Y8, Y8
+	VPSRAD       $0x16, Y8, Y8
+	VPACKSSDW    Y4, Y2, Y2
+	VPACKSSDW    Y8, Y6, Y6
+	VPACKUSWB    Y6, Y2, Y2
+	VMOVDQU      Y2, (SI)(R10*1)
+	CMPQ         R10, DI
+	JE           down_chunk_done
+	ADDQ         $+32, R10
+	CMPQ         R10, DI
+	CMOVQGT      DI, R10
+	JMP          down_chunk
+
+down_chunk_done:
+	ADDQ $+4, DX
+	ADDQ 64(AX), BX
+	ADDQ 8(AX), SI
+	DECQ 48(AX)
+	JNE  down_row
+	VZEROUPPER
+	RET
+
+DATA words80<>+0(SB)/4, $+2097152
+DATA words80<>+4(SB)/4, $+2097152
+DATA words80<>+8(SB)/4, $+2097152
+DATA words80<>+12(SB)/4, $+2097152
+DATA words80<>+16(SB)/4, $+2097152
+DATA words80<>+20(SB)/4, $+2097152
+DATA words80<>+24(SB)/4, $+2097152
+DATA words80<>+28(SB)/4, $+2097152
+GLOBL words80<>(SB), RODATA|NOPTR, $32
+
+// func gemmTAVX2(a *byte)
+// Requires: AVX, CMOV, FMA3
+TEXT ·gemmTAVX2(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, 80(AX)
+	MOVQ 32(AX), CX
+	MOVQ CX, 88(AX)
+	CMPQ 56(AX), $+16
+	JNE  columns16_end
+	MOVQ 8(AX), CX
+	MOVQ 24(AX), DX
+
+columns16_rows6:
+	CMPQ    48(AX), $+6
+	JLT     columns16_rows6_end
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	CMPQ    72(AX), $0x00
+	JE      columns16_rows6_zero
+	MOVQ    88(AX), BX
+	MOVQ    40(AX), SI
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	ADDQ    SI, BX
+	VMOVUPS (BX), Y2
+	VMOVUPS 32(BX), Y3
+	ADDQ    SI, BX
+	VMOVUPS (BX), Y4
+	VMOVUPS 32(BX), Y5
+	ADDQ    SI, BX
+	VMOVUPS (BX), Y6
+	VMOVUPS 32(BX), Y7
+	ADDQ    SI, BX
+	VMOVUPS (BX), Y8
+	VMOVUPS 32(BX), Y9
+	ADDQ    SI, BX
+	VMOVUPS (BX), Y10
+	VMOVUPS 32(BX), Y11
+	ADDQ    SI, BX
+
+columns16_rows6_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+columns16_rows6_k:
+	VMOVUPS      (SI), Y12
+	VMOVUPS      32(SI), Y13
+	VBROADCASTSS (BX), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS 4(BX), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS 8(BX), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS 12(BX), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS 16(BX), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS 20(BX), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          columns16_rows6_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Y0, (BX)
+	VMOVUPS      Y1, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y2, (BX)
+	VMOVUPS      Y3, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y4, (BX)
+	VMOVUPS      Y5, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y6, (BX)
+	VMOVUPS      Y7, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y8, (BX)
+	VMOVUPS      Y9, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y10, (BX)
+	VMOVUPS      Y11, 32(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+24, 80(AX)
+	SUBQ         $+6, 48(AX)
+	JMP          columns16_rows6
+
+columns16_rows6_end:
+columns16_rows2:
+	CMPQ    48(AX), $+2
+	JLT     columns16_rows2_end
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	CMPQ    72(AX), $0x00
+	JE      columns16_rows2_zero
+	MOVQ    88(AX), BX
+	MOVQ    40(AX), SI
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	ADDQ    SI, BX
+	VMOVUPS (BX), Y2
+	VMOVUPS 32(BX), Y3
+	ADDQ    SI, BX
+
+columns16_rows2_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+columns16_rows2_k:
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS 4(BX), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          columns16_rows2_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Y0, (BX)
+	VMOVUPS      Y1, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y2, (BX)
+	VMOVUPS      Y3, 32(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+8, 80(AX)
+	SUBQ         $+2, 48(AX)
+	JMP          columns16_rows2
+
+columns16_rows2_end:
+columns16_rows1:
+	CMPQ    48(AX), $+1
+	JLT     columns16_rows1_end
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	CMPQ    72(AX), $0x00
+	JE      columns16_rows1_zero
+	MOVQ    88(AX), BX
+	MOVQ    40(AX), SI
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	ADDQ    SI, BX
+
+columns16_rows1_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+columns16_rows1_k:
+	VMOVUPS      (SI), Y2
+	VMOVUPS      32(SI), Y3
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          columns16_rows1_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Y0, (BX)
+	VMOVUPS      Y1, 32(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+4, 80(AX)
+	SUBQ         $+1, 48(AX)
+	JMP          columns16_rows1
+
+columns16_rows1_end:
+	VZEROUPPER
+	RET
+
+columns16_end:
+	CMPQ    56(AX), $+8
+	JGT     upto8_end
+	MOVQ    56(AX), CX
+	SUBQ    $+0, CX
+	XORQ    DX, DX
+	CMPQ    CX, DX
+	CMOVQLT DX, CX
+	MOVQ    $0x00000008, DX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	SHLQ    $0x02, CX
+	LEAQ    maskWords<>+0(SB), DX
+	SUBQ    CX, DX
+	VMOVUPS 32(DX), Y0
+	MOVQ    8(AX), CX
+	MOVQ    24(AX), DX
+
+upto8_rows6:
+	CMPQ       48(AX), $+6
+	JLT        upto8_rows6_end
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	CMPQ       72(AX), $0x00
+	JE         upto8_rows6_zero
+	MOVQ       88(AX), BX
+	MOVQ       40(AX), SI
+	VMASKMOVPS (BX), Y0, Y1
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y2
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y3
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y4
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y5
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y6
+	ADDQ       SI, BX
+
+upto8_rows6_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto8_rows6_k:
+	VMASKMOVPS   (SI), Y0, Y7
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS  Y8, Y7, Y1
+	VBROADCASTSS 4(BX), Y8
+	VFMADD231PS  Y8, Y7, Y2
+	VBROADCASTSS 8(BX), Y8
+	VFMADD231PS  Y8, Y7, Y3
+	VBROADCASTSS 12(BX), Y8
+	VFMADD231PS  Y8, Y7, Y4
+	VBROADCASTSS 16(BX), Y8
+	VFMADD231PS  Y8, Y7, Y5
+	VBROADCASTSS 20(BX), Y8
+	VFMADD231PS  Y8, Y7, Y6
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto8_rows6_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMASKMOVPS   Y1, Y0, (BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y2, Y0, (BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y3, Y0, (BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y4, Y0, (BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y5, Y0, (BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y6, Y0, (BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+24, 80(AX)
+	SUBQ         $+6, 48(AX)
+	JMP          upto8_rows6
+
+upto8_rows6_end:
+upto8_rows2:
+	CMPQ       48(AX), $+2
+	JLT        upto8_rows2_end
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	CMPQ       72(AX), $0x00
+	JE         upto8_rows2_zero
+	MOVQ       88(AX), BX
+	MOVQ       40(AX), SI
+	VMASKMOVPS (BX), Y0, Y1
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y2
+	ADDQ       SI, BX
+
+upto8_rows2_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto8_rows2_k:
+	VMASKMOVPS   (SI), Y0, Y3
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y4, Y3, Y1
+	VBROADCASTSS 4(BX), Y4
+	VFMADD231PS  Y4, Y3, Y2
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto8_rows2_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMASKMOVPS   Y1, Y0, (BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y2, Y0, (BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+8, 80(AX)
+	SUBQ         $+2, 48(AX)
+	JMP          upto8_rows2
+
+upto8_rows2_end:
+upto8_rows1:
+	CMPQ       48(AX), $+1
+	JLT        upto8_rows1_end
+	VXORPS     Y1, Y1, Y1
+	CMPQ       72(AX), $0x00
+	JE         upto8_rows1_zero
+	MOVQ       88(AX), BX
+	MOVQ       40(AX), SI
+	VMASKMOVPS (BX), Y0, Y1
+	ADDQ       SI, BX
+
+upto8_rows1_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto8_rows1_k:
+	VMASKMOVPS   (SI), Y0, Y2
+	VBROADCASTSS (BX), Y3
+	VFMADD231PS  Y3, Y2, Y1
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto8_rows1_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMASKMOVPS   Y1, Y0, (BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+4, 80(AX)
+	SUBQ         $+1, 48(AX)
+	JMP          upto8_rows1
+
+upto8_rows1_end:
+	VZEROUPPER
+	RET
+
+upto8_end:
+	CMPQ    56(AX), $+16
+	MOVQ    56(AX), CX
+	SUBQ    $+0, CX
+	XORQ    DX, DX
+	CMPQ    CX, DX
+	CMOVQLT DX, CX
+	MOVQ    $0x00000008, DX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	SHLQ    $0x02, CX
+	LEAQ    maskWords<>+0(SB), DX
+	SUBQ    CX, DX
+	VMOVUPS 32(DX), Y0
+	MOVQ    56(AX), CX
+	SUBQ    $+8, CX
+	XORQ    DX, DX
+	CMPQ    CX, DX
+	CMOVQLT DX, CX
+	MOVQ    $0x00000008, DX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	SHLQ    $0x02, CX
+	LEAQ    maskWords<>+0(SB), DX
+	SUBQ    CX, DX
+	VMOVUPS 32(DX), Y1
+	MOVQ    8(AX), CX
+	MOVQ    24(AX), DX
+
+upto16_rows6:
+	CMPQ       48(AX), $+6
+	JLT        upto16_rows6_end
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	VXORPS     Y12, Y12, Y12
+	VXORPS     Y13, Y13, Y13
+	CMPQ       72(AX), $0x00
+	JE         upto16_rows6_zero
+	MOVQ       88(AX), BX
+	MOVQ       40(AX), SI
+	VMASKMOVPS (BX), Y0, Y2
+	VMASKMOVPS 32(BX), Y1, Y3
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y4
+	VMASKMOVPS 32(BX), Y1, Y5
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y6
+	VMASKMOVPS 32(BX), Y1, Y7
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y8
+	VMASKMOVPS 32(BX), Y1, Y9
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y10
+	VMASKMOVPS 32(BX), Y1, Y11
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y12
+	VMASKMOVPS 32(BX), Y1, Y13
+	ADDQ       SI, BX
+
+upto16_rows6_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto16_rows6_k:
+	VMASKMOVPS   (SI), Y0, Y14
+	VMASKMOVPS   32(SI), Y1, Y15
+	VBROADCASTSS (BX), Y16
+	VFMADD231PS  Y16, Y14, Y2
+	VFMADD231PS  Y16, Y15, Y3
+	VBROADCASTSS 4(BX), Y16
+	VFMADD231PS  Y16, Y14, Y4
+	VFMADD231PS  Y16, Y15, Y5
+	VBROADCASTSS 8(BX), Y16
+	VFMADD231PS  Y16, Y14, Y6
+	VFMADD231PS  Y16, Y15, Y7
+	VBROADCASTSS 12(BX), Y16
+	VFMADD231PS  Y16, Y14, Y8
+	VFMADD231PS  Y16, Y15, Y9
+	VBROADCASTSS 16(BX), Y16
+	VFMADD231PS  Y16, Y14, Y10
+	VFMADD231PS  Y16, Y15, Y11
+	VBROADCASTSS 20(BX), Y16
+	VFMADD231PS  Y16, Y14, Y12
+	VFMADD231PS  Y16, Y15, Y13
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto16_rows6_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMASKMOVPS   Y2, Y0, (BX)
+	VMASKMOVPS   Y3, Y1, 32(BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y4, Y0, (BX)
+	VMASKMOVPS   Y5, Y1, 32(BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y6, Y0, (BX)
+	VMASKMOVPS   Y7, Y1, 32(BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y8, Y0, (BX)
+	VMASKMOVPS   Y9, Y1, 32(BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y10, Y0, (BX)
+	VMASKMOVPS   Y11, Y1, 32(BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y12, Y0, (BX)
+	VMASKMOVPS   Y13, Y1, 32(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+24, 80(AX)
+	SUBQ         $+6, 48(AX)
+	JMP          upto16_rows6
+
+upto16_rows6_end:
+upto16_rows2:
+	CMPQ       48(AX), $+2
+	JLT        upto16_rows2_end
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	CMPQ       72(AX), $0x00
+	JE         upto16_rows2_zero
+	MOVQ       88(AX), BX
+	MOVQ       40(AX), SI
+	VMASKMOVPS (BX), Y0, Y2
+	VMASKMOVPS 32(BX), Y1, Y3
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y4
+	VMASKMOVPS 32(BX), Y1, Y5
+	ADDQ       SI, BX
+
+upto16_rows2_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto16_rows2_k:
+	VMASKMOVPS   (SI), Y0, Y6
+	VMASKMOVPS   32(SI), Y1, Y7
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS  Y8, Y6, Y2
+	VFMADD231PS  Y8, Y7, Y3
+	VBROADCASTSS 4(BX), Y8
+	VFMADD231PS  Y8, Y6, Y4
+	VFMADD231PS  Y8, Y7, Y5
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto16_rows2_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMASKMOVPS   Y2, Y0, (BX)
+	VMASKMOVPS   Y3, Y1, 32(BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y4, Y0, (BX)
+	VMASKMOVPS   Y5, Y1, 32(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+8, 80(AX)
+	SUBQ         $+2, 48(AX)
+	JMP          upto16_rows2
+
+upto16_rows2_end:
+upto16_rows1:
+	CMPQ       48(AX), $+1
+	JLT        upto16_rows1_end
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	CMPQ       72(AX), $0x00
+	JE         upto16_rows1_zero
+	MOVQ       88(AX), BX
+	MOVQ       40(AX), SI
+	VMASKMOVPS (BX), Y0, Y2
+	VMASKMOVPS 32(BX), Y1, Y3
+	ADDQ       SI, BX
+
+upto16_rows1_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto16_rows1_k:
+	VMASKMOVPS   (SI), Y0, Y4
+	VMASKMOVPS   32(SI), Y1, Y5
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto16_rows1_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMASKMOVPS   Y2, Y0, (BX)
+	VMASKMOVPS   Y3, Y1, 32(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+4, 80(AX)
+	SUBQ         $+1, 48(AX)
+	JMP          upto16_rows1
+
+upto16_rows1_end:
+	VZEROUPPER
+	RET
+
+// func columnsAffineAVX2(a *byte)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·columnsAffineAVX2(SB), NOSPLIT, $0-8
+	MOVQ  a+0(FP), AX
+	CMPQ  88(AX), $+0
+	JNE   next_none
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+none2:
+	CMPQ    CX, $+16
+	JLT     none2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+none2_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Y4
+	VMOVUPS     32(SI), Y5
+	ADDQ        R9, SI
+	VFMADD213PS Y2, Y0, Y4
+	VFMADD213PS Y3, Y1, Y5
+	VMOVUPS     Y4, (DI)
+	VMOVUPS     Y5, 32(DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         none2_row
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         none2
+
+none2_end:
+none1:
+	CMPQ    CX, $+8
+	JLT     none1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+none1_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y2
+	ADDQ        R9, SI
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         none1_row
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         none1
+
+none1_end:
+	CMPQ       CX, $0x00
+	JE         none_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
+	MOVQ       32(AX), DX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
+
+none_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+32, BX
+	VMASKMOVPS  (CX), Y0, Y3
+	ADDQ        DI, CX
+	VFMADD213PS Y2, Y1, Y3
+	VMASKMOVPS  Y3, Y0, (SI)
+	ADDQ        DI, SI
+	DECQ        DX
+	JNZ         none_tail_row
+
+none_done:
+	VZEROUPPER
+	RET
+
+next_none:
+	CMPQ  88(AX), $+1
+	JNE   next_relu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+relu2:
+	CMPQ    CX, $+16
+	JLT     relu2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+relu2_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Y4
+	VMOVUPS     32(SI), Y5
+	ADDQ        R9, SI
+	VFMADD213PS Y2, Y0, Y4
+	VFMADD213PS Y3, Y1, Y5
+	VXORPS      Y6, Y6, Y6
+	VMAXPS      Y6, Y4, Y4
+	VXORPS      Y6, Y6, Y6
+	VMAXPS      Y6, Y5, Y5
+	VMOVUPS     Y4, (DI)
+	VMOVUPS     Y5, 32(DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         relu2_row
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         relu2
+
+relu2_end:
+relu1:
+	CMPQ    CX, $+8
+	JLT     relu1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+relu1_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y2
+	ADDQ        R9, SI
+	VFMADD213PS Y1, Y0, Y2
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y3, Y2, Y2
+	VMOVUPS     Y2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         relu1_row
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         relu1
+
+relu1_end:
+	CMPQ       CX, $0x00
+	JE         relu_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
+	MOVQ       32(AX), DX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
+
+relu_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+32, BX
+	VMASKMOVPS  (CX), Y0, Y3
+	ADDQ        DI, CX
+	VFMADD213PS Y2, Y1, Y3
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y4, Y3, Y3
+	VMASKMOVPS  Y3, Y0, (SI)
+	ADDQ        DI, SI
+	DECQ        DX
+	JNZ         relu_tail_row
+
+relu_done:
+	VZEROUPPER
+	RET
+
+next_relu:
+	CMPQ  88(AX), $+2
+	JNE   next_relu6
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+relu62:
+	CMPQ    CX, $+16
+	JLT     relu62_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+relu62_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Y4
+	VMOVUPS     32(SI), Y5
+	ADDQ        R9, SI
+	VFMADD213PS Y2, Y0, Y4
+	VFMADD213PS Y3, Y1, Y5
+	VXORPS      Y6, Y6, Y6
+	VMAXPS      Y6, Y4, Y4
+	VMINPS      f40c00000x8<>+0(SB), Y4, Y4
+	VXORPS      Y6, Y6, Y6
+	VMAXPS      Y6, Y5, Y5
+	VMINPS      f40c00000x8<>+0(SB), Y5, Y5
+	VMOVUPS     Y4, (DI)
+	VMOVUPS     Y5, 32(DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         relu62_row
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         relu62
+
+relu62_end:
+relu61:
+	CMPQ    CX, $+8
+	JLT     relu61_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+relu61_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y2
+	ADDQ        R9, SI
+	VFMADD213PS Y1, Y0, Y2
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y3, Y2, Y2
+	VMINPS      f40c00000x8<>+0(SB), Y2, Y2
+	VMOVUPS     Y2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         relu61_row
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         relu61
+
+relu61_end:
+	CMPQ       CX, $0x00
+	JE         relu6_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
+	MOVQ       32(AX), DX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
+
+relu6_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+32, BX
+	VMASKMOVPS  (CX), Y0, Y3
+	ADDQ        DI, CX
+	VFMADD213PS Y2, Y1, Y3
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y4, Y3, Y3
+	VMINPS      f40c00000x8<>+0(SB), Y3, Y3
+	VMASKMOVPS  Y3, Y0, (SI)
+	ADDQ        DI, SI
+	DECQ        DX
+	JNZ         relu6_tail_row
+
+relu6_done:
+	VZEROUPPER
+	RET
+
+next_relu6:
+	CMPQ  88(AX), $+3
+	JNE   next_silu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+silu2:
+	CMPQ    CX, $+16
+	JLT     silu2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+silu2_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	ADDQ         R9, SI
+	VFMADD213PS  Y2, Y0, Y4
+	VFMADD213PS  Y3, Y1, Y5
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y4, Y6
+	VMAXPS       fc2fc0000x8<>+0(SB), Y6, Y6
+	VMINPS       f42fe0000x8<>+0(SB), Y6, Y6
+	VROUNDPS     $0x00, Y6, Y7
+	VSUBPS       Y7, Y6, Y6
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y8
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3f317214x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3f800001x8<>+0(SB), Y6, Y8
+	VCVTPS2DQ    Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y8, Y6
+	VADDPS       f3f800000x8<>+0(SB), Y6, Y6
+	VDIVPS       Y6, Y4, Y4
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y5, Y6
+	VMAXPS       fc2fc0000x8<>+0(SB), Y6, Y6
+	VMINPS       f42fe0000x8<>+0(SB), Y6, Y6
+	VROUNDPS     $0x00, Y6, Y7
+	VSUBPS       Y7, Y6, Y6
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y8
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3f317214x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3f800001x8<>+0(SB), Y6, Y8
+	VCVTPS2DQ    Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y8, Y6
+	VADDPS       f3f800000x8<>+0(SB), Y6, Y6
+	VDIVPS       Y6, Y5, Y5
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          silu2_row
+	SUBQ         $+16, CX
+	ADDQ         $+64, DX
+	JMP          silu2
+
+silu2_end:
+silu1:
+	CMPQ    CX, $+8
+	JLT     silu1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+silu1_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y2
+	ADDQ         R9, SI
+	VFMADD213PS  Y1, Y0, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y2, Y2
+	VMOVUPS      Y2, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          silu1_row
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          silu1
+
+silu1_end:
+	CMPQ       CX, $0x00
+	JE         silu_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
+	MOVQ       32(AX), DX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
+
+silu_tail_row:
+	PREFETCHT0   (R8)(BX*1)
+	PREFETCHT0   (AX)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y3
+	ADDQ         DI, CX
+	VFMADD213PS  Y2, Y1, Y3
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y3, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y5
+	VSUBPS       Y5, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y3, Y3
+	VMASKMOVPS   Y3, Y0, (SI)
+	ADDQ         DI, SI
+	DECQ         DX
+	JNZ          silu_tail_row
+
+silu_done:
+	VZEROUPPER
+	RET
+
+next_silu:
+	CMPQ  88(AX), $+4
+	JNE   next_hardswish
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+hardswish2:
+	CMPQ    CX, $+16
+	JLT     hardswish2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+hardswish2_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Y4
+	VMOVUPS     32(SI), Y5
+	ADDQ        R9, SI
+	VFMADD213PS Y2, Y0, Y4
+	VFMADD213PS Y3, Y1, Y5
+	VXORPS      Y7, Y7, Y7
+	VMOVAPS     Y4, Y6
+	VADDPS      f40400000x8<>+0(SB), Y6, Y6
+	VMAXPS      Y7, Y6, Y6
+	VMINPS      f40c00000x8<>+0(SB), Y6, Y6
+	VMULPS      f3e2aaaabx8<>+0(SB), Y6, Y6
+	VMULPS      Y6, Y4, Y4
+	VXORPS      Y7, Y7, Y7
+	VMOVAPS     Y5, Y6
+	VADDPS      f40400000x8<>+0(SB), Y6, Y6
+	VMAXPS      Y7, Y6, Y6
+	VMINPS      f40c00000x8<>+0(SB), Y6, Y6
+	VMULPS      f3e2aaaabx8<>+0(SB), Y6, Y6
+	VMULPS      Y6, Y5, Y5
+	VMOVUPS     Y4, (DI)
+	VMOVUPS     Y5, 32(DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         hardswish2_row
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         hardswish2
+
+hardswish2_end:
+hardswish1:
+	CMPQ    CX, $+8
+	JLT     hardswish1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+hardswish1_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y2
+	ADDQ        R9, SI
+	VFMADD213PS Y1, Y0, Y2
+	VXORPS      Y4, Y4, Y4
+	VMOVAPS     Y2, Y3
+	VADDPS      f40400000x8<>+0(SB), Y3, Y3
+	VMAXPS      Y4, Y3, Y3
+	VMINPS      f40c00000x8<>+0(SB), Y3, Y3
+	VMULPS      f3e2aaaabx8<>+0(SB), Y3, Y3
+	VMULPS      Y3, Y2, Y2
+	VMOVUPS     Y2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         hardswish1_row
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         hardswish1
+
+hardswish1_end:
+	CMPQ       CX, $0x00
+	JE         hardswish_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
+	MOVQ       32(AX), DX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
+
+hardswish_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+32, BX
+	VMASKMOVPS  (CX), Y0, Y3
+	ADDQ        DI, CX
+	VFMADD213PS Y2, Y1, Y3
+	VXORPS      Y5, Y5, Y5
+	VMOVAPS     Y3, Y4
+	VADDPS      f40400000x8<>+0(SB), Y4, Y4
+	VMAXPS      Y5, Y4, Y4
+	VMINPS      f40c00000x8<>+0(SB), Y4, Y4
+	VMULPS      f3e2aaaabx8<>+0(SB), Y4, Y4
+	VMULPS      Y4, Y3, Y3
+	VMASKMOVPS  Y3, Y0, (SI)
+	ADDQ        DI, SI
+	DECQ        DX
+	JNZ         hardswish_tail_row
+
+hardswish_done:
+	VZEROUPPER
+	RET
+
+next_hardswish:
+	CMPQ  88(AX), $+5
+	JNE   next_sigmoid
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+sigmoid2:
+	CMPQ    CX, $+16
+	JLT     sigmoid2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+sigmoid2_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	ADDQ         R9, SI
+	VFMADD213PS  Y2, Y0, Y4
+	VFMADD213PS  Y3, Y1, Y5
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y4, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y6
+	VSUBPS       Y6, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y7
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VBROADCASTSS f3f800000x1<>+0(SB), Y6
+	VDIVPS       Y4, Y6, Y4
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y5, Y5
+	VMAXPS       fc2fc0000x8<>+0(SB), Y5, Y5
+	VMINPS       f42fe0000x8<>+0(SB), Y5, Y5
+	VROUNDPS     $0x00, Y5, Y6
+	VSUBPS       Y6, Y5, Y5
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y7
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3f317214x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3f800001x8<>+0(SB), Y5, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y5
+	VADDPS       f3f800000x8<>+0(SB), Y5, Y5
+	VBROADCASTSS f3f800000x1<>+0(SB), Y6
+	VDIVPS       Y5, Y6, Y5
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          sigmoid2_row
+	SUBQ         $+16, CX
+	ADDQ         $+64, DX
+	JMP          sigmoid2
+
+sigmoid2_end:
+sigmoid1:
+	CMPQ    CX, $+8
+	JLT     sigmoid1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+sigmoid1_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y2
+	ADDQ         R9, SI
+	VFMADD213PS  Y1, Y0, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y2
+	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
+	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
+	VROUNDPS     $0x00, Y2, Y3
+	VSUBPS       Y3, Y2, Y2
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y2, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y4, Y2
+	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
+	VBROADCASTSS f3f800000x1<>+0(SB), Y3
+	VDIVPS       Y2, Y3, Y2
+	VMOVUPS      Y2, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          sigmoid1_row
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          sigmoid1
+
+sigmoid1_end:
+	CMPQ       CX, $0x00
+	JE         sigmoid_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
+	MOVQ       32(AX), DX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
+
+sigmoid_tail_row:
+	PREFETCHT0   (R8)(BX*1)
+	PREFETCHT0   (AX)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y3
+	ADDQ         DI, CX
+	VFMADD213PS  Y2, Y1, Y3
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y3, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VBROADCASTSS f3f800000x1<>+0(SB), Y4
+	VDIVPS       Y3, Y4, Y3
+	VMASKMOVPS   Y3, Y0, (SI)
+	ADDQ         DI, SI
+	DECQ         DX
+	JNZ          sigmoid_tail_row
+
+sigmoid_done:
+	VZEROUPPER
+	RET
+
+next_sigmoid:
+	CMPQ  88(AX), $+6
+	JNE   next_hardsigmoid
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+hardsigmoid2:
+	CMPQ    CX, $+16
+	JLT     hardsigmoid2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+hardsigmoid2_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Y4
+	VMOVUPS     32(SI), Y5
+	ADDQ        R9, SI
+	VFMADD213PS Y2, Y0, Y4
+	VFMADD213PS Y3, Y1, Y5
+	VXORPS      Y6, Y6, Y6
+	VMOVAPS     Y4, Y4
+	VADDPS      f40400000x8<>+0(SB), Y4, Y4
+	VMAXPS      Y6, Y4, Y4
+	VMINPS      f40c00000x8<>+0(SB), Y4, Y4
+	VMULPS      f3e2aaaabx8<>+0(SB), Y4, Y4
+	VXORPS      Y6, Y6, Y6
+	VMOVAPS     Y5, Y5
+	VADDPS      f40400000x8<>+0(SB), Y5, Y5
+	VMAXPS      Y6, Y5, Y5
+	VMINPS      f40c00000x8<>+0(SB), Y5, Y5
+	VMULPS      f3e2aaaabx8<>+0(SB), Y5, Y5
+	VMOVUPS     Y4, (DI)
+	VMOVUPS     Y5, 32(DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         hardsigmoid2_row
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         hardsigmoid2
+
+hardsigmoid2_end:
+hardsigmoid1:
+	CMPQ    CX, $+8
+	JLT     hardsigmoid1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+hardsigmoid1_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y2
+	ADDQ        R9, SI
+	VFMADD213PS Y1, Y0, Y2
+	VXORPS      Y3, Y3, Y3
+	VMOVAPS     Y2, Y2
+	VADDPS      f40400000x8<>+0(SB), Y2, Y2
+	VMAXPS      Y3, Y2, Y2
+	VMINPS      f40c00000x8<>+0(SB), Y2, Y2
+	VMULPS      f3e2aaaabx8<>+0(SB), Y2, Y2
+	VMOVUPS     Y2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         hardsigmoid1_row
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         hardsigmoid1
+
+hardsigmoid1_end:
+	CMPQ       CX, $0x00
+	JE         hardsigmoid_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
+	MOVQ       32(AX), DX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
+
+hardsigmoid_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+32, BX
+	VMASKMOVPS  (CX), Y0, Y3
+	ADDQ        DI, CX
+	VFMADD213PS Y2, Y1, Y3
+	VXORPS      Y4, Y4, Y4
+	VMOVAPS     Y3, Y3
+	VADDPS      f40400000x8<>+0(SB), Y3, Y3
+	VMAXPS      Y4, Y3, Y3
+	VMINPS      f40c00000x8<>+0(SB), Y3, Y3
+	VMULPS      f3e2aaaabx8<>+0(SB), Y3, Y3
+	VMASKMOVPS  Y3, Y0, (SI)
+	ADDQ        DI, SI
+	DECQ        DX
+	JNZ         hardsigmoid_tail_row
+
+hardsigmoid_done:
+	VZEROUPPER
+	RET
+
+next_hardsigmoid:
+	CMPQ  88(AX), $+7
+	JNE   next_gelu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+gelu2:
+	CMPQ    CX, $+16
+	JLT     gelu2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+gelu2_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	ADDQ         R9, SI
+	VFMADD213PS  Y2, Y0, Y4
+	VFMADD213PS  Y3, Y1, Y5
+	VMULPS       f3f3504f3x8<>+0(SB), Y4, Y6
+	VMINPS       f40800000x8<>+0(SB), Y6, Y6
+	VMAXPS       fc0800000x8<>+0(SB), Y6, Y6
+	VMULPS       Y6, Y6, Y7
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y8
+	VFMADD213PS  f32edffeex8<>+0(SB), Y7, Y8
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y7, Y8
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y7, Y8
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y7, Y8
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y7, Y8
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y7, Y8
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y9
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y7, Y9
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y7, Y9
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y7, Y9
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y7, Y9
+	VMULPS       Y6, Y8, Y8
+	VDIVPS       Y9, Y8, Y8
+	VMULPS       f3f000000x8<>+0(SB), Y4, Y4
+	VFMADD231PS  Y8, Y4, Y4
+	VMULPS       f3f3504f3x8<>+0(SB), Y5, Y6
+	VMINPS       f40800000x8<>+0(SB), Y6, Y6
+	VMAXPS       fc0800000x8<>+0(SB), Y6, Y6
+	VMULPS       Y6, Y6, Y7
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y8
+	VFMADD213PS  f32edffeex8<>+0(SB), Y7, Y8
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y7, Y8
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y7, Y8
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y7, Y8
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y7, Y8
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y7, Y8
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y9
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y7, Y9
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y7, Y9
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y7, Y9
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y7, Y9
+	VMULPS       Y6, Y8, Y8
+	VDIVPS       Y9, Y8, Y8
+	VMULPS       f3f000000x8<>+0(SB), Y5, Y5
+	VFMADD231PS  Y8, Y5, Y5
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          gelu2_row
+	SUBQ         $+16, CX
+	ADDQ         $+64, DX
+	JMP          gelu2
+
+gelu2_end:
+gelu1:
+	CMPQ    CX, $+8
+	JLT     gelu1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+gelu1_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y2
+	ADDQ         R9, SI
+	VFMADD213PS  Y1, Y0, Y2
+	VMULPS       f3f3504f3x8<>+0(SB), Y2, Y3
+	VMINPS       f40800000x8<>+0(SB), Y3, Y3
+	VMAXPS       fc0800000x8<>+0(SB), Y3, Y3
+	VMULPS       Y3, Y3, Y4
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y5
+	VFMADD213PS  f32edffeex8<>+0(SB), Y4, Y5
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y4, Y5
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y6
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y4, Y6
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y4, Y6
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y4, Y6
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y4, Y6
+	VMULPS       Y3, Y5, Y5
+	VDIVPS       Y6, Y5, Y5
+	VMULPS       f3f000000x8<>+0(SB), Y2, Y2
+	VFMADD231PS  Y5, Y2, Y2
+	VMOVUPS      Y2, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          gelu1_row
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          gelu1
+
+gelu1_end:
+	CMPQ       CX, $0x00
+	JE         gelu_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
+	MOVQ       32(AX), DX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
+
+gelu_tail_row:
+	PREFETCHT0   (R8)(BX*1)
+	PREFETCHT0   (AX)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y3
+	ADDQ         DI, CX
+	VFMADD213PS  Y2, Y1, Y3
+	VMULPS       f3f3504f3x8<>+0(SB), Y3, Y4
+	VMINPS       f40800000x8<>+0(SB), Y4, Y4
+	VMAXPS       fc0800000x8<>+0(SB), Y4, Y4
+	VMULPS       Y4, Y4, Y5
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y6
+	VFMADD213PS  f32edffeex8<>+0(SB), Y5, Y6
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y5, Y6
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y5, Y6
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y5, Y6
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y5, Y6
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y5, Y6
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y7
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y5, Y7
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y5, Y7
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y5, Y7
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y5, Y7
+	VMULPS       Y4, Y6, Y6
+	VDIVPS       Y7, Y6, Y6
+	VMULPS       f3f000000x8<>+0(SB), Y3, Y3
+	VFMADD231PS  Y6, Y3, Y3
+	VMASKMOVPS   Y3, Y0, (SI)
+	ADDQ         DI, SI
+	DECQ         DX
+	JNZ          gelu_tail_row
+
+gelu_done:
+	VZEROUPPER
+	RET
+
+next_gelu:
+	CMPQ  88(AX), $+8
+	JNE   next_gelutanh
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+gelutanh2:
+	CMPQ    CX, $+16
+	JLT     gelutanh2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+gelutanh2_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	ADDQ         R9, SI
+	VFMADD213PS  Y2, Y0, Y4
+	VFMADD213PS  Y3, Y1, Y5
+	VMULPS       Y4, Y4, Y6
+	VMULPS       fbdd2d3e8x8<>+0(SB), Y6, Y6
+	VADDPS       fc0135761x8<>+0(SB), Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VMAXPS       fc2fc0000x8<>+0(SB), Y6, Y6
+	VMINPS       f42fe0000x8<>+0(SB), Y6, Y6
+	VROUNDPS     $0x00, Y6, Y7
+	VSUBPS       Y7, Y6, Y6
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y8
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3f317214x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3f800001x8<>+0(SB), Y6, Y8
+	VCVTPS2DQ    Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y8, Y6
+	VADDPS       f3f800000x8<>+0(SB), Y6, Y6
+	VDIVPS       Y6, Y4, Y4
+	VMULPS       Y5, Y5, Y6
+	VMULPS       fbdd2d3e8x8<>+0(SB), Y6, Y6
+	VADDPS       fc0135761x8<>+0(SB), Y6, Y6
+	VMULPS       Y5, Y6, Y6
+	VMAXPS       fc2fc0000x8<>+0(SB), Y6, Y6
+	VMINPS       f42fe0000x8<>+0(SB), Y6, Y6
+	VROUNDPS     $0x00, Y6, Y7
+	VSUBPS       Y7, Y6, Y6
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y8
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3f317214x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3f800001x8<>+0(SB), Y6, Y8
+	VCVTPS2DQ    Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y8, Y6
+	VADDPS       f3f800000x8<>+0(SB), Y6, Y6
+	VDIVPS       Y6, Y5, Y5
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          gelutanh2_row
+	SUBQ         $+16, CX
+	ADDQ         $+64, DX
+	JMP          gelutanh2
+
+gelutanh2_end:
+gelutanh1:
+	CMPQ    CX, $+8
+	JLT     gelutanh1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+gelutanh1_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y2
+	ADDQ         R9, SI
+	VFMADD213PS  Y1, Y0, Y2
+	VMULPS       Y2, Y2, Y3
+	VMULPS       fbdd2d3e8x8<>+0(SB), Y3, Y3
+	VADDPS       fc0135761x8<>+0(SB), Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y2, Y2
+	VMOVUPS      Y2, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          gelutanh1_row
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          gelutanh1
+
+gelutanh1_end:
+	CMPQ       CX, $0x00
+	JE         gelutanh_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
+	MOVQ       32(AX), DX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
+
+gelutanh_tail_row:
+	PREFETCHT0   (R8)(BX*1)
+	PREFETCHT0   (AX)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y3
+	ADDQ         DI, CX
+	VFMADD213PS  Y2, Y1, Y3
+	VMULPS       Y3, Y3, Y4
+	VMULPS       fbdd2d3e8x8<>+0(SB), Y4, Y4
+	VADDPS       fc0135761x8<>+0(SB), Y4, Y4
+	VMULPS       Y3, Y4, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y5
+	VSUBPS       Y5, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y3, Y3
+	VMASKMOVPS   Y3, Y0, (SI)
+	ADDQ         DI, SI
+	DECQ         DX
+	JNZ          gelutanh_tail_row
+
+gelutanh_done:
+	VZEROUPPER
+	RET
+
+next_gelutanh:
+	CMPQ  88(AX), $+9
+	JNE   next_tanh
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+tanh2:
+	CMPQ    CX, $+16
+	JLT     tanh2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+tanh2_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	ADDQ         R9, SI
+	VFMADD213PS  Y2, Y0, Y4
+	VFMADD213PS  Y3, Y1, Y5
+	VMULPS       fc038aa3bx8<>+0(SB), Y4, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y6
+	VSUBPS       Y6, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y7
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VBROADCASTSS f40000000x1<>+0(SB), Y6
+	VDIVPS       Y4, Y6, Y4
+	VADDPS       fbf800000x8<>+0(SB), Y4, Y4
+	VMULPS       fc038aa3bx8<>+0(SB), Y5, Y5
+	VMAXPS       fc2fc0000x8<>+0(SB), Y5, Y5
+	VMINPS       f42fe0000x8<>+0(SB), Y5, Y5
+	VROUNDPS     $0x00, Y5, Y6
+	VSUBPS       Y6, Y5, Y5
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y7
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3f317214x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3f800001x8<>+0(SB), Y5, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y5
+	VADDPS       f3f800000x8<>+0(SB), Y5, Y5
+	VBROADCASTSS f40000000x1<>+0(SB), Y6
+	VDIVPS       Y5, Y6, Y5
+	VADDPS       fbf800000x8<>+0(SB), Y5, Y5
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          tanh2_row
+	SUBQ         $+16, CX
+	ADDQ         $+64, DX
+	JMP          tanh2
+
+tanh2_end:
+tanh1:
+	CMPQ    CX, $+8
+	JLT     tanh1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+tanh1_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y2
+	ADDQ         R9, SI
+	VFMADD213PS  Y1, Y0, Y2
+	VMULPS       fc038aa3bx8<>+0(SB), Y2, Y2
+	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
+	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
+	VROUNDPS     $0x00, Y2, Y3
+	VSUBPS       Y3, Y2, Y2
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y2, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y4, Y2
+	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
+	VBROADCASTSS f40000000x1<>+0(SB), Y3
+	VDIVPS       Y2, Y3, Y2
+	VADDPS       fbf800000x8<>+0(SB), Y2, Y2
+	VMOVUPS      Y2, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          tanh1_row
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          tanh1
+
+tanh1_end:
+	CMPQ       CX, $0x00
+	JE         tanh_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
+	MOVQ       32(AX), DX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
+
+tanh_tail_row:
+	PREFETCHT0   (R8)(BX*1)
+	PREFETCHT0   (AX)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y3
+	ADDQ         DI, CX
+	VFMADD213PS  Y2, Y1, Y3
+	VMULPS       fc038aa3bx8<>+0(SB), Y3, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VBROADCASTSS f40000000x1<>+0(SB), Y4
+	VDIVPS       Y3, Y4, Y3
+	VADDPS       fbf800000x8<>+0(SB), Y3, Y3
+	VMASKMOVPS   Y3, Y0, (SI)
+	ADDQ         DI, SI
+	DECQ         DX
+	JNZ          tanh_tail_row
+
+tanh_done:
+	VZEROUPPER
+	RET
+
+next_tanh:
+	RET
+
+// func columnsMomentsAVX2(a *byte)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·columnsMomentsAVX2(SB), NOSPLIT, $0-8
+	MOVQ  a+0(FP), AX
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+moments4:
+	CMPQ    CX, $+32
+	JLT     moments4_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	VMOVUPS 64(SI)(DX*1), Y2
+	VMOVUPS 96(SI)(DX*1), Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    32(AX), DI
+	MOVQ    24(AX), R8
+	MOVQ    (AX), R9
+
+moments4_row:
+	PREFETCHT0  (R9)(BX*1)
+	PREFETCHT0  64(R9)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Y12
+	VMOVUPS     32(SI), Y13
+	VMOVUPS     64(SI), Y14
+	VMOVUPS     96(SI), Y15
+	ADDQ        R8, SI
+	VSUBPS      Y0, Y12, Y12
+	VADDPS      Y12, Y4, Y4
+	VFMADD231PS Y12, Y12, Y8
+	VSUBPS      Y1, Y13, Y13
+	VADDPS      Y13, Y5, Y5
+	VFMADD231PS Y13, Y13, Y9
+	VSUBPS      Y2, Y14, Y14
+	VADDPS      Y14, Y6, Y6
+	VFMADD231PS Y14, Y14, Y10
+	VSUBPS      Y3, Y15, Y15
+	VADDPS      Y15, Y7, Y7
+	VFMADD231PS Y15, Y15, Y11
+	DECQ        DI
+	JNZ         moments4_row
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
+	VADDPS      Y4, Y0, Y0
+	VMOVUPS     Y0, (SI)(DX*1)
+	VMOVUPS     32(SI)(DX*1), Y0
+	VADDPS      Y5, Y0, Y0
+	VMOVUPS     Y0, 32(SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Y0
+	VADDPS      Y6, Y0, Y0
+	VMOVUPS     Y0, 64(SI)(DX*1)
+	VMOVUPS     96(SI)(DX*1), Y0
+	VADDPS      Y7, Y0, Y0
+	VMOVUPS     Y0, 96(SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
+	VADDPS      Y8, Y0, Y0
+	VMOVUPS     Y0, (SI)(DX*1)
+	VMOVUPS     32(SI)(DX*1), Y0
+	VADDPS      Y9, Y0, Y0
+	VMOVUPS     Y0, 32(SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Y0
+	VADDPS      Y10, Y0, Y0
+	VMOVUPS     Y0, 64(SI)(DX*1)
+	VMOVUPS     96(SI)(DX*1), Y0
+	VADDPS      Y11, Y0, Y0
+	VMOVUPS     Y0, 96(SI)(DX*1)
+	SUBQ        $+32, CX
+	ADDQ        $+128, DX
+	JMP         moments4
+
+moments4_end:
+moments1:
+	CMPQ    CX, $+8
+	JLT     moments1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    32(AX), DI
+	MOVQ    24(AX), R8
+	MOVQ    (AX), R9
+
+moments1_row:
+	PREFETCHT0  (R9)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y3
+	ADDQ        R8, SI
+	VSUBPS      Y0, Y3, Y3
+	VADDPS      Y3, Y1, Y1
+	VFMADD231PS Y3, Y3, Y2
+	DECQ        DI
+	JNZ         moments1_row
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     Y0, (SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
+	VADDPS      Y2, Y0, Y0
+	VMOVUPS     Y0, (SI)(DX*1)
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         moments1
+
+moments1_end:
+	CMPQ       CX, $0x00
+	JE         moments_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       32(AX), SI
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+
+moments_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	ADDQ        $+32, BX
+	VMASKMOVPS  (CX), Y0, Y4
+	ADDQ        DI, CX
+	VSUBPS      Y1, Y4, Y4
+	VADDPS      Y4, Y2, Y2
+	VFMADD231PS Y4, Y4, Y3
+	DECQ        SI
+	JNZ         moments_tail_row
+	MOVQ        72(AX), CX
+	VMASKMOVPS  (CX)(DX*1), Y0, Y1
+	VADDPS      Y2, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)(DX*1)
+	MOVQ        80(AX), AX
+	VMASKMOVPS  (AX)(DX*1), Y0, Y1
+	VADDPS      Y3, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (AX)(DX*1)
+
+moments_done:
+	VZEROUPPER
+	RET
+
+// func columnsGradAVX2(a *byte)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·columnsGradAVX2(SB), NOSPLIT, $0-8
+	MOVQ  a+0(FP), AX
+	CMPQ  88(AX), $+0
+	JNE   next_none
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+none1:
+	CMPQ    CX, $+8
+	JLT     none1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+none1_row:
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y5
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Y6
+	ADDQ        R10, DI
+	VMOVAPS     Y5, Y7
+	VFMADD213PS Y1, Y0, Y7
+	VADDPS      Y6, Y3, Y3
+	VSUBPS      Y2, Y5, Y5
+	VFMADD231PS Y5, Y6, Y4
+	VMOVUPS     Y6, (R8)
+	ADDQ        R10, R8
+	DECQ        R9
+	JNZ         none1_row
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
+	VADDPS      Y3, Y0, Y0
+	VMOVUPS     Y0, (SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
+	VADDPS      Y4, Y0, Y0
+	VMOVUPS     Y0, (SI)(DX*1)
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         none1
+
+none1_end:
+	CMPQ       CX, $0x00
+	JE         none_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       64(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       8(AX), SI
+	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
+
+none_tail_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	ADDQ        $+32, BX
+	VMASKMOVPS  (CX), Y0, Y6
+	ADDQ        R9, CX
+	VMASKMOVPS  (SI), Y0, Y7
+	ADDQ        R9, SI
+	VMOVAPS     Y6, Y8
+	VFMADD213PS Y2, Y1, Y8
+	VADDPS      Y7, Y4, Y4
+	VSUBPS      Y3, Y6, Y6
+	VFMADD231PS Y6, Y7, Y5
+	VMASKMOVPS  Y7, Y0, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         none_tail_row
+	MOVQ        72(AX), CX
+	VMASKMOVPS  (CX)(DX*1), Y0, Y1
+	VADDPS      Y4, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)(DX*1)
+	MOVQ        80(AX), AX
+	VMASKMOVPS  (AX)(DX*1), Y0, Y1
+	VADDPS      Y5, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (AX)(DX*1)
+
+none_done:
+	VZEROUPPER
+	RET
+
+next_none:
+	CMPQ  88(AX), $+1
+	JNE   next_relu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+relu1:
+	CMPQ    CX, $+8
+	JLT     relu1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+relu1_row:
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y5
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Y6
+	ADDQ        R10, DI
+	VMOVAPS     Y5, Y7
+	VFMADD213PS Y1, Y0, Y7
+	VXORPS      Y8, Y8, Y8
+	VCMPPS      $0x01, Y7, Y8, Y7
+	VANDPS      Y7, Y6, Y6
+	VADDPS      Y6, Y3, Y3
+	VSUBPS      Y2, Y5, Y5
+	VFMADD231PS Y5, Y6, Y4
+	VMOVUPS     Y6, (R8)
+	ADDQ        R10, R8
+	DECQ        R9
+	JNZ         relu1_row
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
+	VADDPS      Y3, Y0, Y0
+	VMOVUPS     Y0, (SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
+	VADDPS      Y4, Y0, Y0
+	VMOVUPS     Y0, (SI)(DX*1)
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         relu1
+
+relu1_end:
+	CMPQ       CX, $0x00
+	JE         relu_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       64(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       8(AX), SI
+	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
+
+relu_tail_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	ADDQ        $+32, BX
+	VMASKMOVPS  (CX), Y0, Y6
+	ADDQ        R9, CX
+	VMASKMOVPS  (SI), Y0, Y7
+	ADDQ        R9, SI
+	VMOVAPS     Y6, Y8
+	VFMADD213PS Y2, Y1, Y8
+	VXORPS      Y9, Y9, Y9
+	VCMPPS      $0x01, Y8, Y9, Y8
+	VANDPS      Y8, Y7, Y7
+	VADDPS      Y7, Y4, Y4
+	VSUBPS      Y3, Y6, Y6
+	VFMADD231PS Y6, Y7, Y5
+	VMASKMOVPS  Y7, Y0, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         relu_tail_row
+	MOVQ        72(AX), CX
+	VMASKMOVPS  (CX)(DX*1), Y0, Y1
+	VADDPS      Y4, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)(DX*1)
+	MOVQ        80(AX), AX
+	VMASKMOVPS  (AX)(DX*1), Y0, Y1
+	VADDPS      Y5, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (AX)(DX*1)
+
+relu_done:
+	VZEROUPPER
+	RET
+
+next_relu:
+	CMPQ  88(AX), $+2
+	JNE   next_relu6
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+relu61:
+	CMPQ    CX, $+8
+	JLT     relu61_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+relu61_row:
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
+	VMOVAPS      Y5, Y7
+	VFMADD213PS  Y1, Y0, Y7
+	VXORPS       Y8, Y8, Y8
+	VCMPPS       $0x01, Y7, Y8, Y8
+	VANDPS       Y8, Y6, Y6
+	VBROADCASTSS f40c00000x1<>+0(SB), Y8
+	VCMPPS       $0x01, Y8, Y7, Y7
+	VANDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y3, Y3
+	VSUBPS       Y2, Y5, Y5
+	VFMADD231PS  Y5, Y6, Y4
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
+	JNZ          relu61_row
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y3, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          relu61
+
+relu61_end:
+	CMPQ       CX, $0x00
+	JE         relu6_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       64(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       8(AX), SI
+	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
+
+relu6_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y6
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
+	VMOVAPS      Y6, Y8
+	VFMADD213PS  Y2, Y1, Y8
+	VXORPS       Y9, Y9, Y9
+	VCMPPS       $0x01, Y8, Y9, Y9
+	VANDPS       Y9, Y7, Y7
+	VBROADCASTSS f40c00000x1<>+0(SB), Y9
+	VCMPPS       $0x01, Y9, Y8, Y8
+	VANDPS       Y8, Y7, Y7
+	VADDPS       Y7, Y4, Y4
+	VSUBPS       Y3, Y6, Y6
+	VFMADD231PS  Y6, Y7, Y5
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          relu6_tail_row
+	MOVQ         72(AX), CX
+	VMASKMOVPS   (CX)(DX*1), Y0, Y1
+	VADDPS       Y4, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (CX)(DX*1)
+	MOVQ         80(AX), AX
+	VMASKMOVPS   (AX)(DX*1), Y0, Y1
+	VADDPS       Y5, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(DX*1)
+
+relu6_done:
+	VZEROUPPER
+	RET
+
+next_relu6:
+	CMPQ  88(AX), $+3
+	JNE   next_silu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+silu1:
+	CMPQ    CX, $+8
+	JLT     silu1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+silu1_row:
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
+	VMOVAPS      Y5, Y7
+	VFMADD213PS  Y1, Y0, Y7
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y7, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VBROADCASTSS f3f800000x1<>+0(SB), Y9
+	VDIVPS       Y8, Y9, Y8
+	VMULPS       Y8, Y6, Y6
+	VFNMADD213PS Y7, Y7, Y8
+	VFMADD231PS  Y8, Y6, Y6
+	VADDPS       Y6, Y3, Y3
+	VSUBPS       Y2, Y5, Y5
+	VFMADD231PS  Y5, Y6, Y4
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
+	JNZ          silu1_row
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y3, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          silu1
+
+silu1_end:
+	CMPQ       CX, $0x00
+	JE         silu_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       64(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       8(AX), SI
+	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
+
+silu_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y6
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
+	VMOVAPS      Y6, Y8
+	VFMADD213PS  Y2, Y1, Y8
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y8, Y9
+	VMAXPS       fc2fc0000x8<>+0(SB), Y9, Y9
+	VMINPS       f42fe0000x8<>+0(SB), Y9, Y9
+	VROUNDPS     $0x00, Y9, Y10
+	VSUBPS       Y10, Y9, Y9
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y11
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f317214x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f800001x8<>+0(SB), Y9, Y11
+	VCVTPS2DQ    Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       Y10, Y11, Y9
+	VADDPS       f3f800000x8<>+0(SB), Y9, Y9
+	VBROADCASTSS f3f800000x1<>+0(SB), Y10
+	VDIVPS       Y9, Y10, Y9
+	VMULPS       Y9, Y7, Y7
+	VFNMADD213PS Y8, Y8, Y9
+	VFMADD231PS  Y9, Y7, Y7
+	VADDPS       Y7, Y4, Y4
+	VSUBPS       Y3, Y6, Y6
+	VFMADD231PS  Y6, Y7, Y5
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          silu_tail_row
+	MOVQ         72(AX), CX
+	VMASKMOVPS   (CX)(DX*1), Y0, Y1
+	VADDPS       Y4, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (CX)(DX*1)
+	MOVQ         80(AX), AX
+	VMASKMOVPS   (AX)(DX*1), Y0, Y1
+	VADDPS       Y5, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(DX*1)
+
+silu_done:
+	VZEROUPPER
+	RET
+
+next_silu:
+	CMPQ  88(AX), $+4
+	JNE   next_hardswish
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+hardswish1:
+	CMPQ    CX, $+8
+	JLT     hardswish1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+hardswish1_row:
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
+	VMOVAPS      Y5, Y7
+	VFMADD213PS  Y1, Y0, Y7
+	VBROADCASTSS f40400000x1<>+0(SB), Y9
+	VBROADCASTSS f3f800000x1<>+0(SB), Y10
+	VBROADCASTSS f3eaaaaabx1<>+0(SB), Y8
+	VMULPS       Y8, Y7, Y8
+	VADDPS       f3f000000x8<>+0(SB), Y8, Y8
+	VSUBPS       Y10, Y8, Y8
+	VCMPPS       $0x01, Y9, Y7, Y9
+	VANDPS       Y9, Y8, Y8
+	VADDPS       Y10, Y8, Y8
+	VBROADCASTSS fc0400000x1<>+0(SB), Y9
+	VCMPPS       $0x01, Y7, Y9, Y7
+	VANDPS       Y7, Y8, Y8
+	VMULPS       Y8, Y6, Y6
+	VADDPS       Y6, Y3, Y3
+	VSUBPS       Y2, Y5, Y5
+	VFMADD231PS  Y5, Y6, Y4
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
+	JNZ          hardswish1_row
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y3, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          hardswish1
+
+hardswish1_end:
+	CMPQ       CX, $0x00
+	JE         hardswish_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       64(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       8(AX), SI
+	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
+
+hardswish_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y6
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
+	VMOVAPS      Y6, Y8
+	VFMADD213PS  Y2, Y1, Y8
+	VBROADCASTSS f40400000x1<>+0(SB), Y10
+	VBROADCASTSS f3f800000x1<>+0(SB), Y11
+	VBROADCASTSS f3eaaaaabx1<>+0(SB), Y9
+	VMULPS       Y9, Y8, Y9
+	VADDPS       f3f000000x8<>+0(SB), Y9, Y9
+	VSUBPS       Y11, Y9, Y9
+	VCMPPS       $0x01, Y10, Y8, Y10
+	VANDPS       Y10, Y9, Y9
+	VADDPS       Y11, Y9, Y9
+	VBROADCASTSS fc0400000x1<>+0(SB), Y10
+	VCMPPS       $0x01, Y8, Y10, Y8
+	VANDPS       Y8, Y9, Y9
+	VMULPS       Y9, Y7, Y7
+	VADDPS       Y7, Y4, Y4
+	VSUBPS       Y3, Y6, Y6
+	VFMADD231PS  Y6, Y7, Y5
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          hardswish_tail_row
+	MOVQ         72(AX), CX
+	VMASKMOVPS   (CX)(DX*1), Y0, Y1
+	VADDPS       Y4, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (CX)(DX*1)
+	MOVQ         80(AX), AX
+	VMASKMOVPS   (AX)(DX*1), Y0, Y1
+	VADDPS       Y5, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(DX*1)
+
+hardswish_done:
+	VZEROUPPER
+	RET
+
+next_hardswish:
+	CMPQ  88(AX), $+5
+	JNE   next_sigmoid
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+sigmoid1:
+	CMPQ    CX, $+8
+	JLT     sigmoid1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+sigmoid1_row:
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
+	VMOVAPS      Y5, Y7
+	VFMADD213PS  Y1, Y0, Y7
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y7, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y7
+	VSUBPS       Y7, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y9
+	VCVTPS2DQ    Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y9, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VBROADCASTSS f3f800000x1<>+0(SB), Y7
+	VDIVPS       Y8, Y7, Y8
+	VMOVAPS      Y8, Y7
+	VFNMADD231PS Y8, Y8, Y7
+	VMULPS       Y7, Y6, Y6
+	VADDPS       Y6, Y3, Y3
+	VSUBPS       Y2, Y5, Y5
+	VFMADD231PS  Y5, Y6, Y4
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
+	JNZ          sigmoid1_row
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y3, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          sigmoid1
+
+sigmoid1_end:
+	CMPQ       CX, $0x00
+	JE         sigmoid_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       64(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       8(AX), SI
+	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
+
+sigmoid_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y6
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
+	VMOVAPS      Y6, Y8
+	VFMADD213PS  Y2, Y1, Y8
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y8, Y9
+	VMAXPS       fc2fc0000x8<>+0(SB), Y9, Y9
+	VMINPS       f42fe0000x8<>+0(SB), Y9, Y9
+	VROUNDPS     $0x00, Y9, Y8
+	VSUBPS       Y8, Y9, Y9
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y9, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y9, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y9, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y9, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y9, Y10
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y10, Y9
+	VADDPS       f3f800000x8<>+0(SB), Y9, Y9
+	VBROADCASTSS f3f800000x1<>+0(SB), Y8
+	VDIVPS       Y9, Y8, Y9
+	VMOVAPS      Y9, Y8
+	VFNMADD231PS Y9, Y9, Y8
+	VMULPS       Y8, Y7, Y7
+	VADDPS       Y7, Y4, Y4
+	VSUBPS       Y3, Y6, Y6
+	VFMADD231PS  Y6, Y7, Y5
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          sigmoid_tail_row
+	MOVQ         72(AX), CX
+	VMASKMOVPS   (CX)(DX*1), Y0, Y1
+	VADDPS       Y4, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (CX)(DX*1)
+	MOVQ         80(AX), AX
+	VMASKMOVPS   (AX)(DX*1), Y0, Y1
+	VADDPS       Y5, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(DX*1)
+
+sigmoid_done:
+	VZEROUPPER
+	RET
+
+next_sigmoid:
+	CMPQ  88(AX), $+6
+	JNE   next_hardsigmoid
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+hardsigmoid1:
+	CMPQ    CX, $+8
+	JLT     hardsigmoid1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+hardsigmoid1_row:
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
+	VMOVAPS      Y5, Y7
+	VFMADD213PS  Y1, Y0, Y7
+	VMULPS       f3e2aaaabx8<>+0(SB), Y6, Y6
+	VBROADCASTSS fc0400000x1<>+0(SB), Y8
+	VCMPPS       $0x01, Y7, Y8, Y8
+	VANDPS       Y8, Y6, Y6
+	VBROADCASTSS f40400000x1<>+0(SB), Y8
+	VCMPPS       $0x01, Y8, Y7, Y7
+	VANDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y3, Y3
+	VSUBPS       Y2, Y5, Y5
+	VFMADD231PS  Y5, Y6, Y4
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
+	JNZ          hardsigmoid1_row
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y3, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          hardsigmoid1
+
+hardsigmoid1_end:
+	CMPQ       CX, $0x00
+	JE         hardsigmoid_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       64(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       8(AX), SI
+	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
+
+hardsigmoid_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y6
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
+	VMOVAPS      Y6, Y8
+	VFMADD213PS  Y2, Y1, Y8
+	VMULPS       f3e2aaaabx8<>+0(SB), Y7, Y7
+	VBROADCASTSS fc0400000x1<>+0(SB), Y9
+	VCMPPS       $0x01, Y8, Y9, Y9
+	VANDPS       Y9, Y7, Y7
+	VBROADCASTSS f40400000x1<>+0(SB), Y9
+	VCMPPS       $0x01, Y9, Y8, Y8
+	VANDPS       Y8, Y7, Y7
+	VADDPS       Y7, Y4, Y4
+	VSUBPS       Y3, Y6, Y6
+	VFMADD231PS  Y6, Y7, Y5
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          hardsigmoid_tail_row
+	MOVQ         72(AX), CX
+	VMASKMOVPS   (CX)(DX*1), Y0, Y1
+	VADDPS       Y4, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (CX)(DX*1)
+	MOVQ         80(AX), AX
+	VMASKMOVPS   (AX)(DX*1), Y0, Y1
+	VADDPS       Y5, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(DX*1)
+
+hardsigmoid_done:
+	VZEROUPPER
+	RET
+
+next_hardsigmoid:
+	CMPQ  88(AX), $+7
+	JNE   next_gelu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+gelu1:
+	CMPQ    CX, $+8
+	JLT     gelu1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+gelu1_row:
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
+	VMOVAPS      Y5, Y7
+	VFMADD213PS  Y1, Y0, Y7
+	VMULPS       f3f3504f3x8<>+0(SB), Y7, Y8
+	VMINPS       f40800000x8<>+0(SB), Y8, Y8
+	VMAXPS       fc0800000x8<>+0(SB), Y8, Y8
+	VMULPS       Y8, Y8, Y9
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y10
+	VFMADD213PS  f32edffeex8<>+0(SB), Y9, Y10
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y9, Y10
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y9, Y10
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y9, Y10
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y9, Y10
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y9, Y10
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y11
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y9, Y11
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y9, Y11
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y9, Y11
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y9, Y11
+	VMULPS       Y8, Y10, Y10
+	VDIVPS       Y11, Y10, Y10
+	VMULPS       f3f000000x8<>+0(SB), Y10, Y8
+	VADDPS       f3f000000x8<>+0(SB), Y8, Y8
+	VMULPS       Y7, Y7, Y9
+	VMULPS       fbf38aa3bx8<>+0(SB), Y9, Y9
+	VMAXPS       fc2fc0000x8<>+0(SB), Y9, Y9
+	VMINPS       f42fe0000x8<>+0(SB), Y9, Y9
+	VROUNDPS     $0x00, Y9, Y10
+	VSUBPS       Y10, Y9, Y9
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y11
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f317214x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f800001x8<>+0(SB), Y9, Y11
+	VCVTPS2DQ    Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       Y10, Y11, Y9
+	VMULPS       f3ecc422ax8<>+0(SB), Y9, Y9
+	VFMADD231PS  Y7, Y9, Y8
+	VMULPS       Y8, Y6, Y6
+	VADDPS       Y6, Y3, Y3
+	VSUBPS       Y2, Y5, Y5
+	VFMADD231PS  Y5, Y6, Y4
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
+	JNZ          gelu1_row
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y3, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          gelu1
+
+gelu1_end:
+	CMPQ       CX, $0x00
+	JE         gelu_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       64(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       8(AX), SI
+	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
+
+gelu_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y6
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
+	VMOVAPS      Y6, Y8
+	VFMADD213PS  Y2, Y1, Y8
+	VMULPS       f3f3504f3x8<>+0(SB), Y8, Y9
+	VMINPS       f40800000x8<>+0(SB), Y9, Y9
+	VMAXPS       fc0800000x8<>+0(SB), Y9, Y9
+	VMULPS       Y9, Y9, Y10
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y11
+	VFMADD213PS  f32edffeex8<>+0(SB), Y10, Y11
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y10, Y11
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y10, Y11
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y10, Y11
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y10, Y11
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y10, Y11
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y12
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y10, Y12
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y10, Y12
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y10, Y12
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y10, Y12
+	VMULPS       Y9, Y11, Y11
+	VDIVPS       Y12, Y11, Y11
+	VMULPS       f3f000000x8<>+0(SB), Y11, Y9
+	VADDPS       f3f000000x8<>+0(SB), Y9, Y9
+	VMULPS       Y8, Y8, Y10
+	VMULPS       fbf38aa3bx8<>+0(SB), Y10, Y10
+	VMAXPS       fc2fc0000x8<>+0(SB), Y10, Y10
+	VMINPS       f42fe0000x8<>+0(SB), Y10, Y10
+	VROUNDPS     $0x00, Y10, Y11
+	VSUBPS       Y11, Y10, Y10
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y12
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y10, Y12
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y10, Y12
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y10, Y12
+	VFMADD213PS  f3f317214x8<>+0(SB), Y10, Y12
+	VFMADD213PS  f3f800001x8<>+0(SB), Y10, Y12
+	VCVTPS2DQ    Y11, Y11
+	VPSLLD       $0x17, Y11, Y11
+	VPADDD       Y11, Y12, Y10
+	VMULPS       f3ecc422ax8<>+0(SB), Y10, Y10
+	VFMADD231PS  Y8, Y10, Y9
+	VMULPS       Y9, Y7, Y7
+	VADDPS       Y7, Y4, Y4
+	VSUBPS       Y3, Y6, Y6
+	VFMADD231PS  Y6, Y7, Y5
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          gelu_tail_row
+	MOVQ         72(AX), CX
+	VMASKMOVPS   (CX)(DX*1), Y0, Y1
+	VADDPS       Y4, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (CX)(DX*1)
+	MOVQ         80(AX), AX
+	VMASKMOVPS   (AX)(DX*1), Y0, Y1
+	VADDPS       Y5, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(DX*1)
+
+gelu_done:
+	VZEROUPPER
+	RET
+
+next_gelu:
+	CMPQ  88(AX), $+8
+	JNE   next_gelutanh
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+gelutanh1:
+	CMPQ    CX, $+8
+	JLT     gelutanh1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+gelutanh1_row:
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
+	VMOVAPS      Y5, Y7
+	VFMADD213PS  Y1, Y0, Y7
+	VMULPS       Y7, Y7, Y9
+	VMULPS       fbdd2d3e8x8<>+0(SB), Y9, Y8
+	VADDPS       fc0135761x8<>+0(SB), Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y10
+	VSUBPS       Y10, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y11
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y11
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y11
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y11
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y11
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y11
+	VCVTPS2DQ    Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       Y10, Y11, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VBROADCASTSS f3f800000x1<>+0(SB), Y10
+	VDIVPS       Y8, Y10, Y8
+	VMULPS       f3e5b33b6x8<>+0(SB), Y9, Y9
+	VADDPS       f3fcc422ax8<>+0(SB), Y9, Y9
+	VMULPS       Y7, Y9, Y9
+	VFNMADD231PS Y8, Y9, Y9
+	VMULPS       Y8, Y6, Y6
+	VFMADD231PS  Y9, Y6, Y6
+	VADDPS       Y6, Y3, Y3
+	VSUBPS       Y2, Y5, Y5
+	VFMADD231PS  Y5, Y6, Y4
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
+	JNZ          gelutanh1_row
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y3, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          gelutanh1
+
+gelutanh1_end:
+	CMPQ       CX, $0x00
+	JE         gelutanh_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       64(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       8(AX), SI
+	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
+
+gelutanh_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y6
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
+	VMOVAPS      Y6, Y8
+	VFMADD213PS  Y2, Y1, Y8
+	VMULPS       Y8, Y8, Y10
+	VMULPS       fbdd2d3e8x8<>+0(SB), Y10, Y9
+	VADDPS       fc0135761x8<>+0(SB), Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VMAXPS       fc2fc0000x8<>+0(SB), Y9, Y9
+	VMINPS       f42fe0000x8<>+0(SB), Y9, Y9
+	VROUNDPS     $0x00, Y9, Y11
+	VSUBPS       Y11, Y9, Y9
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y12
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y9, Y12
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y9, Y12
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y9, Y12
+	VFMADD213PS  f3f317214x8<>+0(SB), Y9, Y12
+	VFMADD213PS  f3f800001x8<>+0(SB), Y9, Y12
+	VCVTPS2DQ    Y11, Y11
+	VPSLLD       $0x17, Y11, Y11
+	VPADDD       Y11, Y12, Y9
+	VADDPS       f3f800000x8<>+0(SB), Y9, Y9
+	VBROADCASTSS f3f800000x1<>+0(SB), Y11
+	VDIVPS       Y9, Y11, Y9
+	VMULPS       f3e5b33b6x8<>+0(SB), Y10, Y10
+	VADDPS       f3fcc422ax8<>+0(SB), Y10, Y10
+	VMULPS       Y8, Y10, Y10
+	VFNMADD231PS Y9, Y10, Y10
+	VMULPS       Y9, Y7, Y7
+	VFMADD231PS  Y10, Y7, Y7
+	VADDPS       Y7, Y4, Y4
+	VSUBPS       Y3, Y6, Y6
+	VFMADD231PS  Y6, Y7, Y5
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          gelutanh_tail_row
+	MOVQ         72(AX), CX
+	VMASKMOVPS   (CX)(DX*1), Y0, Y1
+	VADDPS       Y4, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (CX)(DX*1)
+	MOVQ         80(AX), AX
+	VMASKMOVPS   (AX)(DX*1), Y0, Y1
+	VADDPS       Y5, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(DX*1)
+
+gelutanh_done:
+	VZEROUPPER
+	RET
+
+next_gelutanh:
+	CMPQ  88(AX), $+9
+	JNE   next_tanh
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+tanh1:
+	CMPQ    CX, $+8
+	JLT     tanh1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+tanh1_row:
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
+	VMOVAPS      Y5, Y7
+	VFMADD213PS  Y1, Y0, Y7
+	VMULPS       fc038aa3bx8<>+0(SB), Y7, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y7
+	VSUBPS       Y7, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y9
+	VCVTPS2DQ    Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y9, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VBROADCASTSS f3f800000x1<>+0(SB), Y7
+	VDIVPS       Y8, Y7, Y8
+	VADDPS       Y8, Y8, Y8
+	VADDPS       fbf800000x8<>+0(SB), Y8, Y8
+	VMULPS       Y8, Y6, Y7
+	VFNMADD231PS Y8, Y7, Y6
+	VADDPS       Y6, Y3, Y3
+	VSUBPS       Y2, Y5, Y5
+	VFMADD231PS  Y5, Y6, Y4
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
+	JNZ          tanh1_row
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y3, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          tanh1
+
+tanh1_end:
+	CMPQ       CX, $0x00
+	JE         tanh_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       64(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       8(AX), SI
+	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
+
+tanh_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y6
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
+	VMOVAPS      Y6, Y8
+	VFMADD213PS  Y2, Y1, Y8
+	VMULPS       fc038aa3bx8<>+0(SB), Y8, Y9
+	VMAXPS       fc2fc0000x8<>+0(SB), Y9, Y9
+	VMINPS       f42fe0000x8<>+0(SB), Y9, Y9
+	VROUNDPS     $0x00, Y9, Y8
+	VSUBPS       Y8, Y9, Y9
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y9, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y9, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y9, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y9, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y9, Y10
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y10, Y9
+	VADDPS       f3f800000x8<>+0(SB), Y9, Y9
+	VBROADCASTSS f3f800000x1<>+0(SB), Y8
+	VDIVPS       Y9, Y8, Y9
+	VADDPS       Y9, Y9, Y9
+	VADDPS       fbf800000x8<>+0(SB), Y9, Y9
+	VMULPS       Y9, Y7, Y8
+	VFNMADD231PS Y9, Y8, Y7
+	VADDPS       Y7, Y4, Y4
+	VSUBPS       Y3, Y6, Y6
+	VFMADD231PS  Y6, Y7, Y5
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          tanh_tail_row
+	MOVQ         72(AX), CX
+	VMASKMOVPS   (CX)(DX*1), Y0, Y1
+	VADDPS       Y4, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (CX)(DX*1)
+	MOVQ         80(AX), AX
+	VMASKMOVPS   (AX)(DX*1), Y0, Y1
+	VADDPS       Y5, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(DX*1)
+
+tanh_done:
+	VZEROUPPER
+	RET
+
+next_tanh:
+	RET
+
+DATA f40c00000x1<>+0(SB)/4, $0x40c00000
+GLOBL f40c00000x1<>(SB), RODATA|NOPTR, $4
+
+DATA f40400000x1<>+0(SB)/4, $0x40400000
+GLOBL f40400000x1<>(SB), RODATA|NOPTR, $4
+
+DATA f3eaaaaabx1<>+0(SB)/4, $0x3eaaaaab
+GLOBL f3eaaaaabx1<>(SB), RODATA|NOPTR, $4
+
+DATA fc0400000x1<>+0(SB)/4, $0xc0400000
+GLOBL fc0400000x1<>(SB), RODATA|NOPTR, $4
+
+DATA fbf38aa3bx8<>+0(SB)/4, $0xbf38aa3b
+DATA fbf38aa3bx8<>+4(SB)/4, $0xbf38aa3b
+DATA fbf38aa3bx8<>+8(SB)/4, $0xbf38aa3b
+DATA fbf38aa3bx8<>+12(SB)/4, $0xbf38aa3b
+DATA fbf38aa3bx8<>+16(SB)/4, $0xbf38aa3b
+DATA fbf38aa3bx8<>+20(SB)/4, $0xbf38aa3b
+DATA fbf38aa3bx8<>+24(SB)/4, $0xbf38aa3b
+DATA fbf38aa3bx8<>+28(SB)/4, $0xbf38aa3b
+GLOBL fbf38aa3bx8<>(SB), RODATA|NOPTR, $32
+
+DATA f3ecc422ax8<>+0(SB)/4, $0x3ecc422a
+DATA f3ecc422ax8<>+4(SB)/4, $0x3ecc422a
+DATA f3ecc422ax8<>+8(SB)/4, $0x3ecc422a
+DATA f3ecc422ax8<>+12(SB)/4, $0x3ecc422a
+DATA f3ecc422ax8<>+16(SB)/4, $0x3ecc422a
+DATA f3ecc422ax8<>+20(SB)/4, $0x3ecc422a
+DATA f3ecc422ax8<>+24(SB)/4, $0x3ecc422a
+DATA f3ecc422ax8<>+28(SB)/4, $0x3ecc422a
+GLOBL f3ecc422ax8<>(SB), RODATA|NOPTR, $32
+
+DATA f3e5b33b6x8<>+0(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6x8<>+4(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6x8<>+8(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6x8<>+12(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6x8<>+16(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6x8<>+20(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6x8<>+24(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6x8<>+28(SB)/4, $0x3e5b33b6
+GLOBL f3e5b33b6x8<>(SB), RODATA|NOPTR, $32
+
+DATA f3fcc422ax8<>+0(SB)/4, $0x3fcc422a
+DATA f3fcc422ax8<>+4(SB)/4, $0x3fcc422a
+DATA f3fcc422ax8<>+8(SB)/4, $0x3fcc422a
+DATA f3fcc422ax8<>+12(SB)/4, $0x3fcc422a
+DATA f3fcc422ax8<>+16(SB)/4, $0x3fcc422a
+DATA f3fcc422ax8<>+20(SB)/4, $0x3fcc422a
+DATA f3fcc422ax8<>+24(SB)/4, $0x3fcc422a
+DATA f3fcc422ax8<>+28(SB)/4, $0x3fcc422a
+GLOBL f3fcc422ax8<>(SB), RODATA|NOPTR, $32
+
+// func columnsCombineAVX2(a *byte)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·columnsCombineAVX2(SB), NOSPLIT, $0-8
+	MOVQ  a+0(FP), AX
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+combine2:
+	CMPQ    CX, $+16
+	JLT     combine2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y4
+	VMOVUPS 32(SI)(DX*1), Y5
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+combine2_row:
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Y6
+	VMOVUPS     32(SI), Y7
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Y8
+	VMOVUPS     32(DI), Y9
+	ADDQ        R10, DI
+	VFMADD213PS Y4, Y2, Y8
+	VFMADD231PS Y6, Y0, Y8
+	VFMADD213PS Y5, Y3, Y9
+	VFMADD231PS Y7, Y1, Y9
+	VMOVUPS     Y8, (R8)
+	VMOVUPS     Y9, 32(R8)
+	ADDQ        R10, R8
+	DECQ        R9
+	JNZ         combine2_row
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         combine2
+
+combine2_end:
+combine1:
+	CMPQ    CX, $+8
+	JLT     combine1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+combine1_row:
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y3
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Y4
+	ADDQ        R10, DI
+	VFMADD213PS Y2, Y1, Y4
+	VFMADD231PS Y3, Y0, Y4
+	VMOVUPS     Y4, (R8)
+	ADDQ        R10, R8
+	DECQ        R9
+	JNZ         combine1_row
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         combine1
+
+combine1_end:
+	CMPQ       CX, $0x00
+	JE         combine_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       64(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y3
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       8(AX), SI
+	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), DX
+	MOVQ       24(AX), R8
+	MOVQ       (AX), R9
+	MOVQ       8(AX), R10
+	MOVQ       16(AX), AX
+
+combine_tail_row:
+	PREFETCHT0  (R9)(BX*1)
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+32, BX
+	VMASKMOVPS  (CX), Y0, Y4
+	ADDQ        R8, CX
+	VMASKMOVPS  (SI), Y0, Y5
+	ADDQ        R8, SI
+	VFMADD213PS Y3, Y2, Y5
+	VFMADD231PS Y4, Y1, Y5
+	VMASKMOVPS  Y5, Y0, (DI)
+	ADDQ        R8, DI
+	DECQ        DX
+	JNZ         combine_tail_row
+
+combine_done:
+	VZEROUPPER
+	RET
+
+// func columnsSumAVX2(a *byte)
+// Requires: AVX, CMOV, MMX+
+TEXT ·columnsSumAVX2(SB), NOSPLIT, $0-8
+	MOVQ  a+0(FP), AX
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+sum4:
+	CMPQ   CX, $+32
+	JLT    sum4_end
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   (AX), SI
+	ADDQ   DX, SI
+	MOVQ   32(AX), DI
+	MOVQ   24(AX), R8
+	MOVQ   (AX), R9
+
+sum4_row:
+	PREFETCHT0 (R9)(BX*1)
+	PREFETCHT0 64(R9)(BX*1)
+	ADDQ       $+128, BX
+	VMOVUPS    (SI), Y4
+	VMOVUPS    32(SI), Y5
+	VMOVUPS    64(SI), Y6
+	VMOVUPS    96(SI), Y7
+	ADDQ       R8, SI
+	VADDPS     Y4, Y0, Y0
+	VADDPS     Y5, Y1, Y1
+	VADDPS     Y6, Y2, Y2
+	VADDPS     Y7, Y3, Y3
+	DECQ       DI
+	JNZ        sum4_row
+	MOVQ       72(AX), SI
+	VMOVUPS    (SI)(DX*1), Y4
+	VADDPS     Y0, Y4, Y4
+	VMOVUPS    Y4, (SI)(DX*1)
+	VMOVUPS    32(SI)(DX*1), Y0
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 32(SI)(DX*1)
+	VMOVUPS    64(SI)(DX*1), Y0
+	VADDPS     Y2, Y0, Y0
+	VMOVUPS    Y0, 64(SI)(DX*1)
+	VMOVUPS    96(SI)(DX*1), Y0
+	VADDPS     Y3, Y0, Y0
+	VMOVUPS    Y0, 96(SI)(DX*1)
+	SUBQ       $+32, CX
+	ADDQ       $+128, DX
+	JMP        sum4
+
+sum4_end:
+sum1:
+	CMPQ   CX, $+8
+	JLT    sum1_end
+	VXORPS Y0, Y0, Y0
+	MOVQ   (AX), SI
+	ADDQ   DX, SI
+	MOVQ   32(AX), DI
+	MOVQ   24(AX), R8
+	MOVQ   (AX), R9
+
+sum1_row:
+	PREFETCHT0 (R9)(BX*1)
+	ADDQ       $+32, BX
+	VMOVUPS    (SI), Y1
+	ADDQ       R8, SI
+	VADDPS     Y1, Y0, Y0
+	DECQ       DI
+	JNZ        sum1_row
+	MOVQ       72(AX), SI
+	VMOVUPS    (SI)(DX*1), Y1
+	VADDPS     Y0, Y1, Y1
+	VMOVUPS    Y1, (SI)(DX*1)
+	SUBQ       $+8, CX
+	ADDQ       $+32, DX
+	JMP        sum1
+
+sum1_end:
+	CMPQ    CX, $0x00
+	JE      sum_done
+	XORQ    SI, SI
+	CMPQ    CX, SI
+	CMOVQLT SI, CX
+	MOVQ    $0x00000008, SI
+	CMPQ    CX, SI
+	CMOVQGT SI, CX
+	SHLQ    $0x02, CX
+	LEAQ    maskWords<>+0(SB), SI
+	SUBQ    CX, SI
+	VMOVUPS 32(SI), Y0
+	VXORPS  Y1, Y1, Y1
+	MOVQ    (AX), CX
+	ADDQ    DX, CX
+	MOVQ    32(AX), SI
+	MOVQ    24(AX), DI
+	MOVQ    (AX), R8
+
+sum_tail_row:
+	PREFETCHT0 (R8)(BX*1)
+	ADDQ       $+32, BX
+	VMASKMOVPS (CX), Y0, Y2
+	ADDQ       DI, CX
+	VADDPS     Y2, Y1, Y1
+	DECQ       SI
+	JNZ        sum_tail_row
+	MOVQ       72(AX), AX
+	VMASKMOVPS (AX)(DX*1), Y0, Y2
+	VADDPS     Y1, Y2, Y2
+	VMASKMOVPS Y2, Y0, (AX)(DX*1)
+
+sum_done:
+	VZEROUPPER
+	RET
+
+// func columnsDotAVX2(a *byte)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·columnsDotAVX2(SB), NOSPLIT, $0-8
+	MOVQ  a+0(FP), AX
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+dot4:
+	CMPQ   CX, $+32
+	JLT    dot4_end
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   (AX), SI
+	ADDQ   DX, SI
+	MOVQ   8(AX), DI
+	ADDQ   DX, DI
+	MOVQ   32(AX), R8
+	MOVQ   24(AX), R9
+	MOVQ   (AX), R10
+	MOVQ   8(AX), R11
+
+dot4_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  64(R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Y4
+	VMOVUPS     32(SI), Y5
+	VMOVUPS     64(SI), Y6
+	VMOVUPS     96(SI), Y7
+	ADDQ        R9, SI
+	VMOVUPS     (DI), Y8
+	VMOVUPS     32(DI), Y9
+	VMOVUPS     64(DI), Y10
+	VMOVUPS     96(DI), Y11
+	ADDQ        R9, DI
+	VFMADD231PS Y4, Y8, Y0
+	VFMADD231PS Y5, Y9, Y1
+	VFMADD231PS Y6, Y10, Y2
+	VFMADD231PS Y7, Y11, Y3
+	DECQ        R8
+	JNZ         dot4_row
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Y4
+	VADDPS      Y0, Y4, Y4
+	VMOVUPS     Y4, (SI)(DX*1)
+	VMOVUPS     32(SI)(DX*1), Y0
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     Y0, 32(SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Y0
+	VADDPS      Y2, Y0, Y0
+	VMOVUPS     Y0, 64(SI)(DX*1)
+	VMOVUPS     96(SI)(DX*1), Y0
+	VADDPS      Y3, Y0, Y0
+	VMOVUPS     Y0, 96(SI)(DX*1)
+	SUBQ        $+32, CX
+	ADDQ        $+128, DX
+	JMP         dot4
+
+dot4_end:
+dot1:
+	CMPQ   CX, $+8
+	JLT    dot1_end
+	VXORPS Y0, Y0, Y0
+	MOVQ   (AX), SI
+	ADDQ   DX, SI
+	MOVQ   8(AX), DI
+	ADDQ   DX, DI
+	MOVQ   32(AX), R8
+	MOVQ   24(AX), R9
+	MOVQ   (AX), R10
+	MOVQ   8(AX), R11
+
+dot1_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y1
+	ADDQ        R9, SI
+	VMOVUPS     (DI), Y2
+	ADDQ        R9, DI
+	VFMADD231PS Y1, Y2, Y0
+	DECQ        R8
+	JNZ         dot1_row
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Y1
+	VADDPS      Y0, Y1, Y1
+	VMOVUPS     Y1, (SI)(DX*1)
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         dot1
+
+dot1_end:
+	CMPQ    CX, $0x00
+	JE      dot_done
+	XORQ    SI, SI
+	CMPQ    CX, SI
+	CMOVQLT SI, CX
+	MOVQ    $0x00000008, SI
+	CMPQ    CX, SI
+	CMOVQGT SI, CX
+	SHLQ    $0x02, CX
+	LEAQ    maskWords<>+0(SB), SI
+	SUBQ    CX, SI
+	VMOVUPS 32(SI), Y0
+	VXORPS  Y1, Y1, Y1
+	MOVQ    (AX), CX
+	ADDQ    DX, CX
+	MOVQ    8(AX), SI
+	ADDQ    DX, SI
+	MOVQ    32(AX), DI
+	MOVQ    24(AX), R8
+	MOVQ    (AX), R9
+	MOVQ    8(AX), R10
+
+dot_tail_row:
+	PREFETCHT0  (R9)(BX*1)
+	PREFETCHT0  (R10)(BX*1)
+	ADDQ        $+32, BX
+	VMASKMOVPS  (CX), Y0, Y2
+	ADDQ        R8, CX
+	VMASKMOVPS  (SI), Y0, Y3
+	ADDQ        R8, SI
+	VFMADD231PS Y2, Y3, Y1
+	DECQ        DI
+	JNZ         dot_tail_row
+	MOVQ        72(AX), AX
+	VMASKMOVPS  (AX)(DX*1), Y0, Y2
+	VADDPS      Y1, Y2, Y2
+	VMASKMOVPS  Y2, Y0, (AX)(DX*1)
+
+dot_done:
+	VZEROUPPER
+	RET
+
+// func actGradAVX2(dst *float32, dy *float32, x *float32, n int, act int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·actGradAVX2(SB), NOSPLIT, $0-40
+	MOVQ act+32(FP), AX
+	CMPQ AX, $+0
+	JNE  none_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+none2:
+	SUBQ    $+16, BX
+	JLT     none2_end
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y0
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, 32(DX)
+	ADDQ    $+64, AX
+	ADDQ    $+64, CX
+	ADDQ    $+64, DX
+	JMP     none2
+
+none2_end:
+	ADDQ $+16, BX
+
+none1:
+	SUBQ    $+8, BX
+	JLT     none1_end
+	VMOVUPS (AX), Y0
+	VMOVUPS (CX), Y0
+	VMOVUPS Y0, (DX)
+	ADDQ    $+32, AX
+	ADDQ    $+32, CX
+	ADDQ    $+32, DX
+	JMP     none1
+
+none1_end:
+	ADDQ       $+8, BX
+	CMPQ       BX, $0x00
+	JE         none_done
+	XORQ       SI, SI
+	CMPQ       BX, SI
+	CMOVQLT    SI, BX
+	MOVQ       $0x00000008, SI
+	CMPQ       BX, SI
+	CMOVQGT    SI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       BX, SI
+	VMOVUPS    32(SI), Y0
+	VMASKMOVPS (AX), Y0, Y1
+	VMASKMOVPS (CX), Y0, Y1
+	VMASKMOVPS Y1, Y0, (DX)
+
+none_done:
+	VZEROUPPER
+	RET
+
+none_next:
+	CMPQ AX, $+1
+	JNE  relu_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+relu2:
+	SUBQ    $+16, BX
+	JLT     relu2_end
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS (CX), Y2
+	VMOVUPS 32(CX), Y3
+	VXORPS  Y4, Y4, Y4
+	VCMPPS  $0x01, Y0, Y4, Y0
+	VANDPS  Y0, Y2, Y2
+	VXORPS  Y0, Y0, Y0
+	VCMPPS  $0x01, Y1, Y0, Y0
+	VANDPS  Y0, Y3, Y3
+	VMOVUPS Y2, (DX)
+	VMOVUPS Y3, 32(DX)
+	ADDQ    $+64, AX
+	ADDQ    $+64, CX
+	ADDQ    $+64, DX
+	JMP     relu2
+
+relu2_end:
+	ADDQ $+16, BX
+
+relu1:
+	SUBQ    $+8, BX
+	JLT     relu1_end
+	VMOVUPS (AX), Y0
+	VMOVUPS (CX), Y1
+	VXORPS  Y2, Y2, Y2
+	VCMPPS  $0x01, Y0, Y2, Y0
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (DX)
+	ADDQ    $+32, AX
+	ADDQ    $+32, CX
+	ADDQ    $+32, DX
+	JMP     relu1
+
+relu1_end:
+	ADDQ       $+8, BX
+	CMPQ       BX, $0x00
+	JE         relu_done
+	XORQ       SI, SI
+	CMPQ       BX, SI
+	CMOVQLT    SI, BX
+	MOVQ       $0x00000008, SI
+	CMPQ       BX, SI
+	CMOVQGT    SI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       BX, SI
+	VMOVUPS    32(SI), Y0
+	VMASKMOVPS (AX), Y0, Y1
+	VMASKMOVPS (CX), Y0, Y2
+	VXORPS     Y3, Y3, Y3
+	VCMPPS     $0x01, Y1, Y3, Y1
+	VANDPS     Y1, Y2, Y2
+	VMASKMOVPS Y2, Y0, (DX)
+
+relu_done:
+	VZEROUPPER
+	RET
+
+relu_next:
+	CMPQ AX, $+2
+	JNE  relu6_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+relu62:
+	SUBQ         $+16, BX
+	JLT          relu62_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      32(AX), Y1
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VXORPS       Y4, Y4, Y4
+	VCMPPS       $0x01, Y0, Y4, Y4
+	VANDPS       Y4, Y2, Y2
+	VBROADCASTSS f40c00000x1<>+0(SB), Y4
+	VCMPPS       $0x01, Y4, Y0, Y0
+	VANDPS       Y0, Y2, Y2
+	VXORPS       Y0, Y0, Y0
+	VCMPPS       $0x01, Y1, Y0, Y0
+	VANDPS       Y0, Y3, Y3
+	VBROADCASTSS f40c00000x1<>+0(SB), Y0
+	VCMPPS       $0x01, Y0, Y1, Y0
+	VANDPS       Y0, Y3, Y3
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	JMP          relu62
+
+relu62_end:
+	ADDQ $+16, BX
+
+relu61:
+	SUBQ         $+8, BX
+	JLT          relu61_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      (CX), Y1
+	VXORPS       Y2, Y2, Y2
+	VCMPPS       $0x01, Y0, Y2, Y2
+	VANDPS       Y2, Y1, Y1
+	VBROADCASTSS f40c00000x1<>+0(SB), Y2
+	VCMPPS       $0x01, Y2, Y0, Y0
+	VANDPS       Y0, Y1, Y1
+	VMOVUPS      Y1, (DX)
+	ADDQ         $+32, AX
+	ADDQ         $+32, CX
+	ADDQ         $+32, DX
+	JMP          relu61
+
+relu61_end:
+	ADDQ         $+8, BX
+	CMPQ         BX, $0x00
+	JE           relu6_done
+	XORQ         SI, SI
+	CMPQ         BX, SI
+	CMOVQLT      SI, BX
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQGT      SI, BX
+	SHLQ         $0x02, BX
+	LEAQ         maskWords<>+0(SB), SI
+	SUBQ         BX, SI
+	VMOVUPS      32(SI), Y0
+	VMASKMOVPS   (AX), Y0, Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VXORPS       Y3, Y3, Y3
+	VCMPPS       $0x01, Y1, Y3, Y3
+	VANDPS       Y3, Y2, Y2
+	VBROADCASTSS f40c00000x1<>+0(SB), Y3
+	VCMPPS       $0x01, Y3, Y1, Y1
+	VANDPS       Y1, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (DX)
+
+relu6_done:
+	VZEROUPPER
+	RET
+
+relu6_next:
+	CMPQ AX, $+3
+	JNE  silu_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+silu2:
+	SUBQ         $+16, BX
+	JLT          silu2_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      32(AX), Y1
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y5
+	VSUBPS       Y5, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VBROADCASTSS f3f800000x1<>+0(SB), Y5
+	VDIVPS       Y4, Y5, Y4
+	VMULPS       Y4, Y2, Y2
+	VFNMADD213PS Y0, Y0, Y4
+	VFMADD231PS  Y4, Y2, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y0
+	VMAXPS       fc2fc0000x8<>+0(SB), Y0, Y0
+	VMINPS       f42fe0000x8<>+0(SB), Y0, Y0
+	VROUNDPS     $0x00, Y0, Y4
+	VSUBPS       Y4, Y0, Y0
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y0, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y0, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y0, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y0, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y0, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y0
+	VADDPS       f3f800000x8<>+0(SB), Y0, Y0
+	VBROADCASTSS f3f800000x1<>+0(SB), Y4
+	VDIVPS       Y0, Y4, Y0
+	VMULPS       Y0, Y3, Y3
+	VFNMADD213PS Y1, Y1, Y0
+	VFMADD231PS  Y0, Y3, Y3
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	JMP          silu2
+
+silu2_end:
+	ADDQ $+16, BX
+
+silu1:
+	SUBQ         $+8, BX
+	JLT          silu1_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      (CX), Y1
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y2
+	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
+	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
+	VROUNDPS     $0x00, Y2, Y3
+	VSUBPS       Y3, Y2, Y2
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y2, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y4, Y2
+	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
+	VBROADCASTSS f3f800000x1<>+0(SB), Y3
+	VDIVPS       Y2, Y3, Y2
+	VMULPS       Y2, Y1, Y1
+	VFNMADD213PS Y0, Y0, Y2
+	VFMADD231PS  Y2, Y1, Y1
+	VMOVUPS      Y1, (DX)
+	ADDQ         $+32, AX
+	ADDQ         $+32, CX
+	ADDQ         $+32, DX
+	JMP          silu1
+
+silu1_end:
+	ADDQ         $+8, BX
+	CMPQ         BX, $0x00
+	JE           silu_done
+	XORQ         SI, SI
+	CMPQ         BX, SI
+	CMOVQLT      SI, BX
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQGT      SI, BX
+	SHLQ         $0x02, BX
+	LEAQ         maskWords<>+0(SB), SI
+	SUBQ         BX, SI
+	VMOVUPS      32(SI), Y0
+	VMASKMOVPS   (AX), Y0, Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VBROADCASTSS f3f800000x1<>+0(SB), Y4
+	VDIVPS       Y3, Y4, Y3
+	VMULPS       Y3, Y2, Y2
+	VFNMADD213PS Y1, Y1, Y3
+	VFMADD231PS  Y3, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (DX)
+
+silu_done:
+	VZEROUPPER
+	RET
+
+silu_next:
+	CMPQ AX, $+4
+	JNE  hardswish_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+hardswish2:
+	SUBQ         $+16, BX
+	JLT          hardswish2_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      32(AX), Y1
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VBROADCASTSS f40400000x1<>+0(SB), Y5
+	VBROADCASTSS f3f800000x1<>+0(SB), Y6
+	VBROADCASTSS f3eaaaaabx1<>+0(SB), Y4
+	VMULPS       Y4, Y0, Y4
+	VADDPS       f3f000000x8<>+0(SB), Y4, Y4
+	VSUBPS       Y6, Y4, Y4
+	VCMPPS       $0x01, Y5, Y0, Y5
+	VANDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y4, Y4
+	VBROADCASTSS fc0400000x1<>+0(SB), Y5
+	VCMPPS       $0x01, Y0, Y5, Y0
+	VANDPS       Y0, Y4, Y4
+	VMULPS       Y4, Y2, Y2
+	VBROADCASTSS f40400000x1<>+0(SB), Y4
+	VBROADCASTSS f3f800000x1<>+0(SB), Y5
+	VBROADCASTSS f3eaaaaabx1<>+0(SB), Y0
+	VMULPS       Y0, Y1, Y0
+	VADDPS       f3f000000x8<>+0(SB), Y0, Y0
+	VSUBPS       Y5, Y0, Y0
+	VCMPPS       $0x01, Y4, Y1, Y4
+	VANDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y0, Y0
+	VBROADCASTSS fc0400000x1<>+0(SB), Y4
+	VCMPPS       $0x01, Y1, Y4, Y1
+	VANDPS       Y1, Y0, Y0
+	VMULPS       Y0, Y3, Y3
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	JMP          hardswish2
+
+hardswish2_end:
+	ADDQ $+16, BX
+
+hardswish1:
+	SUBQ         $+8, BX
+	JLT          hardswish1_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      (CX), Y1
+	VBROADCASTSS f40400000x1<>+0(SB), Y3
+	VBROADCASTSS f3f800000x1<>+0(SB), Y4
+	VBROADCASTSS f3eaaaaabx1<>+0(SB), Y2
+	VMULPS       Y2, Y0, Y2
+	VADDPS       f3f000000x8<>+0(SB), Y2, Y2
+	VSUBPS       Y4, Y2, Y2
+	VCMPPS       $0x01, Y3, Y0, Y3
+	VANDPS       Y3, Y2, Y2
+	VADDPS       Y4, Y2, Y2
+	VBROADCASTSS fc0400000x1<>+0(SB), Y3
+	VCMPPS       $0x01, Y0, Y3, Y0
+	VANDPS       Y0, Y2, Y2
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (DX)
+	ADDQ         $+32, AX
+	ADDQ         $+32, CX
+	ADDQ         $+32, DX
+	JMP          hardswish1
+
+hardswish1_end:
+	ADDQ         $+8, BX
+	CMPQ         BX, $0x00
+	JE           hardswish_done
+	XORQ         SI, SI
+	CMPQ         BX, SI
+	CMOVQLT      SI, BX
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQGT      SI, BX
+	SHLQ         $0x02, BX
+	LEAQ         maskWords<>+0(SB), SI
+	SUBQ         BX, SI
+	VMOVUPS      32(SI), Y0
+	VMASKMOVPS   (AX), Y0, Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VBROADCASTSS f40400000x1<>+0(SB), Y4
+	VBROADCASTSS f3f800000x1<>+0(SB), Y5
+	VBROADCASTSS f3eaaaaabx1<>+0(SB), Y3
+	VMULPS       Y3, Y1, Y3
+	VADDPS       f3f000000x8<>+0(SB), Y3, Y3
+	VSUBPS       Y5, Y3, Y3
+	VCMPPS       $0x01, Y4, Y1, Y4
+	VANDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y3, Y3
+	VBROADCASTSS fc0400000x1<>+0(SB), Y4
+	VCMPPS       $0x01, Y1, Y4, Y1
+	VANDPS       Y1, Y3, Y3
+	VMULPS       Y3, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (DX)
+
+hardswish_done:
+	VZEROUPPER
+	RET
+
+hardswish_next:
+	CMPQ AX, $+5
+	JNE  sigmoid_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+sigmoid2:
+	SUBQ         $+16, BX
+	JLT          sigmoid2_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      32(AX), Y1
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y0
+	VSUBPS       Y0, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y5
+	VCVTPS2DQ    Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VPADDD       Y0, Y5, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VBROADCASTSS f3f800000x1<>+0(SB), Y0
+	VDIVPS       Y4, Y0, Y4
+	VMOVAPS      Y4, Y0
+	VFNMADD231PS Y4, Y4, Y0
+	VMULPS       Y0, Y2, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y0
+	VMAXPS       fc2fc0000x8<>+0(SB), Y0, Y0
+	VMINPS       f42fe0000x8<>+0(SB), Y0, Y0
+	VROUNDPS     $0x00, Y0, Y1
+	VSUBPS       Y1, Y0, Y0
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y0, Y4
+	VCVTPS2DQ    Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VPADDD       Y1, Y4, Y0
+	VADDPS       f3f800000x8<>+0(SB), Y0, Y0
+	VBROADCASTSS f3f800000x1<>+0(SB), Y1
+	VDIVPS       Y0, Y1, Y0
+	VMOVAPS      Y0, Y1
+	VFNMADD231PS Y0, Y0, Y1
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	JMP          sigmoid2
+
+sigmoid2_end:
+	ADDQ $+16, BX
+
+sigmoid1:
+	SUBQ         $+8, BX
+	JLT          sigmoid1_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      (CX), Y1
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y2
+	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
+	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
+	VROUNDPS     $0x00, Y2, Y0
+	VSUBPS       Y0, Y2, Y2
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y3
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y2, Y3
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y2, Y3
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y2, Y3
+	VFMADD213PS  f3f317214x8<>+0(SB), Y2, Y3
+	VFMADD213PS  f3f800001x8<>+0(SB), Y2, Y3
+	VCVTPS2DQ    Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VPADDD       Y0, Y3, Y2
+	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
+	VBROADCASTSS f3f800000x1<>+0(SB), Y0
+	VDIVPS       Y2, Y0, Y2
+	VMOVAPS      Y2, Y0
+	VFNMADD231PS Y2, Y2, Y0
+	VMULPS       Y0, Y1, Y1
+	VMOVUPS      Y1, (DX)
+	ADDQ         $+32, AX
+	ADDQ         $+32, CX
+	ADDQ         $+32, DX
+	JMP          sigmoid1
+
+sigmoid1_end:
+	ADDQ         $+8, BX
+	CMPQ         BX, $0x00
+	JE           sigmoid_done
+	XORQ         SI, SI
+	CMPQ         BX, SI
+	CMOVQLT      SI, BX
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQGT      SI, BX
+	SHLQ         $0x02, BX
+	LEAQ         maskWords<>+0(SB), SI
+	SUBQ         BX, SI
+	VMOVUPS      32(SI), Y0
+	VMASKMOVPS   (AX), Y0, Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y1
+	VSUBPS       Y1, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y4
+	VCVTPS2DQ    Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VPADDD       Y1, Y4, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VBROADCASTSS f3f800000x1<>+0(SB), Y1
+	VDIVPS       Y3, Y1, Y3
+	VMOVAPS      Y3, Y1
+	VFNMADD231PS Y3, Y3, Y1
+	VMULPS       Y1, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (DX)
+
+sigmoid_done:
+	VZEROUPPER
+	RET
+
+sigmoid_next:
+	CMPQ AX, $+6
+	JNE  hardsigmoid_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+hardsigmoid2:
+	SUBQ         $+16, BX
+	JLT          hardsigmoid2_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      32(AX), Y1
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VMULPS       f3e2aaaabx8<>+0(SB), Y2, Y2
+	VBROADCASTSS fc0400000x1<>+0(SB), Y4
+	VCMPPS       $0x01, Y0, Y4, Y4
+	VANDPS       Y4, Y2, Y2
+	VBROADCASTSS f40400000x1<>+0(SB), Y4
+	VCMPPS       $0x01, Y4, Y0, Y0
+	VANDPS       Y0, Y2, Y2
+	VMULPS       f3e2aaaabx8<>+0(SB), Y3, Y3
+	VBROADCASTSS fc0400000x1<>+0(SB), Y0
+	VCMPPS       $0x01, Y1, Y0, Y0
+	VANDPS       Y0, Y3, Y3
+	VBROADCASTSS f40400000x1<>+0(SB), Y0
+	VCMPPS       $0x01, Y0, Y1, Y0
+	VANDPS       Y0, Y3, Y3
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	JMP          hardsigmoid2
+
+hardsigmoid2_end:
+	ADDQ $+16, BX
+
+hardsigmoid1:
+	SUBQ         $+8, BX
+	JLT          hardsigmoid1_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      (CX), Y1
+	VMULPS       f3e2aaaabx8<>+0(SB), Y1, Y1
+	VBROADCASTSS fc0400000x1<>+0(SB), Y2
+	VCMPPS       $0x01, Y0, Y2, Y2
+	VANDPS       Y2, Y1, Y1
+	VBROADCASTSS f40400000x1<>+0(SB), Y2
+	VCMPPS       $0x01, Y2, Y0, Y0
+	VANDPS       Y0, Y1, Y1
+	VMOVUPS      Y1, (DX)
+	ADDQ         $+32, AX
+	ADDQ         $+32, CX
+	ADDQ         $+32, DX
+	JMP          hardsigmoid1
+
+hardsigmoid1_end:
+	ADDQ         $+8, BX
+	CMPQ         BX, $0x00
+	JE           hardsigmoid_done
+	XORQ         SI, SI
+	CMPQ         BX, SI
+	CMOVQLT      SI, BX
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQGT      SI, BX
+	SHLQ         $0x02, BX
+	LEAQ         maskWords<>+0(SB), SI
+	SUBQ         BX, SI
+	VMOVUPS      32(SI), Y0
+	VMASKMOVPS   (AX), Y0, Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VMULPS       f3e2aaaabx8<>+0(SB), Y2, Y2
+	VBROADCASTSS fc0400000x1<>+0(SB), Y3
+	VCMPPS       $0x01, Y1, Y3, Y3
+	VANDPS       Y3, Y2, Y2
+	VBROADCASTSS f40400000x1<>+0(SB), Y3
+	VCMPPS       $0x01, Y3, Y1, Y1
+	VANDPS       Y1, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (DX)
+
+hardsigmoid_done:
+	VZEROUPPER
+	RET
+
+hardsigmoid_next:
+	CMPQ AX, $+7
+	JNE  gelu_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+gelu2:
+	SUBQ         $+16, BX
+	JLT          gelu2_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      32(AX), Y1
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VMULPS       f3f3504f3x8<>+0(SB), Y0, Y4
+	VMINPS       f40800000x8<>+0(SB), Y4, Y4
+	VMAXPS       fc0800000x8<>+0(SB), Y4, Y4
+	VMULPS       Y4, Y4, Y5
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y6
+	VFMADD213PS  f32edffeex8<>+0(SB), Y5, Y6
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y5, Y6
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y5, Y6
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y5, Y6
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y5, Y6
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y5, Y6
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y7
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y5, Y7
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y5, Y7
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y5, Y7
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y5, Y7
+	VMULPS       Y4, Y6, Y6
+	VDIVPS       Y7, Y6, Y6
+	VMULPS       f3f000000x8<>+0(SB), Y6, Y4
+	VADDPS       f3f000000x8<>+0(SB), Y4, Y4
+	VMULPS       Y0, Y0, Y5
+	VMULPS       fbf38aa3bx8<>+0(SB), Y5, Y5
+	VMAXPS       fc2fc0000x8<>+0(SB), Y5, Y5
+	VMINPS       f42fe0000x8<>+0(SB), Y5, Y5
+	VROUNDPS     $0x00, Y5, Y6
+	VSUBPS       Y6, Y5, Y5
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y7
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3f317214x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3f800001x8<>+0(SB), Y5, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y5
+	VMULPS       f3ecc422ax8<>+0(SB), Y5, Y5
+	VFMADD231PS  Y0, Y5, Y4
+	VMULPS       Y4, Y2, Y2
+	VMULPS       f3f3504f3x8<>+0(SB), Y1, Y0
+	VMINPS       f40800000x8<>+0(SB), Y0, Y0
+	VMAXPS       fc0800000x8<>+0(SB), Y0, Y0
+	VMULPS       Y0, Y0, Y4
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y5
+	VFMADD213PS  f32edffeex8<>+0(SB), Y4, Y5
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y4, Y5
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y6
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y4, Y6
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y4, Y6
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y4, Y6
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y4, Y6
+	VMULPS       Y0, Y5, Y5
+	VDIVPS       Y6, Y5, Y5
+	VMULPS       f3f000000x8<>+0(SB), Y5, Y0
+	VADDPS       f3f000000x8<>+0(SB), Y0, Y0
+	VMULPS       Y1, Y1, Y4
+	VMULPS       fbf38aa3bx8<>+0(SB), Y4, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y5
+	VSUBPS       Y5, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y4
+	VMULPS       f3ecc422ax8<>+0(SB), Y4, Y4
+	VFMADD231PS  Y1, Y4, Y0
+	VMULPS       Y0, Y3, Y3
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	JMP          gelu2
+
+gelu2_end:
+	ADDQ $+16, BX
+
+gelu1:
+	SUBQ         $+8, BX
+	JLT          gelu1_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      (CX), Y1
+	VMULPS       f3f3504f3x8<>+0(SB), Y0, Y2
+	VMINPS       f40800000x8<>+0(SB), Y2, Y2
+	VMAXPS       fc0800000x8<>+0(SB), Y2, Y2
+	VMULPS       Y2, Y2, Y3
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y4
+	VFMADD213PS  f32edffeex8<>+0(SB), Y3, Y4
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y3, Y4
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y3, Y4
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y3, Y4
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y3, Y4
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y3, Y4
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y5
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y3, Y5
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y3, Y5
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y3, Y5
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y3, Y5
+	VMULPS       Y2, Y4, Y4
+	VDIVPS       Y5, Y4, Y4
+	VMULPS       f3f000000x8<>+0(SB), Y4, Y2
+	VADDPS       f3f000000x8<>+0(SB), Y2, Y2
+	VMULPS       Y0, Y0, Y3
+	VMULPS       fbf38aa3bx8<>+0(SB), Y3, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VMULPS       f3ecc422ax8<>+0(SB), Y3, Y3
+	VFMADD231PS  Y0, Y3, Y2
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (DX)
+	ADDQ         $+32, AX
+	ADDQ         $+32, CX
+	ADDQ         $+32, DX
+	JMP          gelu1
+
+gelu1_end:
+	ADDQ         $+8, BX
+	CMPQ         BX, $0x00
+	JE           gelu_done
+	XORQ         SI, SI
+	CMPQ         BX, SI
+	CMOVQLT      SI, BX
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQGT      SI, BX
+	SHLQ         $0x02, BX
+	LEAQ         maskWords<>+0(SB), SI
+	SUBQ         BX, SI
+	VMOVUPS      32(SI), Y0
+	VMASKMOVPS   (AX), Y0, Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VMULPS       f3f3504f3x8<>+0(SB), Y1, Y3
+	VMINPS       f40800000x8<>+0(SB), Y3, Y3
+	VMAXPS       fc0800000x8<>+0(SB), Y3, Y3
+	VMULPS       Y3, Y3, Y4
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y5
+	VFMADD213PS  f32edffeex8<>+0(SB), Y4, Y5
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y4, Y5
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y6
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y4, Y6
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y4, Y6
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y4, Y6
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y4, Y6
+	VMULPS       Y3, Y5, Y5
+	VDIVPS       Y6, Y5, Y5
+	VMULPS       f3f000000x8<>+0(SB), Y5, Y3
+	VADDPS       f3f000000x8<>+0(SB), Y3, Y3
+	VMULPS       Y1, Y1, Y4
+	VMULPS       fbf38aa3bx8<>+0(SB), Y4, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y5
+	VSUBPS       Y5, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y4
+	VMULPS       f3ecc422ax8<>+0(SB), Y4, Y4
+	VFMADD231PS  Y1, Y4, Y3
+	VMULPS       Y3, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (DX)
+
+gelu_done:
+	VZEROUPPER
+	RET
+
+gelu_next:
+	CMPQ AX, $+8
+	JNE  gelutanh_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+gelutanh2:
+	SUBQ         $+16, BX
+	JLT          gelutanh2_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      32(AX), Y1
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VMULPS       Y0, Y0, Y5
+	VMULPS       fbdd2d3e8x8<>+0(SB), Y5, Y4
+	VADDPS       fc0135761x8<>+0(SB), Y4, Y4
+	VMULPS       Y0, Y4, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y6
+	VSUBPS       Y6, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y7
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VBROADCASTSS f3f800000x1<>+0(SB), Y6
+	VDIVPS       Y4, Y6, Y4
+	VMULPS       f3e5b33b6x8<>+0(SB), Y5, Y5
+	VADDPS       f3fcc422ax8<>+0(SB), Y5, Y5
+	VMULPS       Y0, Y5, Y5
+	VFNMADD231PS Y4, Y5, Y5
+	VMULPS       Y4, Y2, Y2
+	VFMADD231PS  Y5, Y2, Y2
+	VMULPS       Y1, Y1, Y4
+	VMULPS       fbdd2d3e8x8<>+0(SB), Y4, Y0
+	VADDPS       fc0135761x8<>+0(SB), Y0, Y0
+	VMULPS       Y1, Y0, Y0
+	VMAXPS       fc2fc0000x8<>+0(SB), Y0, Y0
+	VMINPS       f42fe0000x8<>+0(SB), Y0, Y0
+	VROUNDPS     $0x00, Y0, Y5
+	VSUBPS       Y5, Y0, Y0
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y0, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y0, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y0, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y0, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y0, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y0
+	VADDPS       f3f800000x8<>+0(SB), Y0, Y0
+	VBROADCASTSS f3f800000x1<>+0(SB), Y5
+	VDIVPS       Y0, Y5, Y0
+	VMULPS       f3e5b33b6x8<>+0(SB), Y4, Y4
+	VADDPS       f3fcc422ax8<>+0(SB), Y4, Y4
+	VMULPS       Y1, Y4, Y4
+	VFNMADD231PS Y0, Y4, Y4
+	VMULPS       Y0, Y3, Y3
+	VFMADD231PS  Y4, Y3, Y3
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	JMP          gelutanh2
+
+gelutanh2_end:
+	ADDQ $+16, BX
+
+gelutanh1:
+	SUBQ         $+8, BX
+	JLT          gelutanh1_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      (CX), Y1
+	VMULPS       Y0, Y0, Y3
+	VMULPS       fbdd2d3e8x8<>+0(SB), Y3, Y2
+	VADDPS       fc0135761x8<>+0(SB), Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
+	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
+	VROUNDPS     $0x00, Y2, Y4
+	VSUBPS       Y4, Y2, Y2
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y2, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y2, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y2, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y2, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y2, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y2
+	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
+	VBROADCASTSS f3f800000x1<>+0(SB), Y4
+	VDIVPS       Y2, Y4, Y2
+	VMULPS       f3e5b33b6x8<>+0(SB), Y3, Y3
+	VADDPS       f3fcc422ax8<>+0(SB), Y3, Y3
+	VMULPS       Y0, Y3, Y3
+	VFNMADD231PS Y2, Y3, Y3
+	VMULPS       Y2, Y1, Y1
+	VFMADD231PS  Y3, Y1, Y1
+	VMOVUPS      Y1, (DX)
+	ADDQ         $+32, AX
+	ADDQ         $+32, CX
+	ADDQ         $+32, DX
+	JMP          gelutanh1
+
+gelutanh1_end:
+	ADDQ         $+8, BX
+	CMPQ         BX, $0x00
+	JE           gelutanh_done
+	XORQ         SI, SI
+	CMPQ         BX, SI
+	CMOVQLT      SI, BX
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQGT      SI, BX
+	SHLQ         $0x02, BX
+	LEAQ         maskWords<>+0(SB), SI
+	SUBQ         BX, SI
+	VMOVUPS      32(SI), Y0
+	VMASKMOVPS   (AX), Y0, Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VMULPS       Y1, Y1, Y4
+	VMULPS       fbdd2d3e8x8<>+0(SB), Y4, Y3
+	VADDPS       fc0135761x8<>+0(SB), Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y5
+	VSUBPS       Y5, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VBROADCASTSS f3f800000x1<>+0(SB), Y5
+	VDIVPS       Y3, Y5, Y3
+	VMULPS       f3e5b33b6x8<>+0(SB), Y4, Y4
+	VADDPS       f3fcc422ax8<>+0(SB), Y4, Y4
+	VMULPS       Y1, Y4, Y4
+	VFNMADD231PS Y3, Y4, Y4
+	VMULPS       Y3, Y2, Y2
+	VFMADD231PS  Y4, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (DX)
+
+gelutanh_done:
+	VZEROUPPER
+	RET
+
+gelutanh_next:
+	CMPQ AX, $+9
+	JNE  tanh_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+tanh2:
+	SUBQ         $+16, BX
+	JLT          tanh2_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      32(AX), Y1
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VMULPS       fc038aa3bx8<>+0(SB), Y0, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y0
+	VSUBPS       Y0, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y5
+	VCVTPS2DQ    Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VPADDD       Y0, Y5, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VBROADCASTSS f3f800000x1<>+0(SB), Y0
+	VDIVPS       Y4, Y0, Y4
+	VADDPS       Y4, Y4, Y4
+	VADDPS       fbf800000x8<>+0(SB), Y4, Y4
+	VMULPS       Y4, Y2, Y0
+	VFNMADD231PS Y4, Y0, Y2
+	VMULPS       fc038aa3bx8<>+0(SB), Y1, Y0
+	VMAXPS       fc2fc0000x8<>+0(SB), Y0, Y0
+	VMINPS       f42fe0000x8<>+0(SB), Y0, Y0
+	VROUNDPS     $0x00, Y0, Y1
+	VSUBPS       Y1, Y0, Y0
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y0, Y4
+	VCVTPS2DQ    Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VPADDD       Y1, Y4, Y0
+	VADDPS       f3f800000x8<>+0(SB), Y0, Y0
+	VBROADCASTSS f3f800000x1<>+0(SB), Y1
+	VDIVPS       Y0, Y1, Y0
+	VADDPS       Y0, Y0, Y0
+	VADDPS       fbf800000x8<>+0(SB), Y0, Y0
+	VMULPS       Y0, Y3, Y1
+	VFNMADD231PS Y0, Y1, Y3
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	JMP          tanh2
+
+tanh2_end:
+	ADDQ $+16, BX
+
+tanh1:
+	SUBQ         $+8, BX
+	JLT          tanh1_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      (CX), Y1
+	VMULPS       fc038aa3bx8<>+0(SB), Y0, Y2
+	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
+	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
+	VROUNDPS     $0x00, Y2, Y0
+	VSUBPS       Y0, Y2, Y2
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y3
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y2, Y3
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y2, Y3
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y2, Y3
+	VFMADD213PS  f3f317214x8<>+0(SB), Y2, Y3
+	VFMADD213PS  f3f800001x8<>+0(SB), Y2, Y3
+	VCVTPS2DQ    Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VPADDD       Y0, Y3, Y2
+	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
+	VBROADCASTSS f3f800000x1<>+0(SB), Y0
+	VDIVPS       Y2, Y0, Y2
+	VADDPS       Y2, Y2, Y2
+	VADDPS       fbf800000x8<>+0(SB), Y2, Y2
+	VMULPS       Y2, Y1, Y0
+	VFNMADD231PS Y2, Y0, Y1
+	VMOVUPS      Y1, (DX)
+	ADDQ         $+32, AX
+	ADDQ         $+32, CX
+	ADDQ         $+32, DX
+	JMP          tanh1
+
+tanh1_end:
+	ADDQ         $+8, BX
+	CMPQ         BX, $0x00
+	JE           tanh_done
+	XORQ         SI, SI
+	CMPQ         BX, SI
+	CMOVQLT      SI, BX
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQGT      SI, BX
+	SHLQ         $0x02, BX
+	LEAQ         maskWords<>+0(SB), SI
+	SUBQ         BX, SI
+	VMOVUPS      32(SI), Y0
+	VMASKMOVPS   (AX), Y0, Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VMULPS       fc038aa3bx8<>+0(SB), Y1, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y1
+	VSUBPS       Y1, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y4
+	VCVTPS2DQ    Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VPADDD       Y1, Y4, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VBROADCASTSS f3f800000x1<>+0(SB), Y1
+	VDIVPS       Y3, Y1, Y3
+	VADDPS       Y3, Y3, Y3
+	VADDPS       fbf800000x8<>+0(SB), Y3, Y3
+	VMULPS       Y3, Y2, Y1
+	VFNMADD231PS Y3, Y1, Y2
+	VMASKMOVPS   Y2, Y0, (DX)
+
+tanh_done:
+	VZEROUPPER
+	RET
+
+tanh_next:
+	RET
+
+// func dotAVX2(x *float32, y *float32, n int) float32
+// Requires: AVX, CMOV, FMA3, SSE
+TEXT ·dotAVX2(SB), NOSPLIT, $0-28
+	MOVQ   x+0(FP), AX
+	MOVQ   y+8(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   n+16(FP), DX
+
+dot4:
+	SUBQ        $+32, DX
+	JLT         dot4_end
+	VMOVUPS     (AX), Y4
+	VMOVUPS     32(AX), Y5
+	VMOVUPS     64(AX), Y6
+	VMOVUPS     96(AX), Y7
+	VMOVUPS     (CX), Y8
+	VMOVUPS     32(CX), Y9
+	VMOVUPS     64(CX), Y10
+	VMOVUPS     96(CX), Y11
+	VFMADD231PS Y4, Y8, Y0
+	VFMADD231PS Y5, Y9, Y1
+	VFMADD231PS Y6, Y10, Y2
+	VFMADD231PS Y7, Y11, Y3
+	ADDQ        $+128, AX
+	ADDQ        $+128, CX
+	JMP         dot4
+
+dot4_end:
+	ADDQ $+32, DX
+
+dot1:
+	SUBQ        $+8, DX
+	JLT         dot1_end
+	VMOVUPS     (AX), Y4
+	VMOVUPS     (CX), Y5
+	VFMADD231PS Y4, Y5, Y0
+	ADDQ        $+32, AX
+	ADDQ        $+32, CX
+	JMP         dot1
+
+dot1_end:
+	ADDQ        $+8, DX
+	CMPQ        DX, $0x00
+	JE          dot_done
+	XORQ        BX, BX
+	CMPQ        DX, BX
+	CMOVQLT     BX, DX
+	MOVQ        $0x00000008, BX
+	CMPQ        DX, BX
+	CMOVQGT     BX, DX
+	SHLQ        $0x02, DX
+	LEAQ        maskWords<>+0(SB), BX
+	SUBQ        DX, BX
+	VMOVUPS     32(BX), Y4
+	VMASKMOVPS  (AX), Y4, Y5
+	VMASKMOVPS  (CX), Y4, Y4
+	VFMADD231PS Y5, Y4, Y0
+
+dot_done:
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x4e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0xb1, X0, X1
+	VADDPS       X1, X0, X0
+	MOVSS        X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func softmaxGradAVX2(dst *float32, dy *float32, y *float32, n int, dot float32)
+// Requires: AVX, AVX2, CMOV, SSE
+TEXT ·softmaxGradAVX2(SB), NOSPLIT, $0-36
+	MOVSS        dot+32(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVQ         dy+8(FP), AX
+	MOVQ         y+16(FP), CX
+	MOVQ         dst+0(FP), DX
+	MOVQ         n+24(FP), BX
+
+softmaxGrad4:
+	SUBQ    $+32, BX
+	JLT     softmaxGrad4_end
+	VMOVUPS (AX), Y1
+	VMOVUPS 32(AX), Y2
+	VMOVUPS 64(AX), Y3
+	VMOVUPS 96(AX), Y4
+	VMOVUPS (CX), Y5
+	VMOVUPS 32(CX), Y6
+	VMOVUPS 64(CX), Y7
+	VMOVUPS 96(CX), Y8
+	VSUBPS  Y0, Y1, Y1
+	VMULPS  Y5, Y1, Y1
+	VSUBPS  Y0, Y2, Y2
+	VMULPS  Y6, Y2, Y2
+	VSUBPS  Y0, Y3, Y3
+	VMULPS  Y7, Y3, Y3
+	VSUBPS  Y0, Y4, Y4
+	VMULPS  Y8, Y4, Y4
+	VMOVUPS Y1, (DX)
+	VMOVUPS Y2, 32(DX)
+	VMOVUPS Y3, 64(DX)
+	VMOVUPS Y4, 96(DX)
+	ADDQ    $+128, AX
+	ADDQ    $+128, CX
+	ADDQ    $+128, DX
+	JMP     softmaxGrad4
+
+softmaxGrad4_end:
+	ADDQ $+32, BX
+
+softmaxGrad1:
+	SUBQ    $+8, BX
+	JLT     softmaxGrad1_end
+	VMOVUPS (AX), Y1
+	VMOVUPS (CX), Y2
+	VSUBPS  Y0, Y1, Y1
+	VMULPS  Y2, Y1, Y1
+	VMOVUPS Y1, (DX)
+	ADDQ    $+32, AX
+	ADDQ    $+32, CX
+	ADDQ    $+32, DX
+	JMP     softmaxGrad1
+
+softmaxGrad1_end:
+	ADDQ       $+8, BX
+	CMPQ       BX, $0x00
+	JE         softmaxGrad_done
+	XORQ       SI, SI
+	CMPQ       BX, SI
+	CMOVQLT    SI, BX
+	MOVQ       $0x00000008, SI
+	CMPQ       BX, SI
+	CMOVQGT    SI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       BX, SI
+	VMOVUPS    32(SI), Y1
+	VMASKMOVPS (AX), Y1, Y2
+	VMASKMOVPS (CX), Y1, Y3
+	VSUBPS     Y0, Y2, Y2
+	VMULPS     Y3, Y2, Y2
+	VMASKMOVPS Y2, Y1, (DX)
+
+softmaxGrad_done:
+	VZEROUPPER
+	RET
+
+// func normSumsAVX2(dy *float32, x *float32, weight *float32, n int, mean float32, scale float32) (sum float32, product float32)
+// Requires: AVX, AVX2, CMOV, FMA3, SSE
+TEXT ·normSumsAVX2(SB), NOSPLIT, $0-48
+	MOVSS        mean+32(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVSS        scale+36(FP), X1
+	VBROADCASTSS X1, Y1
+	MOVQ         dy+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         weight+16(FP), DX
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y5, Y5, Y5
+	MOVQ         n+24(FP), BX
+
+normSums2:
+	SUBQ        $+16, BX
+	JLT         normSums2_end
+	VMOVUPS     (AX), Y6
+	VMOVUPS     32(AX), Y7
+	VMOVUPS     (CX), Y8
+	VMOVUPS     32(CX), Y9
+	VMOVUPS     (DX), Y10
+	VMOVUPS     32(DX), Y11
+	VMULPS      Y10, Y6, Y6
+	VADDPS      Y6, Y2, Y2
+	VSUBPS      Y0, Y8, Y8
+	VMULPS      Y1, Y8, Y8
+	VFMADD231PS Y8, Y6, Y4
+	VMULPS      Y11, Y7, Y7
+	VADDPS      Y7, Y3, Y3
+	VSUBPS      Y0, Y9, Y9
+	VMULPS      Y1, Y9, Y9
+	VFMADD231PS Y9, Y7, Y5
+	ADDQ        $+64, AX
+	ADDQ        $+64, CX
+	ADDQ        $+64, DX
+	JMP         normSums2
+
+normSums2_end:
+	ADDQ $+16, BX
+
+normSums1:
+	SUBQ        $+8, BX
+	JLT         normSums1_end
+	VMOVUPS     (AX), Y6
+	VMOVUPS     (CX), Y7
+	VMOVUPS     (DX), Y8
+	VMULPS      Y8, Y6, Y6
+	VADDPS      Y6, Y2, Y2
+	VSUBPS      Y0, Y7, Y7
+	VMULPS      Y1, Y7, Y7
+	VFMADD231PS Y7, Y6, Y4
+	ADDQ        $+32, AX
+	ADDQ        $+32, CX
+	ADDQ        $+32, DX
+	JMP         normSums1
+
+normSums1_end:
+	ADDQ        $+8, BX
+	CMPQ        BX, $0x00
+	JE          normSums_done
+	XORQ        SI, SI
+	CMPQ        BX, SI
+	CMOVQLT     SI, BX
+	MOVQ        $0x00000008, SI
+	CMPQ        BX, SI
+	CMOVQGT     SI, BX
+	SHLQ        $0x02, BX
+	LEAQ        maskWords<>+0(SB), SI
+	SUBQ        BX, SI
+	VMOVUPS     32(SI), Y6
+	VMASKMOVPS  (AX), Y6, Y7
+	VMASKMOVPS  (CX), Y6, Y8
+	VMASKMOVPS  (DX), Y6, Y6
+	VMULPS      Y6, Y7, Y7
+	VADDPS      Y7, Y2, Y2
+	VSUBPS      Y0, Y8, Y8
+	VMULPS      Y1, Y8, Y8
+	VFMADD231PS Y8, Y7, Y4
+
+normSums_done:
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VPERMILPS    $0x4e, X2, X0
+	VADDPS       X0, X2, X2
+	VPERMILPS    $0xb1, X2, X0
+	VADDPS       X0, X2, X2
+	MOVSS        X2, sum+40(FP)
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x4e, X4, X0
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0xb1, X4, X0
+	VADDPS       X0, X4, X4
+	MOVSS        X4, product+44(FP)
+	VZEROUPPER
+	RET
+
+// func normGradAVX2(dst *float32, dy *float32, x *float32, weight *float32, dWeight *float32, dBias *float32, n int, mean float32, scale float32, sum float32, product float32)
+// Requires: AVX, AVX2, CMOV, FMA3, SSE
+TEXT ·normGradAVX2(SB), NOSPLIT, $0-72
+	MOVSS        mean+56(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVSS        scale+60(FP), X1
+	VBROADCASTSS X1, Y1
+	MOVSS        sum+64(FP), X2
+	VBROADCASTSS X2, Y2
+	MOVSS        product+68(FP), X3
+	VBROADCASTSS X3, Y3
+	MOVQ         dst+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         weight+24(FP), BX
+	MOVQ         dWeight+32(FP), SI
+	MOVQ         dBias+40(FP), DI
+	MOVQ         n+48(FP), R8
+
+normGrad1:
+	SUBQ         $+8, R8
+	JLT          normGrad1_end
+	VMOVUPS      (CX), Y4
+	VMOVUPS      (DX), Y5
+	VMOVUPS      (BX), Y6
+	VMOVUPS      (SI), Y7
+	VMOVUPS      (DI), Y8
+	VADDPS       Y4, Y8, Y8
+	VSUBPS       Y0, Y5, Y5
+	VMULPS       Y1, Y5, Y5
+	VFMADD231PS  Y5, Y4, Y7
+	VMULPS       Y6, Y4, Y4
+	VSUBPS       Y2, Y4, Y4
+	VFNMADD231PS Y3, Y5, Y4
+	VMULPS       Y1, Y4, Y4
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y7, (SI)
+	VMOVUPS      Y8, (DI)
+	ADDQ         $+32, AX
+	ADDQ         $+32, CX
+	ADDQ         $+32, DX
+	ADDQ         $+32, BX
+	ADDQ         $+32, SI
+	ADDQ         $+32, DI
+	JMP          normGrad1
+
+normGrad1_end:
+	ADDQ         $+8, R8
+	CMPQ         R8, $0x00
+	JE           normGrad_done
+	XORQ         R9, R9
+	CMPQ         R8, R9
+	CMOVQLT      R9, R8
+	MOVQ         $0x00000008, R9
+	CMPQ         R8, R9
+	CMOVQGT      R9, R8
+	SHLQ         $0x02, R8
+	LEAQ         maskWords<>+0(SB), R9
+	SUBQ         R8, R9
+	VMOVUPS      32(R9), Y4
+	VMASKMOVPS   (CX), Y4, Y5
+	VMASKMOVPS   (DX), Y4, Y6
+	VMASKMOVPS   (BX), Y4, Y7
+	VMASKMOVPS   (SI), Y4, Y8
+	VMASKMOVPS   (DI), Y4, Y9
+	VADDPS       Y5, Y9, Y9
+	VSUBPS       Y0, Y6, Y6
+	VMULPS       Y1, Y6, Y6
+	VFMADD231PS  Y6, Y5, Y8
+	VMULPS       Y7, Y5, Y5
+	VSUBPS       Y2, Y5, Y5
+	VFNMADD231PS Y3, Y6, Y5
+	VMULPS       Y1, Y5, Y5
+	VMASKMOVPS   Y5, Y4, (AX)
+	VMASKMOVPS   Y8, Y4, (SI)
+	VMASKMOVPS   Y9, Y4, (DI)
+
+normGrad_done:
+	VZEROUPPER
+	RET
+
+// func depthwiseGrad2x5AVX2(a *byte)
+// Requires: AVX, CMOV, FMA3
+TEXT ·depthwiseGrad2x5AVX2(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ 96(AX), CX
+	XORQ DX, DX
+
+full:
+	CMPQ   CX, $+8
+	JLT    tail
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   80(AX), DI
+	MOVQ   (AX), R8
+	MOVQ   8(AX), R9
+	ADDQ   DX, R8
+	ADDQ   DX, R9
+
+full_row:
+	MOVQ 88(AX), R12
+	MOVQ R8, R10
+	MOVQ R9, R11
+
+full_col:
+	VMOVUPS     (R11), Y10
+	MOVQ        R10, R13
+	MOVQ        R13, R14
+	VFMADD231PS (R14), Y10, Y0
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Y10, Y1
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Y10, Y2
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Y10, Y3
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Y10, Y4
+	ADDQ        SI, R13
+	VFMADD231PS (R13), Y10, Y5
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Y10, Y6
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Y10, Y7
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Y10, Y8
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Y10, Y9
+	ADDQ        24(AX), R10
+	ADDQ        56(AX), R11
+	DECQ        R12
+	JNZ         full_col
+	ADDQ        32(AX), R8
+	ADDQ        64(AX), R9
+	DECQ        DI
+	JNZ         full_row
+	MOVQ        16(AX), BX
+	MOVQ        72(AX), SI
+	ADDQ        DX, BX
+	VMOVUPS     (BX), Y10
+	VADDPS      Y0, Y10, Y10
+	VMOVUPS     Y10, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y2, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y3, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y4, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y5, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y6, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y7, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y8, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y9, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         full
+
+tail:
+	CMPQ    CX, $0x00
+	JE      done
+	XORQ    BX, BX
+	CMPQ    CX, BX
+	CMOVQLT BX, CX
+	MOVQ    $0x00000008, BX
+	CMPQ    CX, BX
+	CMOVQGT BX, CX
+	SHLQ    $0x02, CX
+	LEAQ    maskWords<>+0(SB), BX
+	SUBQ    CX, BX
+	VMOVUPS 32(BX), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	MOVQ    40(AX), CX
+	MOVQ    48(AX), BX
+	MOVQ    80(AX), SI
+	MOVQ    (AX), DI
+	MOVQ    8(AX), R8
+	ADDQ    DX, DI
+	ADDQ    DX, R8
+
+tail_row:
+	MOVQ 88(AX), R11
+	MOVQ DI, R9
+	MOVQ R8, R10
+
+tail_col:
+	VMASKMOVPS  (R10), Y0, Y11
+	MOVQ        R9, R12
+	MOVQ        R12, R13
+	VMASKMOVPS  (R13), Y0, Y12
+	VFMADD231PS Y12, Y11, Y1
+	ADDQ        CX, R13
+	VMASKMOVPS  (R13), Y0, Y12
+	VFMADD231PS Y12, Y11, Y2
+	ADDQ        CX, R13
+	VMASKMOVPS  (R13), Y0, Y12
+	VFMADD231PS Y12, Y11, Y3
+	ADDQ        CX, R13
+	VMASKMOVPS  (R13), Y0, Y12
+	VFMADD231PS Y12, Y11, Y4
+	ADDQ        CX, R13
+	VMASKMOVPS  (R13), Y0, Y12
+	VFMADD231PS Y12, Y11, Y5
+	ADDQ        BX, R12
+	VMASKMOVPS  (R12), Y0, Y12
+	VFMADD231PS Y12, Y11, Y6
+	ADDQ        CX, R12
+	VMASKMOVPS  (R12), Y0, Y12
+	VFMADD231PS Y12, Y11, Y7
+	ADDQ        CX, R12
+	VMASKMOVPS  (R12), Y0, Y12
+	VFMADD231PS Y12, Y11, Y8
+	ADDQ        CX, R12
+	VMASKMOVPS  (R12), Y0, Y12
+	VFMADD231PS Y12, Y11, Y9
+	ADDQ        CX, R12
+	VMASKMOVPS  (R12), Y0, Y12
+	VFMADD231PS Y12, Y11, Y10
+	ADDQ        24(AX), R9
+	ADDQ        56(AX), R10
+	DECQ        R11
+	JNZ         tail_col
+	ADDQ        32(AX), DI
+	ADDQ        64(AX), R8
+	DECQ        SI
+	JNZ         tail_row
+	MOVQ        16(AX), CX
+	MOVQ        72(AX), AX
+	ADDQ        DX, CX
+	VMASKMOVPS  (CX), Y0, Y11
+	VADDPS      Y1, Y11, Y11
+	VMASKMOVPS  Y11, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y2, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y3, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y4, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y5, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y6, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y7, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y8, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y9, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y10, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func depthwiseGrad1x5AVX2(a *byte)
+// Requires: AVX, CMOV, FMA3
+TEXT ·depthwiseGrad1x5AVX2(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ 96(AX), CX
+	XORQ DX, DX
+
+full:
+	CMPQ   CX, $+8
+	JLT    tail
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   80(AX), SI
+	MOVQ   (AX), DI
+	MOVQ   8(AX), R8
+	ADDQ   DX, DI
+	ADDQ   DX, R8
+
+full_row:
+	MOVQ 88(AX), R11
+	MOVQ DI, R9
+	MOVQ R8, R10
+
+full_col:
+	VMOVUPS     (R10), Y5
+	MOVQ        R9, R12
+	VFMADD231PS (R12), Y5, Y0
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y5, Y1
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y5, Y2
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y5, Y3
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y5, Y4
+	ADDQ        24(AX), R9
+	ADDQ        56(AX), R10
+	DECQ        R11
+	JNZ         full_col
+	ADDQ        32(AX), DI
+	ADDQ        64(AX), R8
+	DECQ        SI
+	JNZ         full_row
+	MOVQ        16(AX), BX
+	MOVQ        72(AX), SI
+	ADDQ        DX, BX
+	VMOVUPS     (BX), Y5
+	VADDPS      Y0, Y5, Y5
+	VMOVUPS     Y5, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y2, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y3, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y4, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         full
+
+tail:
+	CMPQ    CX, $0x00
+	JE      done
+	XORQ    BX, BX
+	CMPQ    CX, BX
+	CMOVQLT BX, CX
+	MOVQ    $0x00000008, BX
+	CMPQ    CX, BX
+	CMOVQGT BX, CX
+	SHLQ    $0x02, CX
+	LEAQ    maskWords<>+0(SB), BX
+	SUBQ    CX, BX
+	VMOVUPS 32(BX), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    40(AX), CX
+	MOVQ    48(AX), BX
+	MOVQ    80(AX), BX
+	MOVQ    (AX), SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, SI
+	ADDQ    DX, DI
+
+tail_row:
+	MOVQ 88(AX), R10
+	MOVQ SI, R8
+	MOVQ DI, R9
+
+tail_col:
+	VMASKMOVPS  (R9), Y0, Y6
+	MOVQ        R8, R11
+	VMASKMOVPS  (R11), Y0, Y7
+	VFMADD231PS Y7, Y6, Y1
+	ADDQ        CX, R11
+	VMASKMOVPS  (R11), Y0, Y7
+	VFMADD231PS Y7, Y6, Y2
+	ADDQ        CX, R11
+	VMASKMOVPS  (R11), Y0, Y7
+	VFMADD231PS Y7, Y6, Y3
+	ADDQ        CX, R11
+	VMASKMOVPS  (R11), Y0, Y7
+	VFMADD231PS Y7, Y6, Y4
+	ADDQ        CX, R11
+	VMASKMOVPS  (R11), Y0, Y7
+	VFMADD231PS Y7, Y6, Y5
+	ADDQ        24(AX), R8
+	ADDQ        56(AX), R9
+	DECQ        R10
+	JNZ         tail_col
+	ADDQ        32(AX), SI
+	ADDQ        64(AX), DI
+	DECQ        BX
+	JNZ         tail_row
+	MOVQ        16(AX), CX
+	MOVQ        72(AX), AX
+	ADDQ        DX, CX
+	VMASKMOVPS  (CX), Y0, Y6
+	VADDPS      Y1, Y6, Y6
+	VMASKMOVPS  Y6, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y2, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y3, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y4, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y5, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func depthwiseGrad3x3AVX2(a *byte)
+// Requires: AVX, CMOV, FMA3
+TEXT ·depthwiseGrad3x3AVX2(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ 96(AX), CX
+	XORQ DX, DX
+
+full:
+	CMPQ   CX, $+8
+	JLT    tail
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   80(AX), DI
+	MOVQ   (AX), R8
+	MOVQ   8(AX), R9
+	ADDQ   DX, R8
+	ADDQ   DX, R9
+
+full_row:
+	MOVQ 88(AX), R12
+	MOVQ R8, R10
+	MOVQ R9, R11
+
+full_col:
+	VMOVUPS     (R11), Y9
+	MOVQ        R10, R13
+	MOVQ        R13, R14
+	VFMADD231PS (R14), Y9, Y0
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Y9, Y1
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Y9, Y2
+	ADDQ        SI, R13
+	MOVQ        R13, R14
+	VFMADD231PS (R14), Y9, Y3
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Y9, Y4
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Y9, Y5
+	ADDQ        SI, R13
+	VFMADD231PS (R13), Y9, Y6
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Y9, Y7
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Y9, Y8
+	ADDQ        24(AX), R10
+	ADDQ        56(AX), R11
+	DECQ        R12
+	JNZ         full_col
+	ADDQ        32(AX), R8
+	ADDQ        64(AX), R9
+	DECQ        DI
+	JNZ         full_row
+	MOVQ        16(AX), BX
+	MOVQ        72(AX), SI
+	ADDQ        DX, BX
+	VMOVUPS     (BX), Y9
+	VADDPS      Y0, Y9, Y9
+	VMOVUPS     Y9, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y2, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y3, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y4, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y5, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y6, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y7, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y8, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         full
+
+tail:
+	CMPQ    CX, $0x00
+	JE      done
+	XORQ    BX, BX
+	CMPQ    CX, BX
+	CMOVQLT BX, CX
+	MOVQ    $0x00000008, BX
+	CMPQ    CX, BX
+	CMOVQGT BX, CX
+	SHLQ    $0x02, CX
+	LEAQ    maskWords<>+0(SB), BX
+	SUBQ    CX, BX
+	VMOVUPS 32(BX), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	MOVQ    40(AX), CX
+	MOVQ    48(AX), BX
+	MOVQ    80(AX), SI
+	MOVQ    (AX), DI
+	MOVQ    8(AX), R8
+	ADDQ    DX, DI
+	ADDQ    DX, R8
+
+tail_row:
+	MOVQ 88(AX), R11
+	MOVQ DI, R9
+	MOVQ R8, R10
+
+tail_col:
+	VMASKMOVPS  (R10), Y0, Y10
+	MOVQ        R9, R12
+	MOVQ        R12, R13
+	VMASKMOVPS  (R13), Y0, Y11
+	VFMADD231PS Y11, Y10, Y1
+	ADDQ        CX, R13
+	VMASKMOVPS  (R13), Y0, Y11
+	VFMADD231PS Y11, Y10, Y2
+	ADDQ        CX, R13
+	VMASKMOVPS  (R13), Y0, Y11
+	VFMADD231PS Y11, Y10, Y3
+	ADDQ        BX, R12
+	MOVQ        R12, R13
+	VMASKMOVPS  (R13), Y0, Y11
+	VFMADD231PS Y11, Y10, Y4
+	ADDQ        CX, R13
+	VMASKMOVPS  (R13), Y0, Y11
+	VFMADD231PS Y11, Y10, Y5
+	ADDQ        CX, R13
+	VMASKMOVPS  (R13), Y0, Y11
+	VFMADD231PS Y11, Y10, Y6
+	ADDQ        BX, R12
+	VMASKMOVPS  (R12), Y0, Y11
+	VFMADD231PS Y11, Y10, Y7
+	ADDQ        CX, R12
+	VMASKMOVPS  (R12), Y0, Y11
+	VFMADD231PS Y11, Y10, Y8
+	ADDQ        CX, R12
+	VMASKMOVPS  (R12), Y0, Y11
+	VFMADD231PS Y11, Y10, Y9
+	ADDQ        24(AX), R9
+	ADDQ        56(AX), R10
+	DECQ        R11
+	JNZ         tail_col
+	ADDQ        32(AX), DI
+	ADDQ        64(AX), R8
+	DECQ        SI
+	JNZ         tail_row
+	MOVQ        16(AX), CX
+	MOVQ        72(AX), AX
+	ADDQ        DX, CX
+	VMASKMOVPS  (CX), Y0, Y10
+	VADDPS      Y1, Y10, Y10
+	VMASKMOVPS  Y10, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y2, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y3, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y4, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y5, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y6, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y7, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y8, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y9, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func depthwiseGrad1x7AVX2(a *byte)
+// Requires: AVX, CMOV, FMA3
+TEXT ·depthwiseGrad1x7AVX2(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ 96(AX), CX
+	XORQ DX, DX
+
+full:
+	CMPQ   CX, $+8
+	JLT    tail
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   80(AX), SI
+	MOVQ   (AX), DI
+	MOVQ   8(AX), R8
+	ADDQ   DX, DI
+	ADDQ   DX, R8
+
+full_row:
+	MOVQ 88(AX), R11
+	MOVQ DI, R9
+	MOVQ R8, R10
+
+full_col:
+	VMOVUPS     (R10), Y7
+	MOVQ        R9, R12
+	VFMADD231PS (R12), Y7, Y0
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y7, Y1
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y7, Y2
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y7, Y3
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y7, Y4
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y7, Y5
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y7, Y6
+	ADDQ        24(AX), R9
+	ADDQ        56(AX), R10
+	DECQ        R11
+	JNZ         full_col
+	ADDQ        32(AX), DI
+	ADDQ        64(AX), R8
+	DECQ        SI
+	JNZ         full_row
+	MOVQ        16(AX), BX
+	MOVQ        72(AX), SI
+	ADDQ        DX, BX
+	VMOVUPS     (BX), Y7
+	VADDPS      Y0, Y7, Y7
+	VMOVUPS     Y7, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y2, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y3, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y4, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y5, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y6, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         full
+
+tail:
+	CMPQ    CX, $0x00
+	JE      done
+	XORQ    BX, BX
+	CMPQ    CX, BX
+	CMOVQLT BX, CX
+	MOVQ    $0x00000008, BX
+	CMPQ    CX, BX
+	CMOVQGT BX, CX
+	SHLQ    $0x02, CX
+	LEAQ    maskWords<>+0(SB), BX
+	SUBQ    CX, BX
+	VMOVUPS 32(BX), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    40(AX), CX
+	MOVQ    48(AX), BX
+	MOVQ    80(AX), BX
+	MOVQ    (AX), SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, SI
+	ADDQ    DX, DI
+
+tail_row:
+	MOVQ 88(AX), R10
+	MOVQ SI, R8
+	MOVQ DI, R9
+
+tail_col:
+	VMASKMOVPS  (R9), Y0, Y8
+	MOVQ        R8, R11
+	VMASKMOVPS  (R11), Y0, Y9
+	VFMADD231PS Y9, Y8, Y1
+	ADDQ        CX, R11
+	VMASKMOVPS  (R11), Y0, Y9
+	VFMADD231PS Y9, Y8, Y2
+	ADDQ        CX, R11
+	VMASKMOVPS  (R11), Y0, Y9
+	VFMADD231PS Y9, Y8, Y3
+	ADDQ        CX, R11
+	VMASKMOVPS  (R11), Y0, Y9
+	VFMADD231PS Y9, Y8, Y4
+	ADDQ        CX, R11
+	VMASKMOVPS  (R11), Y0, Y9
+	VFMADD231PS Y9, Y8, Y5
+	ADDQ        CX, R11
+	VMASKMOVPS  (R11), Y0, Y9
+	VFMADD231PS Y9, Y8, Y6
+	ADDQ        CX, R11
+	VMASKMOVPS  (R11), Y0, Y9
+	VFMADD231PS Y9, Y8, Y7
+	ADDQ        24(AX), R8
+	ADDQ        56(AX), R9
+	DECQ        R10
+	JNZ         tail_col
+	ADDQ        32(AX), SI
+	ADDQ        64(AX), DI
+	DECQ        BX
+	JNZ         tail_row
+	MOVQ        16(AX), CX
+	MOVQ        72(AX), AX
+	ADDQ        DX, CX
+	VMASKMOVPS  (CX), Y0, Y8
+	VADDPS      Y1, Y8, Y8
+	VMASKMOVPS  Y8, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y2, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y3, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y4, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y5, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y6, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y7, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func depthwiseGrad1x1AVX2(a *byte)
+// Requires: AVX, CMOV, FMA3
+TEXT ·depthwiseGrad1x1AVX2(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ 96(AX), CX
+	XORQ DX, DX
+
+full:
+	CMPQ   CX, $+8
+	JLT    tail
+	VXORPS Y0, Y0, Y0
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), BX
+	MOVQ   80(AX), BX
+	MOVQ   (AX), SI
+	MOVQ   8(AX), DI
+	ADDQ   DX, SI
+	ADDQ   DX, DI
+
+full_row:
+	MOVQ 88(AX), R10
+	MOVQ SI, R8
+	MOVQ DI, R9
+
+full_col:
+	VMOVUPS     (R9), Y1
+	MOVQ        R8, R11
+	VFMADD231PS (R11), Y1, Y0
+	ADDQ        24(AX), R8
+	ADDQ        56(AX), R9
+	DECQ        R10
+	JNZ         full_col
+	ADDQ        32(AX), SI
+	ADDQ        64(AX), DI
+	DECQ        BX
+	JNZ         full_row
+	MOVQ        16(AX), BX
+	MOVQ        72(AX), SI
+	ADDQ        DX, BX
+	VMOVUPS     (BX), Y1
+	VADDPS      Y0, Y1, Y1
+	VMOVUPS     Y1, (BX)
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         full
+
+tail:
+	CMPQ    CX, $0x00
+	JE      done
+	XORQ    BX, BX
+	CMPQ    CX, BX
+	CMOVQLT BX, CX
+	MOVQ    $0x00000008, BX
+	CMPQ    CX, BX
+	CMOVQGT BX, CX
+	SHLQ    $0x02, CX
+	LEAQ    maskWords<>+0(SB), BX
+	SUBQ    CX, BX
+	VMOVUPS 32(BX), Y0
+	VXORPS  Y1, Y1, Y1
+	MOVQ    40(AX), CX
+	MOVQ    48(AX), CX
+	MOVQ    80(AX), CX
+	MOVQ    (AX), BX
+	MOVQ    8(AX), SI
+	ADDQ    DX, BX
+	ADDQ    DX, SI
+
+tail_row:
+	MOVQ 88(AX), R9
+	MOVQ BX, DI
+	MOVQ SI, R8
+
+tail_col:
+	VMASKMOVPS  (R8), Y0, Y2
+	MOVQ        DI, R10
+	VMASKMOVPS  (R10), Y0, Y3
+	VFMADD231PS Y3, Y2, Y1
+	ADDQ        24(AX), DI
+	ADDQ        56(AX), R8
+	DECQ        R9
+	JNZ         tail_col
+	ADDQ        32(AX), BX
+	ADDQ        64(AX), SI
+	DECQ        CX
+	JNZ         tail_row
+	MOVQ        16(AX), CX
+	MOVQ        72(AX), AX
+	ADDQ        DX, CX
+	VMASKMOVPS  (CX), Y0, Y2
+	VADDPS      Y1, Y2, Y2
+	VMASKMOVPS  Y2, Y0, (CX)
+
+done:
+	VZEROUPPER
+	RET

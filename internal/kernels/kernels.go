@@ -1,6 +1,6 @@
 // Package kernels holds the inner loops that the engine is made of: one [Set] for AVX-512, one for
 // AVX2 with FMA, and a portable one in Go that the others are tested against and that runs
-// everywhere else.
+// everywhere else. [Pixels] holds those that photos pass through before.
 //
 // Activations lie channels-last: a row of C floats for each pixel. Every kernel computes each
 // number of its result in an order that depends on the shapes alone, so that results don't change
@@ -8,6 +8,7 @@
 package kernels
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 )
@@ -43,6 +44,29 @@ type Set struct {
 	// BF16 holds the kernels for bfloat16, nil where the processor has no instructions for it. With
 	// them Gemm takes bfloat16 too.
 	BF16 *BF16
+
+	// GemmT multiplies a transposed matrix by another; see [GemmT].
+	GemmT func(g *GemmT)
+	// DepthwiseGrad derives a depthwise convolution by its weights; see [DepthwiseGrad].
+	DepthwiseGrad func(d *DepthwiseGrad)
+	// ActGrad sets dst to dy · act'(x). dst may be dy or x.
+	ActGrad func(act Act, dst, dy, x []float32)
+	// AffineGrad derives an affine map and an activation by columns; see [AffineGrad].
+	AffineGrad func(g *AffineGrad)
+	// Combine sets dst to x·a + y·b + c for rows of len(a) numbers. dst may be x or y.
+	Combine func(dst, x, a, y, b, c []float32)
+	// Moments adds to sum and squares the columns' sums of (x - pivot) and of (x - pivot)², for rows of
+	// len(sum) numbers.
+	Moments func(sum, squares, x, pivot []float32)
+	// SumColumns adds the columns' sums of x, and DotColumns those of x·y, for rows of len(sum) numbers.
+	SumColumns func(sum, x []float32)
+	DotColumns func(sum, x, y []float32)
+	// NormGrad derives Norm: it sets dst to the derivative by x and adds to those by weight and bias.
+	// dst may be dy.
+	NormGrad func(dst, dy, x, weight []float32, eps float32, dWeight, dBias []float32)
+	// SoftmaxGrad sets dst to the derivative by what gave the rows y of n numbers in [Set.Softmax] of
+	// scale 1. dst may be dy.
+	SoftmaxGrad func(dst, dy, y []float32, n int)
 }
 
 // Act names an activation that a kernel applies to what it computed.
@@ -217,6 +241,9 @@ type Depthwise struct {
 	Weight, Bias         []float32 // of PackDepthwise
 	Act                  Act
 	From, To             int
+	// RowY and PixelY are the distances between rows and between pixels of Y in words; 0 means that
+	// they follow each other.
+	RowY, PixelY int
 	// Sums, if not nil, receives the sum over each row's pixels of what was computed: [OutH, C].
 	Sums []float32
 	// With BF16, Y is of bfloat16: C is even then, and Act one that [Fused].
@@ -248,10 +275,16 @@ func PackDepthwise(weights, bias []float32, c int) (packed, padded []float32) {
 	return packed, padded
 }
 
+// strides returns RowY and PixelY.
+func (d *Depthwise) strides() (row, pixel int) {
+	return cmp.Or(d.RowY, d.words(d.OutW*d.C)), cmp.Or(d.PixelY, d.words(d.C))
+}
+
 func (d *Depthwise) check() {
+	row, pixel := d.strides()
 	blocks := (d.C + depthwiseBlock - 1) / depthwiseBlock
 	_ = d.X[d.H*d.W*d.C-1]
-	_ = d.Y[d.To*d.OutW*d.words(d.C)-1]
+	_ = d.Y[(d.To-1)*row+(d.OutW-1)*pixel+d.words(d.C)-1]
 	if d.BF16 && (d.C%2 != 0 || !Fused(d.Act)) {
 		panic("kernels: a depthwise convolution can't yield bfloat16 of so many channels or with this activation")
 	}

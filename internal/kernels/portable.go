@@ -30,6 +30,11 @@ var portable = Set{
 
 	WinogradInput: winogradInputPortable, WinogradOutput: winogradOutputPortable,
 
+	GemmT: gemmTPortable, DepthwiseGrad: depthwiseGradPortable, ActGrad: actGradPortable,
+	AffineGrad: affineGradPortable, Combine: combinePortable, Moments: momentsPortable,
+	SumColumns: sumColumnsPortable, DotColumns: dotColumnsPortable,
+	NormGrad: normGradPortable, SoftmaxGrad: softmaxGradPortable,
+
 	BF16: &BF16{Narrow: narrowPortable, Widen: widenPortable, Pair: pairPortable,
 		WinogradInput: winogradInputBF16Portable, WinogradOutput: winogradOutputBF16Portable},
 }
@@ -117,6 +122,7 @@ func depthwisePortable(d *Depthwise) {
 	d.check()
 	taps := d.KernelH * d.KernelW
 	y := make([]float32, d.C)
+	rowY, pixelY := d.strides()
 	for oy := d.From; oy < d.To; oy++ {
 		for ox := range d.OutW {
 			copy(y, d.Bias)
@@ -138,7 +144,7 @@ func depthwisePortable(d *Depthwise) {
 				}
 			}
 			actPortable(d.Act, y)
-			if to := d.Y[(oy*d.OutW+ox)*d.words(d.C):]; d.BF16 {
+			if to := d.Y[oy*rowY+ox*pixelY:]; d.BF16 {
 				narrowPortable(to, y)
 			} else {
 				copy(to, y)

@@ -200,9 +200,8 @@ type workspace struct {
 	turn       int
 	horizontal axis
 	vertical   axis
-	bytes      []uint8  // between the passes of a resize
-	pairs      []uint64 // of two rows
-	sums       []int32  // of one row
+	copy       photo.RGB // of a small picture, see padded
+	bytes      []uint8   // between the passes of a resize
 }
 
 var workspaces = sync.Pool{New: func() any { return new(workspace) }}

@@ -24,6 +24,24 @@ const width = 32
 // and a multiplication multiplies both and adds them.
 func (v isa) gemm(bf16 bool) {
 	name, acts := "gemm", inRegisters
+	if bf16 {
+		name, acts = "gemmBF16", append(acts, actGELU)
+	}
+	kernel(name+v.name, "func(a *byte)")
+	g := gemmKernel{isa: v, arg: argument("panel"), bf16: bf16, acts: acts}
+	g.arg.cursors([2]string{"a", "atA"}, [2]string{"c", "atC"}, [2]string{"res", "atRes"})
+	v.shapes(g.arg, func(label string, columns []column, rows []int) {
+		if bf16 {
+			rows = append([]int{13}, rows...)
+		}
+		g.columns = columns
+		g.loops(label, rows)
+	})
+}
+
+// shapes has body emitted for each way to cover the columns of a panel, of which the field n says how many
+// there are, with the heights of tiles to use, tallest first.
+func (v isa) shapes(arg record, body func(label string, columns []column, rows []int)) {
 	rows := []int{12, 4, 2, 1}
 	half := v.half()
 	shapes := [][]isa{{v, v}, {half}, {half, half}, {v, half}, {v, v}} // the first without masks
@@ -31,41 +49,34 @@ func (v isa) gemm(bf16 bool) {
 		rows = []int{6, 2, 1}
 		shapes = [][]isa{{v, v}, {v}, {v, v}}
 	}
-	if bf16 {
-		name, acts = "gemmBF16", append(acts, actGELU)
-		rows = append([]int{13}, rows...)
-	}
-	kernel(name+v.name, "func(a *byte)")
-	g := gemmKernel{isa: v, arg: argument("panel"), bf16: bf16, acts: acts}
-	g.arg.cursors([2]string{"a", "atA"}, [2]string{"c", "atC"}, [2]string{"res", "atRes"})
 	for i, shape := range shapes {
-		columns := 0
+		count := 0
 		for _, s := range shape {
-			columns += s.lanes
+			count += s.lanes
 		}
-		label := fmt.Sprintf("upto%d", columns)
-		CMPQ(g.arg.field("n"), num(columns))
+		label := fmt.Sprintf("upto%d", count)
+		CMPQ(arg.field("n"), num(count))
 		switch {
 		case i == 0:
-			label = fmt.Sprintf("columns%d", columns)
+			label = fmt.Sprintf("columns%d", count)
 			JNE(LabelRef(label + "_end"))
 		case i+1 < len(shapes):
 			JGT(LabelRef(label + "_end"))
 		}
-		g.columns = nil
+		var columns []column
 		at := 0
 		for _, s := range shape {
 			c := column{isa: s, at: at}
 			if i > 0 {
-				n := g.arg.load("n")
+				n := arg.load("n")
 				SUBQ(num(at), n)
 				m := s.mask(n)
 				c.mask = &m
 			}
-			g.columns = append(g.columns, c)
+			columns = append(columns, c)
 			at += s.lanes
 		}
-		g.loops(label, rows)
+		body(label, columns, rows)
 		Label(label + "_end")
 	}
 }
@@ -127,6 +138,14 @@ func (g *gemmKernel) tile(label string, rows int) {
 		}
 	}
 	ADDQ(num(4*width), b)
+	// What the tile will write may come from far: it has until the sums are done.
+	to, next := g.arg.load("atC"), g.arg.load("ldc")
+	for range rows {
+		for _, c := range g.columns {
+			PREFETCHT0(Mem{Base: to, Disp: 4 * c.at})
+		}
+		ADDQ(next, to)
+	}
 
 	base := []reg.GPVirtual{g.arg.load("atA")}
 	for i := 3; i < rows; i += 3 {
