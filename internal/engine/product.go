@@ -243,6 +243,7 @@ func (c *compiler) convolution(p *product, conv graph.Conv2d, in value) {
 // A gemmStep is a matrix product of a step: rows × k times k × columns.
 type gemmStep struct {
 	rows     int
+	columns  int // of all groups
 	k, ld    int // in words of in
 	in, out  value
 	residual value
@@ -260,7 +261,7 @@ func (g *gemmStep) kernel(s *State, row, column int) kernels.Gemm {
 	k := kernels.Gemm{LDC: g.out.pitch(), CBF16: g.out.bf16}
 	k.C = s.buffer(g.out.buffer)[row*k.LDC+words(column, g.out.bf16):]
 	if g.added {
-		k.ResBF16, k.LDR = g.residual.bf16, g.residual.pitch()
+		k.ResBF16, k.LDR = g.residual.bf16, words(g.columns, g.residual.bf16)
 		k.Res = s.buffer(g.residual.buffer)[row*k.LDR+words(column, g.residual.bf16):]
 	}
 	return k
@@ -288,7 +289,7 @@ func (g *gemmStep) add(k *kernels.Gemm, i, pieces int, partial []float32, panel,
 
 // rows describes the product that yields out, a row for each pixel or token.
 func (c *compiler) rows(p *product, in, out value) gemmStep {
-	g := gemmStep{rows: graph.Numel(out.shape) / p.out, k: words(len(p.weight)/p.out, in.bf16), in: in, out: out, reads: []int{in.buffer}}
+	g := gemmStep{rows: graph.Numel(out.shape) / p.out, columns: p.out, k: words(len(p.weight)/p.out, in.bf16), in: in, out: out, reads: []int{in.buffer}}
 	if p.residual != nil {
 		g.residual, g.added = c.value(p.residual), true
 		g.reads = append(g.reads, g.residual.buffer)
