@@ -240,7 +240,7 @@ type Depthwise struct {
 	Weight, Bias         []float32 // of PackDepthwise
 	Act                  Act
 	From, To             int
-	// RowY and PixelY are the distances between rows and between pixels of Y in floats; 0 means that
+	// RowY and PixelY are the distances between rows and between pixels of Y in words; 0 means that
 	// they follow each other.
 	RowY, PixelY int
 	// Sums, if not nil, receives the sum over each row's pixels of what was computed: [OutH, C].
