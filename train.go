@@ -124,25 +124,43 @@ func (m *Model) prepare(d *Dataset, random *torchrand.Generator, opts *TrainOpti
 	if len(d.Classes) != m.outputs() {
 		return train.Config{}, fmt.Errorf("the data has %d classes and the network's head %d: replace the head", len(d.Classes), m.outputs())
 	}
-	set, err := kernels.Best()
-	if err != nil {
-		return train.Config{}, err
-	}
-	if _, err := m.builder(set)(1); err != nil {
-		return train.Config{}, fmt.Errorf("model %s: %w", m.Name(), err)
-	}
-	pipeline, err := m.augmentation(opts)
-	if err != nil {
+	if err := m.trains(opts); err != nil {
 		return train.Config{}, err
 	}
 	if opts.Solver != "" {
-		if pipeline.Mixer() != nil || len(pipeline.List()) > 0 && opts.Views == 0 {
-			return train.Config{}, errors.New("the solver needs all photos at once: say how many augmented views of each there shall be, and leave out MixUp and CutMix")
-		}
 		return train.Config{}, m.solvable()
 	}
 	cfg := m.config(d, random, *opts)
 	return cfg, cfg.Check()
+}
+
+// trains reports why what isn't frozen can't be trained on photos that are augmented so.
+func (m *Model) trains(o *TrainOptions) error {
+	g, err := m.trace(1)
+	if err != nil {
+		return err
+	}
+	tail, frontier := g.Split()
+	if !tail[g.Output.ID] {
+		return errors.New("nothing trains: every parameter is frozen; replace the head, or freeze less")
+	}
+	set, err := kernels.Best()
+	if err != nil {
+		return err
+	}
+	if _, err := m.builder(set)(1); err != nil {
+		return fmt.Errorf("model %s: %w", m.Name(), err)
+	}
+	pipeline, err := m.augmentation(o)
+	switch {
+	case err != nil:
+		return err
+	case pipeline.Mixer() != nil && (len(frontier) != 1 || frontier[0] != g.Inputs[0]):
+		return errors.New("MixUp and CutMix mix pixels: they need a network that trains from its first layer on; unfreeze all of it, or leave them out")
+	case o.Solver != "" && (pipeline.Mixer() != nil || len(pipeline.List()) > 0 && o.Views == 0):
+		return errors.New("the solver needs all photos at once: say how many augmented views of each there shall be, and leave out MixUp and CutMix")
+	}
+	return nil
 }
 
 // builder returns what makes the trainable part of the network for a batch size.
@@ -252,6 +270,7 @@ func (m *Model) describe(d *Dataset, opts TrainOptions) map[string]string {
 		"views":                   fmt.Sprint(opts.Views),
 		"norms":                   opts.Norms,
 		"learning rate multiple":  fmt.Sprint(opts.LRMult),
+		"class balance":           fmt.Sprint(opts.Balance),
 		"part":                    opts.part,
 		"kernels (see GRAFT_CPU)": set,
 	}

@@ -48,9 +48,7 @@ func (m *Model) trunk(set *kernels.Set) (*trunk, error) {
 		return nil, err
 	}
 	t := &trunk{graph: g, set: set}
-	if t.tail, t.frontier = g.Split(); !t.tail[g.Output.ID] {
-		return nil, errors.New("nothing trains: every parameter is frozen; replace the head, or freeze less")
-	}
+	t.tail, t.frontier = g.Split()
 	plan, err := engine.Compile(g, set, t.frontier...)
 	if err != nil {
 		return nil, err
@@ -116,24 +114,13 @@ func (t *trunk) augmented(p *augment.Pipeline, seed uint64) *trunk {
 	return &a
 }
 
-// augmentation returns how photos are augmented, or why they can't be.
+// augmentation returns how photos are augmented.
 func (m *Model) augmentation(o *TrainOptions) (*augment.Pipeline, error) {
 	list, err := augment.Parse(o.Augment)
 	if err != nil {
 		return nil, err
 	}
-	pipeline, err := augment.NewPipeline(m.transform, list)
-	if err != nil || pipeline.Mixer() == nil {
-		return pipeline, err
-	}
-	g, err := m.trace(1)
-	if err != nil {
-		return nil, err
-	}
-	if _, frontier := g.Split(); len(frontier) != 1 || frontier[0] != g.Inputs[0] {
-		return nil, errors.New("MixUp and CutMix mix pixels: they need a network that trains from its first layer on; unfreeze all of it, or leave them out")
-	}
-	return pipeline, nil
+	return augment.NewPipeline(m.transform, list)
 }
 
 // mixing returns what MixUp and CutMix do to a batch.
