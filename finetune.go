@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 
 	"github.com/graft-ml/graft/internal/augment"
-	"github.com/graft-ml/graft/internal/kernels"
 	"github.com/graft-ml/graft/internal/plot"
 	"github.com/graft-ml/graft/internal/torchrand"
 	"github.com/graft-ml/graft/internal/train"
@@ -111,13 +110,13 @@ func (m *Model) FindLR(ctx context.Context, d *Dataset, opts TrainOptions, rates
 	if err != nil {
 		return nil, err
 	}
-	set, err := kernels.Best()
+	options, err := m.options()
 	if err != nil {
 		return nil, err
 	}
 	only := *d
 	only.Test = nil
-	v, err := m.values(ctx, &only, set, &opts)
+	v, err := m.values(ctx, &only, options, &opts)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +124,7 @@ func (m *Model) FindLR(ctx context.Context, d *Dataset, opts TrainOptions, rates
 		return nil, errors.Join(append([]error{errors.New("no photo is left to train with")}, v.failed...)...)
 	}
 	m.finish(&cfg, v, opts)
-	curve, err := train.FindLR(ctx, m.builder(set), v.train, cfg, rates)
+	curve, err := train.FindLR(ctx, m.builder(options.Kernels), v.train, cfg, rates)
 	if err != nil {
 		return nil, err
 	}

@@ -161,5 +161,6 @@ type Arguments struct {
 	Train      int    `json:"train_photos"`
 	Test       int    `json:"test_photos"`
 	Kernels    string `json:"kernels"`
+	Precision  string `json:"precision"` // of what doesn't train
 	Version    string `json:"version"`
 }

@@ -1,6 +1,7 @@
 package graft
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -59,11 +60,11 @@ func (m *Model) Train(ctx context.Context, d *Dataset, opts TrainOptions) (run *
 	if err != nil {
 		return nil, err
 	}
-	set, err := kernels.Best()
+	options, err := m.options()
 	if err != nil {
 		return nil, err
 	}
-	v, err := m.values(ctx, d, set, &opts)
+	v, err := m.values(ctx, d, options, &opts)
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +72,7 @@ func (m *Model) Train(ctx context.Context, d *Dataset, opts TrainOptions) (run *
 		return nil, errors.Join(append([]error{errors.New("no photo is left to train or test with")}, v.failed...)...)
 	}
 	run = &Run{Model: m, Failed: v.failed}
+	set := options.Kernels
 	build := m.builder(set)
 	var stopped error
 	if opts.Solver != "" {
@@ -84,7 +86,8 @@ func (m *Model) Train(ctx context.Context, d *Dataset, opts TrainOptions) (run *
 	trainable, frozen := m.Parameters()
 	opts.Epochs = len(run.History)
 	m.trained = &Arguments{Data: filepath.Base(filepath.Clean(d.Root)), TrainOptions: opts, Trainable: trainable, Frozen: frozen,
-		Train: v.train.Len(), Test: v.test.Len(), Kernels: set.Name, Version: Version()}
+		Train: v.train.Len(), Test: v.test.Len(), Kernels: set.Name,
+		Precision: string(cmp.Or(m.Precision, FP32)), Version: Version()}
 	logits, err := train.Logits(context.WithoutCancel(ctx), build, &v.test, opts.BatchSize)
 	if err != nil {
 		return nil, err
@@ -144,11 +147,11 @@ func (m *Model) trains(o *TrainOptions) error {
 	if !tail[g.Output.ID] {
 		return errors.New("nothing trains: every parameter is frozen; replace the head, or freeze less")
 	}
-	set, err := kernels.Best()
+	options, err := m.options()
 	if err != nil {
 		return err
 	}
-	if _, err := m.builder(set)(1); err != nil {
+	if _, err := m.builder(options.Kernels)(1); err != nil {
 		return fmt.Errorf("model %s: %w", m.Name(), err)
 	}
 	pipeline, err := m.augmentation(o)
@@ -165,12 +168,13 @@ func (m *Model) trains(o *TrainOptions) error {
 
 // builder returns what makes the trainable part of the network for a batch size.
 func (m *Model) builder(set *kernels.Set) train.Builder {
+	var memory autograd.Memory
 	return func(batch int) (train.Net, error) {
 		g, err := m.trace(batch)
 		if err != nil {
 			return nil, err
 		}
-		return autograd.New(g, set)
+		return memory.New(g, set, m.threads())
 	}
 }
 
@@ -255,8 +259,8 @@ func (m *Model) describe(d *Dataset, opts TrainOptions) map[string]string {
 		}
 	}
 	set := ""
-	if best, err := kernels.Best(); err == nil {
-		set = best.Name
+	if options, err := m.options(); err == nil {
+		set = options.Kernels.Name
 	}
 	return map[string]string{
 		"photos":                  fmt.Sprintf("%d to train, %d to test (%.8x)", len(d.Train), len(d.Test), photos.Sum(nil)),
@@ -272,6 +276,7 @@ func (m *Model) describe(d *Dataset, opts TrainOptions) map[string]string {
 		"learning rate multiple":  fmt.Sprint(opts.LRMult),
 		"class balance":           fmt.Sprint(opts.Balance),
 		"part":                    opts.part,
+		"precision":               string(cmp.Or(m.Precision, FP32)),
 		"kernels (see GRAFT_CPU)": set,
 	}
 }

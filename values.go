@@ -1,6 +1,7 @@
 package graft
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -17,7 +18,6 @@ import (
 	"github.com/graft-ml/graft/internal/features"
 	"github.com/graft-ml/graft/internal/graph"
 	"github.com/graft-ml/graft/internal/hub"
-	"github.com/graft-ml/graft/internal/kernels"
 	"github.com/graft-ml/graft/internal/photo"
 	"github.com/graft-ml/graft/internal/train"
 )
@@ -38,18 +38,18 @@ type trunk struct {
 	graph    *graph.Graph
 	frontier []*graph.Node
 	tail     []bool
-	set      *kernels.Set
+	options  engine.Options
 }
 
 // trunk compiles what stands before the first thing that trains.
-func (m *Model) trunk(set *kernels.Set) (*trunk, error) {
+func (m *Model) trunk(options engine.Options) (*trunk, error) {
 	g, err := m.trace(1)
 	if err != nil {
 		return nil, err
 	}
-	t := &trunk{graph: g, set: set}
+	t := &trunk{graph: g, options: options}
 	t.tail, t.frontier = g.Split()
-	plan, err := engine.Compile(g, set, t.frontier...)
+	plan, err := options.Compile(g, t.frontier...)
 	if err != nil {
 		return nil, err
 	}
@@ -67,8 +67,8 @@ func (m *Model) trunk(set *kernels.Set) (*trunk, error) {
 
 // values computes the frozen part of the network for all photos, or arranges for it to be computed for
 // each epoch's augmented photos.
-func (m *Model) values(ctx context.Context, d *Dataset, set *kernels.Set, opts *TrainOptions) (*values, error) {
-	t, err := m.trunk(set)
+func (m *Model) values(ctx context.Context, d *Dataset, options engine.Options, opts *TrainOptions) (*values, error) {
+	t, err := m.trunk(options)
 	if err != nil {
 		return nil, err
 	}
@@ -275,7 +275,7 @@ func (m *Model) openCache(t *trunk, list augment.List) (*features.Cache, error) 
 		return nil, err
 	}
 	identity := sha256.New()
-	fmt.Fprintf(identity, "%s %s\n%s float32\n%s\n", engine.Version, photo.Version, t.set.Name, text)
+	fmt.Fprintf(identity, "%s %s\n%s %s\n%s\n", engine.Version, photo.Version, t.options.Kernels.Name, cmp.Or(t.options.Precision, FP32), text)
 	if t.Augment != nil {
 		fmt.Fprintf(identity, "%v of seed %d, view %d\n", list, t.Seed, t.View)
 	}

@@ -20,6 +20,7 @@ type evalCmd struct {
 	Data   string `arg:"" help:"Folder with a folder of photos for each class." type:"existingdir"`
 	JSON   bool   `help:"Print one JSON object." name:"json"`
 	Out    string `help:"Also write pictures (highest losses, confusion matrix, calibration), predictions.csv and evaluation.json to this folder." type:"path" placeholder:"DIR"`
+	precision
 }
 
 func (c *evalCmd) Run(e *env) error {
@@ -32,7 +33,7 @@ func (c *evalCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	model.Threads = e.threads
+	model.Threads, model.Precision = e.threads, c.Precision
 	photos, err := graft.OpenPhotos(c.Data, model.Classes())
 	if err != nil {
 		return err

@@ -60,7 +60,8 @@ type network struct {
 	Dropout  float64  `help:"Probability of the Dropout before the new head; below 0 the network's own." default:"-1"`
 	Freeze   []string `help:"Freeze modules or parameters, by path, with * and [0-9] as wildcards; features is the trunk of any network, which is frozen unless the network starts from nothing." placeholder:"PATTERN"`
 	Unfreeze []string `help:"Let them train, after --freeze." placeholder:"PATTERN"`
-	Last     int      `help:"Let the last N stages before the head train, too (see graft summary)." name:"unfreeze-last" placeholder:"N"`
+	precision
+	Last int `help:"Let the last N stages before the head train, too (see graft summary)." name:"unfreeze-last" placeholder:"N"`
 }
 
 // load returns the model with a head for the data's classes; its trunk is frozen if it is pretrained.
@@ -80,7 +81,7 @@ func (n *network) load(e *env, data *graft.Dataset) (*graft.Model, error) {
 			return nil, fmt.Errorf("--size %d: %w", n.Size, err)
 		}
 	}
-	model.Threads = e.threads
+	model.Threads, model.Precision = e.threads, n.Precision
 	return model, nil
 }
 

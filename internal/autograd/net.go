@@ -2,7 +2,12 @@
 //
 // A [Net] is made from a traced graph: it reads the values at the graph's cut (see
 // [graph.Graph.Split]) and computes what comes after it. Images lie channels-last, as in the engine.
-// All sums run in an order that the shapes alone decide.
+//
+// The graph becomes a list of steps, whose work is divided among threads. What is cheap to compute from
+// something in memory (a norm or an activation of a convolution's result, say) has no memory of its
+// own: whoever reads it computes it, block by block, in the forward pass and again in the backward
+// pass. All else lies in one arena, where values that aren't needed at the same time share memory.
+// Sums run in an order that the shapes alone decide, whatever the number of threads.
 package autograd
 
 import (
@@ -17,117 +22,146 @@ import (
 // A Net computes the tail of a graph for batches of the size that the graph was traced with. It is
 // for one goroutine at a time.
 type Net struct {
-	inputs []*tensor
-	layers []layer
-	output *tensor
-	params []*graph.Param // that train, in the graph's order
-	grads  map[*graph.Param][]float32
+	memory  *Memory
+	threads []*thread
+	inputs  []*buffer
+	steps   []*step
+	first   int // step of the backward pass
+	output  *buffer
+	shape   []int          // of the output
+	seed    *buffer        // the loss's derivative by the output
+	params  []*graph.Param // that train, in the graph's order
+	unused  []*graph.Param // parameters that the output doesn't depend on
+	buffers []*graph.Param
+	random  *torchrand.Generator // of the Forward that runs
 }
 
-// A tensor is a value and the derivative of the loss by it.
-type tensor struct {
-	shape []int // logical; four dimensions lie channels-last
-	data  []float32
-	grad  []float32 // nil where no derivative is wanted
+// New prepares the tail of g for passes that are divided among threads.
+func New(g *graph.Graph, set *kernels.Set, threads int) (*Net, error) {
+	return new(Memory).New(g, set, threads)
 }
 
-func newTensor(shape []int, grad bool) *tensor {
-	t := &tensor{shape: slices.Clone(shape), data: make([]float32, graph.Numel(shape))}
-	if grad {
-		t.grad = make([]float32, len(t.data))
+// New is like [New] for a net that shares m with the others made from it.
+func (m *Memory) New(g *graph.Graph, set *kernels.Set, threads int) (*Net, error) {
+	net := &Net{memory: m}
+	for range max(threads, 1) {
+		net.threads = append(net.threads, &thread{})
 	}
-	return t
-}
-
-// A layer is one operation. Backward adds to the inputs' and parameters' derivatives; the result's
-// derivative is complete by then.
-type layer interface {
-	forward(train bool, random *torchrand.Generator)
-	backward()
-}
-
-// New prepares the tail of g.
-func New(g *graph.Graph, set *kernels.Set) (*Net, error) {
+	c := &compiler{net: net, set: set, values: map[*graph.Node]*tensor{}, users: map[*graph.Node][]*graph.Node{}, derived: map[*graph.Param]bool{}}
 	tail, frontier := g.Split()
-	net := &Net{grads: map[*graph.Param][]float32{}}
-	values := map[*graph.Node]*tensor{}
-	for _, n := range frontier {
-		values[n] = newTensor(n.Shape, false)
-		net.inputs = append(net.inputs, values[n])
+	if err := c.forward(g, tail, frontier); err != nil {
+		return nil, err
 	}
+	net.first = len(c.steps)
+	c.backward = true
+	for _, derive := range slices.Backward(c.derive) {
+		derive()
+	}
+	net.steps = c.steps
 	for _, n := range g.Nodes {
-		if !tail[n.ID] {
-			continue
-		}
-		in := make([]*tensor, len(n.In))
-		for i, m := range n.In {
-			if in[i] = values[m]; in[i] == nil {
-				return nil, fmt.Errorf("%s: training through %T isn't possible yet: freeze more of the network", n.Path, m.Op)
+		for _, p := range n.Params {
+			if !p.RequiresGrad || slices.Contains(net.params, p) {
+				continue
+			}
+			net.params = append(net.params, p)
+			if m.grad(p); !c.derived[p] {
+				net.unused = append(net.unused, p)
 			}
 		}
-		params := make([]*parameter, len(n.Params))
-		for i, p := range n.Params {
-			params[i] = net.parameter(p)
-		}
-		out := newTensor(n.Shape, true)
-		l, err := newLayer(n, set, in, params, out)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", n.Path, err)
-		}
-		net.layers = append(net.layers, l)
-		values[n] = out
 	}
-	net.output = values[g.Output]
+	if size := place(c.buffers); size > len(m.arena) {
+		m.arena = aligned(size)
+	}
 	return net, nil
 }
 
-// A parameter is a weight and the derivative of the loss by it, nil if it doesn't train.
-type parameter struct {
-	*graph.Param
-	grad []float32
+// forward emits the steps of the forward pass: those of the tail, and of what it needs that depends on
+// no input.
+func (c *compiler) forward(g *graph.Graph, tail []bool, frontier []*graph.Node) error {
+	needed := make([]bool, len(g.Nodes))
+	var need func(n *graph.Node)
+	need = func(n *graph.Node) {
+		if !needed[n.ID] && !slices.Contains(frontier, n) {
+			needed[n.ID] = true
+			for _, in := range n.In {
+				c.users[in] = append(c.users[in], n)
+				need(in)
+			}
+		}
+	}
+	need(g.Output)
+	for _, n := range frontier {
+		x := c.newTensor(n.Shape, usual(len(n.Shape)), false)
+		c.values[n] = x
+		c.net.inputs = append(c.net.inputs, x.buffer)
+	}
+	c.emit(&step{op: "input"}, nil, c.net.inputs...)
+	c.users[g.Output] = append(c.users[g.Output], nil, nil) // used by the caller
+	for _, n := range g.Nodes {
+		if !needed[n.ID] || c.values[n] != nil {
+			continue
+		}
+		if err := c.node(n); err != nil {
+			return fmt.Errorf("%s: %w", n.Path, err)
+		}
+	}
+	result := c.ordered(c.values[g.Output], usual(len(g.Output.Shape)))
+	y := c.settled(result)
+	c.net.output, c.net.seed, c.net.shape = y.buffer, c.newBuffer(y.buffer.size), y.shape
+	c.emit(&step{op: "output"}, []*buffer{y.buffer}, c.net.seed)
+	c.contribute(result, c.plain(c.net.seed, y.width))
+	return nil
 }
 
-func (net *Net) parameter(p *graph.Param) *parameter {
-	if !p.RequiresGrad {
-		return &parameter{Param: p}
-	}
-	if net.grads[p] == nil {
-		net.grads[p] = make([]float32, p.Numel())
-		net.params = append(net.params, p)
-	}
-	return &parameter{p, net.grads[p]}
-}
+// Input returns the memory of an input, a value at the graph's cut, for the caller to fill before each
+// Forward. It is valid until another net is made that shares the memory.
+func (net *Net) Input(i int) []float32 { return net.inputs[i].data() }
 
-// Input returns the memory of an input, a value at the graph's cut, for the caller to fill.
-func (net *Net) Input(i int) []float32 { return net.inputs[i].data }
+// Shape returns the output's shape.
+func (net *Net) Shape() []int { return net.shape }
 
 // Params returns the parameters that train.
 func (net *Net) Params() []*graph.Param { return net.params }
 
-// Grad returns the derivative of the loss by a parameter, which the next Backward overwrites.
-func (net *Net) Grad(p *graph.Param) []float32 { return net.grads[p] }
+// Buffers returns the running statistics that Forward changes in training.
+func (net *Net) Buffers() []*graph.Param { return net.buffers }
 
-// Forward computes the output, [batch, classes], which the next Forward overwrites. In training,
-// random operations draw from random.
-func (net *Net) Forward(train bool, random *torchrand.Generator) []float32 {
-	for _, l := range net.layers {
-		l.forward(train, random)
+// Grad returns the derivative of the loss by a parameter, which the next Backward overwrites; nil if the
+// parameter doesn't train.
+func (net *Net) Grad(p *graph.Param) []float32 {
+	if !p.RequiresGrad {
+		return nil
 	}
-	return net.output.data
+	return net.memory.grads[p]
 }
 
-// Backward computes the parameters' derivatives, from the loss's by the output of the last Forward.
+// Bytes returns how much memory the values of a pass take.
+func (net *Net) Bytes() int { return 4 * len(net.memory.arena) }
+
+// Forward computes the output, which the next pass overwrites; an image lies channels-last. In training, norms that
+// train use the batch's statistics and update their running ones, and random operations draw from
+// random.
+func (net *Net) Forward(train bool, random *torchrand.Generator) []float32 {
+	net.random = random
+	for _, t := range net.threads {
+		t.train = train
+	}
+	net.run(net.steps[:net.first])
+	return net.output.data()
+}
+
+// Backward computes the parameters' derivatives, from the loss's by the output of the last Forward. It
+// can follow each Forward once.
 func (net *Net) Backward(grad []float32) {
-	for _, g := range net.grads {
-		clear(g)
+	for _, p := range net.unused {
+		clear(net.memory.grads[p])
 	}
-	for _, l := range net.layers {
-		if r, ok := l.(interface{ reset() }); ok {
-			r.reset()
-		}
-	}
-	copy(net.output.grad, grad)
-	for _, l := range slices.Backward(net.layers) {
-		l.backward()
+	copy(net.seed.data(), grad)
+	net.run(net.steps[net.first:])
+}
+
+func (net *Net) run(steps []*step) {
+	for _, s := range steps {
+		s.do(net.threads)
 	}
 }

@@ -12,17 +12,18 @@ type value struct {
 	shape  []int
 	order  []int
 	buffer int
-	// Rows of the innermost dimension may lie apart: the first one at first, each ld floats from the one
+	bf16   bool // pairs of bfloat16 instead of float32; the innermost dimension is even
+	// Rows of the innermost dimension may lie apart: the first one at first, each ld words from the one
 	// before it. Only products and attention read such values; see [compiler.rowsOf].
 	first, ld int // ld is 0 where rows lie together
 }
 
-// pitch returns how far apart the rows of the innermost dimension lie.
+// pitch returns how many words apart the rows of the innermost dimension lie.
 func (v value) pitch() int {
 	if v.ld != 0 {
 		return v.ld
 	}
-	return v.shape[v.order[len(v.order)-1]]
+	return words(v.shape[v.order[len(v.order)-1]], v.bf16)
 }
 
 // natural is the order of a row-major tensor.
@@ -86,7 +87,7 @@ func (v value) permuted(order []int) value {
 	for i, d := range v.order {
 		memory[i] = place[d]
 	}
-	return value{shape: shape, order: memory, buffer: v.buffer}
+	return value{shape: shape, order: memory, buffer: v.buffer, bf16: v.bf16}
 }
 
 // reshaped is the view of v with another shape, if the elements of every merged or divided
@@ -145,7 +146,7 @@ func (v value) reshaped(shape []int) (value, bool) {
 			ones = append(ones, d)
 		}
 	}
-	return value{shape: slices.Clone(shape), order: append(ones, order...), buffer: v.buffer}, true
+	return value{shape: slices.Clone(shape), order: append(ones, order...), buffer: v.buffer, bf16: v.bf16}, true
 }
 
 // copyStrided fills dst, which has the given sizes in memory order, from src, whose elements lie

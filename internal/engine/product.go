@@ -44,25 +44,35 @@ func (c *compiler) product(n *graph.Node, in value) error {
 			return err
 		}
 	}
-	out := c.newValue(p.end.Shape, p.order)
-	if isProduct(n) && p.out%aliasing == 0 && next != nil && isProduct(next) {
-		out.ld = p.out + 16
-		c.plan.buffers[out.buffer].size = graph.Numel(out.shape) / p.out * out.ld
-	}
 	switch {
 	case !isConv:
+		in, out := c.typed(p, in)
 		g := c.rows(p, in, out)
 		g.lying(in.pitch())
 		c.gemm("linear", p, g)
 	case p.groups > 1 && p.groups == p.in && p.groups == p.out && p.residual == nil:
-		c.depthwise(p, conv, in, out)
-	case suitsWinograd(p, conv, out):
-		c.winograd(p, conv, in, out)
+		out := c.newTyped(p.end.Shape, in.order, kernels.Fused(p.act) && c.yieldsBF16(p.end, p.out))
+		c.set(p.end, out)
+		c.depthwise(p, conv, c.widened(in), out)
+	case suitsWinograd(n, conv):
+		c.winograd(p, conv, in)
 	default:
-		c.convolution(p, conv, in, out)
+		c.convolution(p, conv, in)
+	}
+	return nil
+}
+
+// typed returns the input of a product in the type that it multiplies, and what the result is written
+// to, which becomes the value of p.end.
+func (c *compiler) typed(p *product, in value) (value, value) {
+	in = c.factor(p.node, in)
+	out := c.newTyped(p.end.Shape, p.order, in.bf16 && kernels.FusedBF16(p.act) && c.yieldsBF16(p.end, p.out/p.groups))
+	if next := c.only(p.end); isProduct(p.node) && out.pitch()%aliasing == 0 && next != nil && isProduct(next) {
+		out.ld = out.pitch() + 16
+		c.plan.buffers[out.buffer].size = graph.Numel(out.shape) / p.out * out.ld
 	}
 	c.set(p.end, out)
-	return nil
+	return in, out
 }
 
 // isProduct reports whether a layer is a matrix product on rows as they lie.
@@ -210,18 +220,19 @@ func foldNorm(op graph.BatchNorm, params []*graph.Param) (scale, shift []float32
 
 // convolution multiplies the pixels with the weights as they lie if the kernel is 1 × 1; otherwise
 // it first gathers the input of a block of pixels, a row for each (im2col).
-func (c *compiler) convolution(p *product, conv graph.Conv2d, in, out value) {
+func (c *compiler) convolution(p *product, conv graph.Conv2d, in value) {
+	if stem(p.node, conv) {
+		c.stem(p, conv, in)
+		return
+	}
+	in, out := c.typed(p, in)
 	g := c.rows(p, in, out)
 	if conv.Kernel == [2]int{1, 1} && conv.Stride == [2]int{1, 1} && conv.Pad == [4]int{} && p.groups == 1 {
 		g.lying(in.pitch())
 		c.gemm("conv 1x1", p, g)
 		return
 	}
-	if p.in <= 4 && p.groups == 1 && conv.Dilation == [2]int{1, 1} {
-		c.stem(p, conv, in, out)
-		return
-	}
-	g.gather = newWindow(conv, in.shape, out.shape, p.in/p.groups).gather
+	g.gather = newWindow(conv, in, out).gather
 	g.piece = g.k
 	if g.k > 2*longestRow {
 		g.piece = max(longestRow*conv.Kernel[0]/g.k, 1) * g.k / conv.Kernel[0] // whole lines of the kernel
@@ -231,77 +242,56 @@ func (c *compiler) convolution(p *product, conv graph.Conv2d, in, out value) {
 
 // A gemmStep is a matrix product of a step: rows × k times k × columns.
 type gemmStep struct {
-	rows, k, ld       int
-	in, out, residual int // buffers; residual is -1 for none
-	first             int // where the first row lies in in
-	ldOut             int
-	reads             []int
-	piece             int // how much of a row is multiplied at once
+	rows     int
+	k, ld    int // in words of in
+	in, out  value
+	residual value
+	added    bool // whether there is a residual
+	reads    []int
+	piece    int // how much of a row is multiplied at once
 	// gather, if not nil, copies a piece, [from, to) of each row, of the rows [first, first+rows) of a
 	// group from the input x to dst, where they lie ld apart. If it is nil the rows lie ready.
 	gather func(dst []float32, ld int, x []float32, first, rows, group, from, to int)
 }
 
-// stem emits a convolution of few channels, such as a network's first, whose gathered rows would be
-// many and short: what a pixel sees of a line lies together in memory and is multiplied there, once
-// the image has been copied with its zeros around it. Units are rows of the result.
-func (c *compiler) stem(p *product, conv graph.Conv2d, in, out value) {
-	if conv.Pad != [4]int{} {
-		in = c.padded(in, conv.Pad)
+// kernel returns the kernel's argument for rows from row and columns from column on of the result, with
+// the residual.
+func (g *gemmStep) kernel(s *State, row, column int) kernels.Gemm {
+	k := kernels.Gemm{LDC: g.out.pitch(), CBF16: g.out.bf16}
+	k.C = s.buffer(g.out.buffer)[row*k.LDC+words(column, g.out.bf16):]
+	if g.added {
+		k.ResBF16, k.LDR = g.residual.bf16, g.residual.pitch()
+		k.Res = s.buffer(g.residual.buffer)[row*k.LDR+words(column, g.residual.bf16):]
 	}
-	line, image := in.shape[3]*p.in, in.shape[2]*in.shape[3]*p.in
-	outH, outW := out.shape[2], out.shape[3]
-	packed := kernels.Pack(p.weight, p.bias, p.out, len(p.weight)/p.out)
-	g := c.rows(p, in, out)
-	set, act := c.plan.kernels, p.act
-	c.emit(step{op: fmt.Sprintf("conv %dx%d", conv.Kernel[0], conv.Kernel[1]), path: p.node.Path, units: in.shape[0] * outH,
-		reads: g.reads, write: g.out,
-		run: func(s *State, _, from, to int) {
-			x, y := s.buffer(g.in), s.buffer(g.out)
-			for u := from; u < to; u++ {
-				at := u * outW * p.out
-				k := kernels.Gemm{M: outW, A: x[u/outH*image+u%outH*conv.Stride[0]*line:], LDA: conv.Stride[1] * p.in,
-					Segments: conv.Kernel[0], Step: line, B: packed, C: y[at:], LDC: p.out, Act: act}
-				if g.residual >= 0 {
-					k.Res, k.LDR = s.buffer(g.residual)[at:], p.out
-				}
-				set.Gemm(&k)
-			}
-		}})
+	return k
 }
 
-// padded returns a copy of an image with zeros around it: top, left, bottom, right.
-func (c *compiler) padded(in value, pad [4]int) value {
-	shape := slices.Clone(in.shape)
-	h, w := shape[2], shape[3]
-	shape[2], shape[3] = h+pad[0]+pad[2], w+pad[1]+pad[3]
-	out := c.newValue(shape, channelsLast)
-	channels, height := shape[1], shape[2]
-	line := shape[3] * channels
-	c.emit(step{op: "copy", units: shape[0] * height, reads: []int{in.buffer}, write: out.buffer,
-		run: func(s *State, _, from, to int) {
-			x, y := s.buffer(in.buffer), s.buffer(out.buffer)
-			for u := from; u < to; u++ {
-				row, iy := y[u*line:(u+1)*line], u%height-pad[0]
-				if iy < 0 || iy >= h {
-					clear(row)
-					continue
-				}
-				clear(row[:pad[1]*channels])
-				copy(row[pad[1]*channels:], x[(u/height*h+iy)*w*channels:][:w*channels])
-				clear(row[(pad[1]+w)*channels:])
-			}
-		}})
-	return out
+// add makes k, for piece i of so many, the sum with the pieces before. Sums are kept in the result or, so
+// as not to round them, in a panel of several in partial.
+func (g *gemmStep) add(k *kernels.Gemm, i, pieces int, partial []float32, panel, panels int) {
+	if pieces == 1 {
+		return
+	}
+	ld := panels * kernels.Width
+	if g.out.bf16 {
+		partial = partial[panel*kernels.Width:]
+	} else {
+		partial, ld = k.C, k.LDC
+	}
+	if i > 0 {
+		k.Res, k.LDR, k.ResBF16 = partial, ld, false
+	}
+	if i < pieces-1 {
+		k.C, k.LDC, k.CBF16, k.Act = partial, ld, false, kernels.None
+	}
 }
 
 // rows describes the product that yields out, a row for each pixel or token.
 func (c *compiler) rows(p *product, in, out value) gemmStep {
-	g := gemmStep{rows: graph.Numel(out.shape) / p.out, k: len(p.weight) / p.out,
-		in: in.buffer, first: in.first, out: out.buffer, ldOut: out.pitch(), residual: -1, reads: []int{in.buffer}}
+	g := gemmStep{rows: graph.Numel(out.shape) / p.out, k: words(len(p.weight)/p.out, in.bf16), in: in, out: out, reads: []int{in.buffer}}
 	if p.residual != nil {
-		g.residual = c.value(p.residual).buffer
-		g.reads = append(g.reads, g.residual)
+		g.residual, g.added = c.value(p.residual), true
+		g.reads = append(g.reads, g.residual.buffer)
 	}
 	return g
 }
@@ -332,21 +322,15 @@ func (g *gemmStep) lying(ld int) {
 // stay in a core's cache, times groups of panels of columns: a panel is read once for the block. The
 // products of the pieces of long rows are added up in the result.
 func (c *compiler) gemm(op string, p *product, g gemmStep) {
-	const cached = 256 << 10 // bytes of a block's input
+	const cached = 512 << 10 // bytes of a block's input
 	block := max(12, min(cached/4/g.piece/12*12, 240))
 	blocks := (g.rows + block - 1) / block
 	block = ((g.rows+blocks-1)/blocks + 11) / 12 * 12
 	outs := p.out / p.groups
 	packed := make([][]kernels.Packed, p.groups) // by piece
+	size := len(p.weight) / p.out
 	for i := range packed {
-		for from := 0; from < g.k; from += g.piece {
-			k := min(g.piece, g.k-from)
-			b := kernels.PackRows(make([]float32, kernels.PackedLen(outs, k)), p.weight[i*outs*g.k+from:], outs, k, g.k)
-			if from == 0 {
-				b.SetBias(p.bias[i*outs : (i+1)*outs])
-			}
-			packed[i] = append(packed[i], b)
-		}
+		packed[i] = packPieces(p.weight[i*outs*size:(i+1)*outs*size], p.bias[i*outs:(i+1)*outs], g.piece, g.in.bf16)
 	}
 	panels, together := (outs+kernels.Width-1)/kernels.Width, 1
 	if g.gather != nil || g.piece < g.k {
@@ -355,46 +339,40 @@ func (c *compiler) gemm(op string, p *product, g gemmStep) {
 	ld := g.ld
 	if g.gather != nil {
 		ld = g.piece + 16
-		c.needScratch(block * ld)
 	}
+	var scratch struct{ gathered, partial int } // words
+	if g.gather != nil {
+		scratch.gathered = block * ld
+	}
+	if g.out.bf16 && g.piece < g.k {
+		scratch.partial = block * together * kernels.Width
+	}
+	c.needScratch(scratch.gathered + scratch.partial)
 	perGroup := (panels + together - 1) / together
 	perBlock := p.groups * perGroup
-	set, act, columns := c.plan.kernels, p.act, p.out
+	set := c.plan.kernels
 	c.emit(step{
-		op: op, path: p.node.Path, units: blocks * perBlock, reads: g.reads, write: g.out, weights: 4 * len(p.weight),
+		op: op, path: p.node.Path, units: blocks * perBlock, reads: g.reads, write: g.out.buffer, weights: 4 * words(len(p.weight), g.in.bf16),
 		run: func(s *State, thread, from, to int) {
-			in, out, scratch := s.buffer(g.in)[g.first:], s.buffer(g.out), s.scratch[thread]
-			var residual []float32
-			if g.residual >= 0 {
-				residual = s.buffer(g.residual)
-			}
-			gathered := [3]int{-1} // the first row, group and piece that scratch holds
+			in := s.buffer(g.in.buffer)[g.in.first:]
+			rows, partial := s.scratch[thread][:scratch.gathered], s.scratch[thread][scratch.gathered:]
+			gathered := [3]int{-1} // the first row, group and piece that rows holds
 			for unit := from; unit < to; unit++ {
 				first := unit / perBlock * block
 				group, panel := unit%perBlock/perGroup, unit%perGroup*together
-				k := kernels.Gemm{M: min(block, g.rows-first), LDA: ld, LDC: g.ldOut}
+				m := min(block, g.rows-first)
 				for i, b := range packed[group] {
+					a := rows
 					if g.gather == nil {
-						k.A = in[first*ld+i*g.piece:]
+						a = in[first*ld+i*g.piece:]
 					} else if id := [3]int{first, group, i}; gathered != id {
-						g.gather(scratch, ld, in, first, k.M, group, i*g.piece, i*g.piece+b.K)
-						k.A, gathered = scratch, id
-					} else {
-						k.A = scratch
-					}
-					if i == len(packed[group])-1 {
-						k.Act = act
+						g.gather(rows, ld, in, first, m, group, i*g.piece, i*g.piece+b.K)
+						gathered = id
 					}
 					for j := panel; j < min(panel+together, panels); j++ {
-						k.B = b.Panel(j)
-						column := group*outs + j*kernels.Width
-						k.C = out[first*g.ldOut+column:]
-						switch {
-						case i > 0:
-							k.Res, k.LDR = k.C, g.ldOut
-						case residual != nil:
-							k.Res, k.LDR = residual[first*columns+column:], columns
-						}
+						k := g.kernel(s, first, group*outs+j*kernels.Width)
+						k.M, k.A, k.LDA, k.B, k.Act = m, a, ld, b.Panel(j), p.act
+						g.add(&k, i, len(packed[group]), partial, j-panel, together)
 						set.Gemm(&k)
 					}
 				}
@@ -403,7 +381,7 @@ func (c *compiler) gemm(op string, p *product, g gemmStep) {
 	})
 }
 
-// A window says which input a convolution's pixels see.
+// A window says which input a convolution's pixels see. Channels are counted in words.
 type window struct {
 	conv       graph.Conv2d
 	h, w, c    int // of the input; c counts all groups
@@ -411,12 +389,13 @@ type window struct {
 	channels   int // of a group
 }
 
-func newWindow(conv graph.Conv2d, in, out []int, channels int) *window {
-	return &window{conv: conv, h: in[2], w: in[3], c: in[1], outH: out[2], outW: out[3], channels: channels}
+func newWindow(conv graph.Conv2d, in, out value) *window {
+	c := words(in.shape[1], in.bf16)
+	return &window{conv: conv, h: in.shape[2], w: in.shape[3], c: c, outH: out.shape[2], outW: out.shape[3], channels: c / conv.Groups}
 }
 
 // gather writes what the pixels [first, first+rows) of the result see of a group's channels: a row of
-// kernel height × kernel width × channels numbers for each, zeros outside the image, and of that the
+// kernel height × kernel width × channels words for each, zeros outside the image, and of that the
 // whole lines of the kernel in [from, to).
 func (g *window) gather(dst []float32, ld int, x []float32, first, rows, group, from, to int) {
 	kw, c := g.conv.Kernel[1], group*g.channels
@@ -460,6 +439,7 @@ func (g *window) gather(dst []float32, ld int, x []float32, first, rows, group, 
 // rows' sums are kept from the registers.
 func (c *compiler) depthwise(p *product, conv graph.Conv2d, in, out value) {
 	d := newDepthwise(p, conv, in.shape, out.shape)
+	d.BF16 = out.bf16
 	outH, sums := d.OutH, c.rowSums(p, in, out)
 	set := c.plan.kernels
 	write := step{
@@ -470,7 +450,7 @@ func (c *compiler) depthwise(p *product, conv graph.Conv2d, in, out value) {
 			for from < to { // image by image
 				n := from / outH
 				d := d
-				d.X, d.Y = x[n*d.H*d.W*d.C:], y[n*d.OutH*d.OutW*d.C:]
+				d.X, d.Y = x[n*d.H*d.W*d.C:], y[n*d.OutH*d.OutW*words(d.C, d.BF16):]
 				d.From, d.To = from-n*outH, min(outH, to-n*outH)
 				if sums >= 0 {
 					d.Sums = s.buffer(sums)[n*outH*d.C:]
@@ -496,7 +476,7 @@ func newDepthwise(p *product, conv graph.Conv2d, in, out []int) kernels.Depthwis
 
 // rowSums returns the buffer for the sums of a depthwise convolution's rows, -1 if nobody wants them.
 func (c *compiler) rowSums(p *product, in, out value) int {
-	if !c.pooled(p.end) || p.act > kernels.HardSwish || c.constant(in) != nil {
+	if !c.pooled(p.end) || !kernels.Fused(p.act) || c.constant(in) != nil {
 		return -1
 	}
 	sums := c.newBuffer(out.shape[0] * out.shape[2] * p.out)

@@ -13,10 +13,12 @@ func TestOffsets(t *testing.T) {
 	var s segment
 	var b blocks
 	var r resample
+	var w tiles
 	for name, at := range map[string][2]uintptr{
-		"panel.b": {unsafe.Offsetof(p.b), 16}, "panel.m": {unsafe.Offsetof(p.m), 56}, "panel.atRes": {unsafe.Offsetof(p.atRes), 120},
+		"panel.b": {unsafe.Offsetof(p.b), 16}, "panel.m": {unsafe.Offsetof(p.m), 56}, "panel.atRes": {unsafe.Offsetof(p.atRes), 120}, "panel.cBF16": {unsafe.Offsetof(p.cBF16), 136}, "panel.next": {unsafe.Offsetof(p.next), 144},
+		"tiles.res": {unsafe.Offsetof(w.res), 88},
 		"segment.w": {unsafe.Offsetof(s.w), 40}, "segment.bias": {unsafe.Offsetof(s.bias), 88},
-		"segment.kernelH": {unsafe.Offsetof(s.kernelH), 128}, "segment.atSums": {unsafe.Offsetof(s.atSums), 176}, "segment.left": {unsafe.Offsetof(s.left), 208},
+		"segment.kernelH": {unsafe.Offsetof(s.kernelH), 128}, "segment.atSums": {unsafe.Offsetof(s.atSums), 176}, "segment.left": {unsafe.Offsetof(s.left), 208}, "segment.yBF16": {unsafe.Offsetof(s.yBF16), 216},
 		"blocks.extents": {unsafe.Offsetof(b.extents), 16}, "blocks.pairs": {unsafe.Offsetof(b.pairs), 40},
 		"resample.srcStride": {unsafe.Offsetof(r.srcStride), 24}, "resample.row": {unsafe.Offsetof(r.row), 64}, "resample.columns": {unsafe.Offsetof(r.columns), 72},
 	} {

@@ -23,9 +23,6 @@ func mulAVX2(dst *float32, a *float32, b *float32, n int)
 func maxAVX2(dst *float32, a *float32, b *float32, n int)
 
 //go:noescape
-func affineAVX2(dst *float32, x *float32, scale *float32, shift *float32, n int)
-
-//go:noescape
 func sumAVX2(x *float32, n int) float32
 
 //go:noescape
@@ -69,3 +66,54 @@ func acrossAVX2(a *byte)
 
 //go:noescape
 func downAVX2(a *byte)
+
+//go:noescape
+func gemmTAVX2(a *byte)
+
+//go:noescape
+func columnsAffineAVX2(a *byte)
+
+//go:noescape
+func columnsMomentsAVX2(a *byte)
+
+//go:noescape
+func columnsGradAVX2(a *byte)
+
+//go:noescape
+func columnsCombineAVX2(a *byte)
+
+//go:noescape
+func columnsSumAVX2(a *byte)
+
+//go:noescape
+func columnsDotAVX2(a *byte)
+
+//go:noescape
+func actGradAVX2(dst *float32, dy *float32, x *float32, n int, act int)
+
+//go:noescape
+func dotAVX2(x *float32, y *float32, n int) float32
+
+//go:noescape
+func softmaxGradAVX2(dst *float32, dy *float32, y *float32, n int, dot float32)
+
+//go:noescape
+func normSumsAVX2(dy *float32, x *float32, weight *float32, n int, mean float32, scale float32) (sum float32, product float32)
+
+//go:noescape
+func normGradAVX2(dst *float32, dy *float32, x *float32, weight *float32, dWeight *float32, dBias *float32, n int, mean float32, scale float32, sum float32, product float32)
+
+//go:noescape
+func depthwiseGrad2x5AVX2(a *byte)
+
+//go:noescape
+func depthwiseGrad1x5AVX2(a *byte)
+
+//go:noescape
+func depthwiseGrad3x3AVX2(a *byte)
+
+//go:noescape
+func depthwiseGrad1x7AVX2(a *byte)
+
+//go:noescape
+func depthwiseGrad1x1AVX2(a *byte)

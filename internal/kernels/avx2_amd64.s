@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func gemmAVX2(a *byte)
-// Requires: AVX, AVX2, CMOV, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·gemmAVX2(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
@@ -19,26 +19,46 @@ TEXT ·gemmAVX2(SB), NOSPLIT, $0-8
 	MOVQ 8(AX), CX
 
 columns16_rows6:
-	CMPQ    56(AX), $+6
-	JLT     columns16_rows6_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS 32(DX), Y5
-	VMOVUPS (DX), Y6
-	VMOVUPS 32(DX), Y7
-	VMOVUPS (DX), Y8
-	VMOVUPS 32(DX), Y9
-	VMOVUPS (DX), Y10
-	VMOVUPS 32(DX), Y11
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	CMPQ       56(AX), $+6
+	JLT        columns16_rows6_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	VMOVUPS    (DX), Y2
+	VMOVUPS    32(DX), Y3
+	VMOVUPS    (DX), Y4
+	VMOVUPS    32(DX), Y5
+	VMOVUPS    (DX), Y6
+	VMOVUPS    32(DX), Y7
+	VMOVUPS    (DX), Y8
+	VMOVUPS    32(DX), Y9
+	VMOVUPS    (DX), Y10
+	VMOVUPS    32(DX), Y11
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	MOVQ       88(AX), R8
 
 columns16_rows6_segment:
 	MOVQ 64(AX), DI
@@ -169,9 +189,9 @@ columns16_rows6_done_k:
 	DECQ    R8
 	JNZ     columns16_rows6_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns16_rows6_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Y12
 	VADDPS  Y12, Y0, Y0
 	VMOVUPS 32(DX), Y12
@@ -590,16 +610,24 @@ columns16_rows6_done:
 
 columns16_rows6_end:
 columns16_rows2:
-	CMPQ    56(AX), $+2
-	JLT     columns16_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+2
+	JLT        columns16_rows2_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	VMOVUPS    (DX), Y2
+	VMOVUPS    32(DX), Y3
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 columns16_rows2_segment:
 	MOVQ 64(AX), SI
@@ -667,9 +695,9 @@ columns16_rows2_done_k:
 	DECQ    DI
 	JNZ     columns16_rows2_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns16_rows2_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Y4
 	VADDPS  Y4, Y0, Y0
 	VMOVUPS 32(DX), Y4
@@ -832,14 +860,19 @@ columns16_rows2_done:
 
 columns16_rows2_end:
 columns16_rows1:
-	CMPQ    56(AX), $+1
-	JLT     columns16_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+1
+	JLT        columns16_rows1_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 columns16_rows1_segment:
 	MOVQ 64(AX), SI
@@ -892,9 +925,9 @@ columns16_rows1_done_k:
 	DECQ    DI
 	JNZ     columns16_rows1_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns16_rows1_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Y2
 	VADDPS  Y2, Y0, Y0
 	VMOVUPS 32(DX), Y2
@@ -1013,20 +1046,34 @@ columns16_end:
 	MOVQ    8(AX), CX
 
 upto8_rows6:
-	CMPQ    56(AX), $+6
-	JLT     upto8_rows6_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS (DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS (DX), Y5
-	VMOVUPS (DX), Y6
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	CMPQ       56(AX), $+6
+	JLT        upto8_rows6_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y1
+	VMOVUPS    (DX), Y2
+	VMOVUPS    (DX), Y3
+	VMOVUPS    (DX), Y4
+	VMOVUPS    (DX), Y5
+	VMOVUPS    (DX), Y6
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	MOVQ       88(AX), R8
 
 upto8_rows6_segment:
 	MOVQ 64(AX), DI
@@ -1122,9 +1169,9 @@ upto8_rows6_done_k:
 	DECQ       R8
 	JNZ        upto8_rows6_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto8_rows6_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y7
 	VADDPS     Y7, Y1, Y1
 	ADDQ       BX, DX
@@ -1357,14 +1404,20 @@ upto8_rows6_done:
 
 upto8_rows6_end:
 upto8_rows2:
-	CMPQ    56(AX), $+2
-	JLT     upto8_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y1
-	VMOVUPS (DX), Y2
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+2
+	JLT        upto8_rows2_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y1
+	VMOVUPS    (DX), Y2
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto8_rows2_segment:
 	MOVQ 64(AX), SI
@@ -1417,9 +1470,9 @@ upto8_rows2_done_k:
 	DECQ       DI
 	JNZ        upto8_rows2_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto8_rows2_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y3
 	VADDPS     Y3, Y1, Y1
 	ADDQ       BX, DX
@@ -1520,13 +1573,17 @@ upto8_rows2_done:
 
 upto8_rows2_end:
 upto8_rows1:
-	CMPQ    56(AX), $+1
-	JLT     upto8_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y1
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+1
+	JLT        upto8_rows1_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y1
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto8_rows1_segment:
 	MOVQ 64(AX), SI
@@ -1569,9 +1626,9 @@ upto8_rows1_done_k:
 	DECQ       DI
 	JNZ        upto8_rows1_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto8_rows1_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y2
 	VADDPS     Y2, Y1, Y1
 	ADDQ       BX, DX
@@ -1670,26 +1727,46 @@ upto8_end:
 	MOVQ    8(AX), CX
 
 upto16_rows6:
-	CMPQ    56(AX), $+6
-	JLT     upto16_rows6_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS 32(DX), Y5
-	VMOVUPS (DX), Y6
-	VMOVUPS 32(DX), Y7
-	VMOVUPS (DX), Y8
-	VMOVUPS 32(DX), Y9
-	VMOVUPS (DX), Y10
-	VMOVUPS 32(DX), Y11
-	VMOVUPS (DX), Y12
-	VMOVUPS 32(DX), Y13
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	CMPQ       56(AX), $+6
+	JLT        upto16_rows6_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y2
+	VMOVUPS    32(DX), Y3
+	VMOVUPS    (DX), Y4
+	VMOVUPS    32(DX), Y5
+	VMOVUPS    (DX), Y6
+	VMOVUPS    32(DX), Y7
+	VMOVUPS    (DX), Y8
+	VMOVUPS    32(DX), Y9
+	VMOVUPS    (DX), Y10
+	VMOVUPS    32(DX), Y11
+	VMOVUPS    (DX), Y12
+	VMOVUPS    32(DX), Y13
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	MOVQ       88(AX), R8
 
 upto16_rows6_segment:
 	MOVQ 64(AX), DI
@@ -1820,9 +1897,9 @@ upto16_rows6_done_k:
 	DECQ       R8
 	JNZ        upto16_rows6_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto16_rows6_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y14
 	VADDPS     Y14, Y2, Y2
 	VMASKMOVPS 32(DX), Y1, Y14
@@ -2241,16 +2318,24 @@ upto16_rows6_done:
 
 upto16_rows6_end:
 upto16_rows2:
-	CMPQ    56(AX), $+2
-	JLT     upto16_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS 32(DX), Y5
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+2
+	JLT        upto16_rows2_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y2
+	VMOVUPS    32(DX), Y3
+	VMOVUPS    (DX), Y4
+	VMOVUPS    32(DX), Y5
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto16_rows2_segment:
 	MOVQ 64(AX), SI
@@ -2318,9 +2403,9 @@ upto16_rows2_done_k:
 	DECQ       DI
 	JNZ        upto16_rows2_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto16_rows2_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y6
 	VADDPS     Y6, Y2, Y2
 	VMASKMOVPS 32(DX), Y1, Y6
@@ -2483,14 +2568,19 @@ upto16_rows2_done:
 
 upto16_rows2_end:
 upto16_rows1:
-	CMPQ    56(AX), $+1
-	JLT     upto16_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+1
+	JLT        upto16_rows1_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y2
+	VMOVUPS    32(DX), Y3
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto16_rows1_segment:
 	MOVQ 64(AX), SI
@@ -2543,9 +2633,9 @@ upto16_rows1_done_k:
 	DECQ       DI
 	JNZ        upto16_rows1_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto16_rows1_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y4
 	VADDPS     Y4, Y2, Y2
 	VMASKMOVPS 32(DX), Y1, Y4
@@ -2788,7 +2878,7 @@ DATA maskWords<>+60(SB)/4, $0x00000000
 GLOBL maskWords<>(SB), RODATA|NOPTR, $64
 
 // func depthwiseAVX2(a *byte)
-// Requires: AVX, AVX2, CMOV, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·depthwiseAVX2(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
@@ -2819,24 +2909,43 @@ pixels8:
 	MOVQ DI, 200(AX)
 
 pixels8_full:
-	CMPQ    BX, $+8
-	JLT     pixels8_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Y0
-	VMOVUPS (DI)(SI*1), Y1
-	VMOVUPS (DI)(SI*1), Y2
-	VMOVUPS (DI)(SI*1), Y3
-	VMOVUPS (DI)(SI*1), Y4
-	VMOVUPS (DI)(SI*1), Y5
-	VMOVUPS (DI)(SI*1), Y6
-	VMOVUPS (DI)(SI*1), Y7
-	MOVQ    DX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	LEAQ    (R8)(CX*2), R9
-	ADDQ    CX, R9
-	MOVQ    200(AX), R10
-	MOVQ    128(AX), R11
+	CMPQ       BX, $+8
+	JLT        pixels8_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Y0
+	VMOVUPS    (DI)(SI*1), Y1
+	VMOVUPS    (DI)(SI*1), Y2
+	VMOVUPS    (DI)(SI*1), Y3
+	VMOVUPS    (DI)(SI*1), Y4
+	VMOVUPS    (DI)(SI*1), Y5
+	VMOVUPS    (DI)(SI*1), Y6
+	VMOVUPS    (DI)(SI*1), Y7
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	LEAQ       (R8)(CX*2), R9
+	ADDQ       CX, R9
+	MOVQ       200(AX), R10
+	MOVQ       128(AX), R11
 
 pixels8_full_ky:
 	MOVQ 136(AX), R12
@@ -3154,34 +3263,53 @@ pixels8_full_nosums:
 	JMP     pixels8_full
 
 pixels8_tail:
-	CMPQ    BX, $0x00
-	JE      pixels8_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000008, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	SHLQ    $0x02, BX
-	LEAQ    maskWords<>+0(SB), DI
-	SUBQ    BX, DI
-	VMOVUPS 32(DI), Y0
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Y1
-	VMOVUPS (BX)(SI*1), Y2
-	VMOVUPS (BX)(SI*1), Y3
-	VMOVUPS (BX)(SI*1), Y4
-	VMOVUPS (BX)(SI*1), Y5
-	VMOVUPS (BX)(SI*1), Y6
-	VMOVUPS (BX)(SI*1), Y7
-	VMOVUPS (BX)(SI*1), Y8
-	MOVQ    DX, BX
-	LEAQ    (BX)(CX*2), DI
-	ADDQ    CX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    200(AX), R9
-	MOVQ    128(AX), R10
+	CMPQ       BX, $0x00
+	JE         pixels8_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000008, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), DI
+	SUBQ       BX, DI
+	VMOVUPS    32(DI), Y0
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Y1
+	VMOVUPS    (BX)(SI*1), Y2
+	VMOVUPS    (BX)(SI*1), Y3
+	VMOVUPS    (BX)(SI*1), Y4
+	VMOVUPS    (BX)(SI*1), Y5
+	VMOVUPS    (BX)(SI*1), Y6
+	VMOVUPS    (BX)(SI*1), Y7
+	VMOVUPS    (BX)(SI*1), Y8
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	LEAQ       (BX)(CX*2), DI
+	ADDQ       CX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       200(AX), R9
+	MOVQ       128(AX), R10
 
 pixels8_tail_ky:
 	MOVQ 136(AX), R11
@@ -3525,23 +3653,40 @@ pixels7:
 	MOVQ DI, 200(AX)
 
 pixels7_full:
-	CMPQ    BX, $+8
-	JLT     pixels7_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Y0
-	VMOVUPS (DI)(SI*1), Y1
-	VMOVUPS (DI)(SI*1), Y2
-	VMOVUPS (DI)(SI*1), Y3
-	VMOVUPS (DI)(SI*1), Y4
-	VMOVUPS (DI)(SI*1), Y5
-	VMOVUPS (DI)(SI*1), Y6
-	MOVQ    DX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	LEAQ    (R8)(CX*2), R9
-	ADDQ    CX, R9
-	MOVQ    200(AX), R10
-	MOVQ    128(AX), R11
+	CMPQ       BX, $+8
+	JLT        pixels7_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Y0
+	VMOVUPS    (DI)(SI*1), Y1
+	VMOVUPS    (DI)(SI*1), Y2
+	VMOVUPS    (DI)(SI*1), Y3
+	VMOVUPS    (DI)(SI*1), Y4
+	VMOVUPS    (DI)(SI*1), Y5
+	VMOVUPS    (DI)(SI*1), Y6
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	LEAQ       (R8)(CX*2), R9
+	ADDQ       CX, R9
+	MOVQ       200(AX), R10
+	MOVQ       128(AX), R11
 
 pixels7_full_ky:
 	MOVQ 136(AX), R12
@@ -3827,33 +3972,50 @@ pixels7_full_nosums:
 	JMP     pixels7_full
 
 pixels7_tail:
-	CMPQ    BX, $0x00
-	JE      pixels7_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000008, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	SHLQ    $0x02, BX
-	LEAQ    maskWords<>+0(SB), DI
-	SUBQ    BX, DI
-	VMOVUPS 32(DI), Y0
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Y1
-	VMOVUPS (BX)(SI*1), Y2
-	VMOVUPS (BX)(SI*1), Y3
-	VMOVUPS (BX)(SI*1), Y4
-	VMOVUPS (BX)(SI*1), Y5
-	VMOVUPS (BX)(SI*1), Y6
-	VMOVUPS (BX)(SI*1), Y7
-	MOVQ    DX, BX
-	LEAQ    (BX)(CX*2), DI
-	ADDQ    CX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    200(AX), R9
-	MOVQ    128(AX), R10
+	CMPQ       BX, $0x00
+	JE         pixels7_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000008, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), DI
+	SUBQ       BX, DI
+	VMOVUPS    32(DI), Y0
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Y1
+	VMOVUPS    (BX)(SI*1), Y2
+	VMOVUPS    (BX)(SI*1), Y3
+	VMOVUPS    (BX)(SI*1), Y4
+	VMOVUPS    (BX)(SI*1), Y5
+	VMOVUPS    (BX)(SI*1), Y6
+	VMOVUPS    (BX)(SI*1), Y7
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	LEAQ       (BX)(CX*2), DI
+	ADDQ       CX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       200(AX), R9
+	MOVQ       128(AX), R10
 
 pixels7_tail_ky:
 	MOVQ 136(AX), R11
@@ -4164,18 +4326,29 @@ pixels4:
 	MOVQ DI, 200(AX)
 
 pixels4_full:
-	CMPQ    BX, $+8
-	JLT     pixels4_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Y0
-	VMOVUPS (DI)(SI*1), Y1
-	VMOVUPS (DI)(SI*1), Y2
-	VMOVUPS (DI)(SI*1), Y3
-	MOVQ    DX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    200(AX), R9
-	MOVQ    128(AX), R10
+	CMPQ       BX, $+8
+	JLT        pixels4_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Y0
+	VMOVUPS    (DI)(SI*1), Y1
+	VMOVUPS    (DI)(SI*1), Y2
+	VMOVUPS    (DI)(SI*1), Y3
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       200(AX), R9
+	MOVQ       128(AX), R10
 
 pixels4_full_ky:
 	MOVQ 136(AX), R11
@@ -4363,28 +4536,39 @@ pixels4_full_nosums:
 	JMP     pixels4_full
 
 pixels4_tail:
-	CMPQ    BX, $0x00
-	JE      pixels4_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000008, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	SHLQ    $0x02, BX
-	LEAQ    maskWords<>+0(SB), DI
-	SUBQ    BX, DI
-	VMOVUPS 32(DI), Y0
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Y1
-	VMOVUPS (BX)(SI*1), Y2
-	VMOVUPS (BX)(SI*1), Y3
-	VMOVUPS (BX)(SI*1), Y4
-	MOVQ    DX, BX
-	LEAQ    (BX)(CX*2), DI
-	ADDQ    CX, DI
-	MOVQ    200(AX), R8
-	MOVQ    128(AX), R9
+	CMPQ       BX, $0x00
+	JE         pixels4_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000008, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), DI
+	SUBQ       BX, DI
+	VMOVUPS    32(DI), Y0
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Y1
+	VMOVUPS    (BX)(SI*1), Y2
+	VMOVUPS    (BX)(SI*1), Y3
+	VMOVUPS    (BX)(SI*1), Y4
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	LEAQ       (BX)(CX*2), DI
+	ADDQ       CX, DI
+	MOVQ       200(AX), R8
+	MOVQ       128(AX), R9
 
 pixels4_tail_ky:
 	MOVQ 136(AX), R10
@@ -4594,14 +4778,21 @@ pixels2:
 	MOVQ DI, 200(AX)
 
 pixels2_full:
-	CMPQ    BX, $+8
-	JLT     pixels2_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Y0
-	VMOVUPS (DI)(SI*1), Y1
-	MOVQ    DX, DI
-	MOVQ    200(AX), R8
-	MOVQ    128(AX), R9
+	CMPQ       BX, $+8
+	JLT        pixels2_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Y0
+	VMOVUPS    (DI)(SI*1), Y1
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	MOVQ       200(AX), R8
+	MOVQ       128(AX), R9
 
 pixels2_full_ky:
 	MOVQ 136(AX), R10
@@ -4723,24 +4914,31 @@ pixels2_full_nosums:
 	JMP     pixels2_full
 
 pixels2_tail:
-	CMPQ    BX, $0x00
-	JE      pixels2_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000008, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	SHLQ    $0x02, BX
-	LEAQ    maskWords<>+0(SB), DI
-	SUBQ    BX, DI
-	VMOVUPS 32(DI), Y0
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Y1
-	VMOVUPS (BX)(SI*1), Y2
-	MOVQ    DX, BX
-	MOVQ    200(AX), DI
-	MOVQ    128(AX), R8
+	CMPQ       BX, $0x00
+	JE         pixels2_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000008, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), DI
+	SUBQ       BX, DI
+	VMOVUPS    32(DI), Y0
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Y1
+	VMOVUPS    (BX)(SI*1), Y2
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	MOVQ       200(AX), DI
+	MOVQ       128(AX), R8
 
 pixels2_tail_ky:
 	MOVQ 136(AX), R9
@@ -4882,13 +5080,18 @@ pixels1:
 	MOVQ DI, 200(AX)
 
 pixels1_full:
-	CMPQ    BX, $+8
-	JLT     pixels1_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Y0
-	MOVQ    DX, DI
-	MOVQ    200(AX), R8
-	MOVQ    128(AX), R9
+	CMPQ       BX, $+8
+	JLT        pixels1_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Y0
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	MOVQ       200(AX), R8
+	MOVQ       128(AX), R9
 
 pixels1_full_ky:
 	MOVQ 136(AX), R10
@@ -4978,23 +5181,28 @@ pixels1_full_nosums:
 	JMP     pixels1_full
 
 pixels1_tail:
-	CMPQ    BX, $0x00
-	JE      pixels1_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000008, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	SHLQ    $0x02, BX
-	LEAQ    maskWords<>+0(SB), DI
-	SUBQ    BX, DI
-	VMOVUPS 32(DI), Y0
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Y1
-	MOVQ    DX, BX
-	MOVQ    200(AX), DI
-	MOVQ    128(AX), R8
+	CMPQ       BX, $0x00
+	JE         pixels1_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000008, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), DI
+	SUBQ       BX, DI
+	VMOVUPS    32(DI), Y0
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Y1
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	MOVQ       200(AX), DI
+	MOVQ       128(AX), R8
 
 pixels1_tail_ky:
 	MOVQ 136(AX), R9
@@ -6374,85 +6582,6 @@ max_done:
 	VZEROUPPER
 	RET
 
-// func affineAVX2(dst *float32, x *float32, scale *float32, shift *float32, n int)
-// Requires: AVX, CMOV, FMA3
-TEXT ·affineAVX2(SB), NOSPLIT, $0-40
-	MOVQ x+8(FP), AX
-	MOVQ scale+16(FP), CX
-	MOVQ shift+24(FP), DX
-	MOVQ dst+0(FP), BX
-	MOVQ n+32(FP), SI
-
-affine4:
-	SUBQ        $+32, SI
-	JLT         affine4_end
-	VMOVUPS     (AX), Y0
-	VMOVUPS     32(AX), Y1
-	VMOVUPS     64(AX), Y2
-	VMOVUPS     96(AX), Y3
-	VMOVUPS     (CX), Y4
-	VMOVUPS     32(CX), Y5
-	VMOVUPS     64(CX), Y6
-	VMOVUPS     96(CX), Y7
-	VMOVUPS     (DX), Y8
-	VMOVUPS     32(DX), Y9
-	VMOVUPS     64(DX), Y10
-	VMOVUPS     96(DX), Y11
-	VFMADD213PS Y8, Y4, Y0
-	VFMADD213PS Y9, Y5, Y1
-	VFMADD213PS Y10, Y6, Y2
-	VFMADD213PS Y11, Y7, Y3
-	VMOVUPS     Y0, (BX)
-	VMOVUPS     Y1, 32(BX)
-	VMOVUPS     Y2, 64(BX)
-	VMOVUPS     Y3, 96(BX)
-	ADDQ        $+128, AX
-	ADDQ        $+128, CX
-	ADDQ        $+128, DX
-	ADDQ        $+128, BX
-	JMP         affine4
-
-affine4_end:
-	ADDQ $+32, SI
-
-affine1:
-	SUBQ        $+8, SI
-	JLT         affine1_end
-	VMOVUPS     (AX), Y0
-	VMOVUPS     (CX), Y1
-	VMOVUPS     (DX), Y2
-	VFMADD213PS Y2, Y1, Y0
-	VMOVUPS     Y0, (BX)
-	ADDQ        $+32, AX
-	ADDQ        $+32, CX
-	ADDQ        $+32, DX
-	ADDQ        $+32, BX
-	JMP         affine1
-
-affine1_end:
-	ADDQ        $+8, SI
-	CMPQ        SI, $0x00
-	JE          affine_done
-	XORQ        DI, DI
-	CMPQ        SI, DI
-	CMOVQLT     DI, SI
-	MOVQ        $0x00000008, DI
-	CMPQ        SI, DI
-	CMOVQGT     DI, SI
-	SHLQ        $0x02, SI
-	LEAQ        maskWords<>+0(SB), DI
-	SUBQ        SI, DI
-	VMOVUPS     32(DI), Y0
-	VMASKMOVPS  (AX), Y0, Y1
-	VMASKMOVPS  (CX), Y0, Y2
-	VMASKMOVPS  (DX), Y0, Y3
-	VFMADD213PS Y3, Y2, Y1
-	VMASKMOVPS  Y1, Y0, (BX)
-
-affine_done:
-	VZEROUPPER
-	RET
-
 // func sumAVX2(x *float32, n int) float32
 // Requires: AVX, CMOV, SSE
 TEXT ·sumAVX2(SB), NOSPLIT, $0-20
@@ -6509,8 +6638,8 @@ reduce_done:
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0xb1, X1, X0
 	VADDPS       X0, X1, X1
-	VZEROUPPER
 	MOVSS        X1, ret+16(FP)
+	VZEROUPPER
 	RET
 
 // func topAVX2(x *float32, n int) float32
@@ -6569,8 +6698,8 @@ reduce_done:
 	VMAXPS       X0, X1, X1
 	VPERMILPS    $0xb1, X1, X0
 	VMAXPS       X0, X1, X1
-	VZEROUPPER
 	MOVSS        X1, ret+16(FP)
+	VZEROUPPER
 	RET
 
 DATA fff800000x1<>+0(SB)/4, $0xff800000
@@ -6642,8 +6771,8 @@ reduce_done:
 	VADDPS       X0, X2, X2
 	VPERMILPS    $0xb1, X2, X0
 	VADDPS       X0, X2, X2
-	VZEROUPPER
 	MOVSS        X2, ret+24(FP)
+	VZEROUPPER
 	RET
 
 // func normaliseAVX2(dst *float32, x *float32, weight *float32, bias *float32, n int, mean float32, scale float32)
@@ -6868,8 +6997,8 @@ reduce_done:
 	VADDPS       X0, X4, X4
 	VPERMILPS    $0xb1, X4, X0
 	VADDPS       X0, X4, X4
-	VZEROUPPER
 	MOVSS        X4, ret+24(FP)
+	VZEROUPPER
 	RET
 
 DATA f3fb8aa3bx8<>+0(SB)/4, $0x3fb8aa3b
@@ -7368,8 +7497,8 @@ channels:
 	ADDQ         $+32, R9
 	CMPQ         R9, 40(AX)
 	JLT          channels
-	MOVQ         SI, R8
-	SHLQ         $0x02, R8
+	MOVQ         16(AX), R8
+	IMUL3Q       $+4, R8, R8
 	ADDQ         R8, 80(AX)
 	DECQ         48(AX)
 	JNZ          tile
@@ -8237,8 +8366,8 @@ row3_done:
 	ADDQ    $+32, R9
 	CMPQ    R9, 40(AX)
 	JLT     channels
-	MOVQ    SI, R8
-	SHLQ    $0x02, R8
+	MOVQ    16(AX), R8
+	IMUL3Q  $+4, R8, R8
 	ADDQ    R8, 80(AX)
 	DECQ    48(AX)
 	JNZ     tile
@@ -10061,3 +10190,6823 @@ DATA words80<>+20(SB)/4, $+2097152
 DATA words80<>+24(SB)/4, $+2097152
 DATA words80<>+28(SB)/4, $+2097152
 GLOBL words80<>(SB), RODATA|NOPTR, $32
+
+// func gemmTAVX2(a *byte)
+// Requires: AVX, CMOV, FMA3
+TEXT ·gemmTAVX2(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, 80(AX)
+	MOVQ 32(AX), CX
+	MOVQ CX, 88(AX)
+	CMPQ 56(AX), $+16
+	JNE  columns16_end
+	MOVQ 8(AX), CX
+	MOVQ 24(AX), DX
+
+columns16_rows6:
+	CMPQ    48(AX), $+6
+	JLT     columns16_rows6_end
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	CMPQ    72(AX), $0x00
+	JE      columns16_rows6_zero
+	MOVQ    88(AX), BX
+	MOVQ    40(AX), SI
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	ADDQ    SI, BX
+	VMOVUPS (BX), Y2
+	VMOVUPS 32(BX), Y3
+	ADDQ    SI, BX
+	VMOVUPS (BX), Y4
+	VMOVUPS 32(BX), Y5
+	ADDQ    SI, BX
+	VMOVUPS (BX), Y6
+	VMOVUPS 32(BX), Y7
+	ADDQ    SI, BX
+	VMOVUPS (BX), Y8
+	VMOVUPS 32(BX), Y9
+	ADDQ    SI, BX
+	VMOVUPS (BX), Y10
+	VMOVUPS 32(BX), Y11
+	ADDQ    SI, BX
+
+columns16_rows6_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+columns16_rows6_k:
+	VMOVUPS      (SI), Y12
+	VMOVUPS      32(SI), Y13
+	VBROADCASTSS (BX), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS 4(BX), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS 8(BX), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS 12(BX), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS 16(BX), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS 20(BX), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          columns16_rows6_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Y0, (BX)
+	VMOVUPS      Y1, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y2, (BX)
+	VMOVUPS      Y3, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y4, (BX)
+	VMOVUPS      Y5, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y6, (BX)
+	VMOVUPS      Y7, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y8, (BX)
+	VMOVUPS      Y9, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y10, (BX)
+	VMOVUPS      Y11, 32(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+24, 80(AX)
+	SUBQ         $+6, 48(AX)
+	JMP          columns16_rows6
+
+columns16_rows6_end:
+columns16_rows2:
+	CMPQ    48(AX), $+2
+	JLT     columns16_rows2_end
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	CMPQ    72(AX), $0x00
+	JE      columns16_rows2_zero
+	MOVQ    88(AX), BX
+	MOVQ    40(AX), SI
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	ADDQ    SI, BX
+	VMOVUPS (BX), Y2
+	VMOVUPS 32(BX), Y3
+	ADDQ    SI, BX
+
+columns16_rows2_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+columns16_rows2_k:
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS 4(BX), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          columns16_rows2_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Y0, (BX)
+	VMOVUPS      Y1, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y2, (BX)
+	VMOVUPS      Y3, 32(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+8, 80(AX)
+	SUBQ         $+2, 48(AX)
+	JMP          columns16_rows2
+
+columns16_rows2_end:
+columns16_rows1:
+	CMPQ    48(AX), $+1
+	JLT     columns16_rows1_end
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	CMPQ    72(AX), $0x00
+	JE      columns16_rows1_zero
+	MOVQ    88(AX), BX
+	MOVQ    40(AX), SI
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	ADDQ    SI, BX
+
+columns16_rows1_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+columns16_rows1_k:
+	VMOVUPS      (SI), Y2
+	VMOVUPS      32(SI), Y3
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          columns16_rows1_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Y0, (BX)
+	VMOVUPS      Y1, 32(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+4, 80(AX)
+	SUBQ         $+1, 48(AX)
+	JMP          columns16_rows1
+
+columns16_rows1_end:
+	VZEROUPPER
+	RET
+
+columns16_end:
+	CMPQ    56(AX), $+8
+	JGT     upto8_end
+	MOVQ    56(AX), CX
+	SUBQ    $+0, CX
+	XORQ    DX, DX
+	CMPQ    CX, DX
+	CMOVQLT DX, CX
+	MOVQ    $0x00000008, DX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	SHLQ    $0x02, CX
+	LEAQ    maskWords<>+0(SB), DX
+	SUBQ    CX, DX
+	VMOVUPS 32(DX), Y0
+	MOVQ    8(AX), CX
+	MOVQ    24(AX), DX
+
+upto8_rows6:
+	CMPQ       48(AX), $+6
+	JLT        upto8_rows6_end
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	CMPQ       72(AX), $0x00
+	JE         upto8_rows6_zero
+	MOVQ       88(AX), BX
+	MOVQ       40(AX), SI
+	VMASKMOVPS (BX), Y0, Y1
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y2
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y3
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y4
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y5
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y6
+	ADDQ       SI, BX
+
+upto8_rows6_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto8_rows6_k:
+	VMASKMOVPS   (SI), Y0, Y7
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS  Y8, Y7, Y1
+	VBROADCASTSS 4(BX), Y8
+	VFMADD231PS  Y8, Y7, Y2
+	VBROADCASTSS 8(BX), Y8
+	VFMADD231PS  Y8, Y7, Y3
+	VBROADCASTSS 12(BX), Y8
+	VFMADD231PS  Y8, Y7, Y4
+	VBROADCASTSS 16(BX), Y8
+	VFMADD231PS  Y8, Y7, Y5
+	VBROADCASTSS 20(BX), Y8
+	VFMADD231PS  Y8, Y7, Y6
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto8_rows6_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMASKMOVPS   Y1, Y0, (BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y2, Y0, (BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y3, Y0, (BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y4, Y0, (BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y5, Y0, (BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y6, Y0, (BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+24, 80(AX)
+	SUBQ         $+6, 48(AX)
+	JMP          upto8_rows6
+
+upto8_rows6_end:
+upto8_rows2:
+	CMPQ       48(AX), $+2
+	JLT        upto8_rows2_end
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	CMPQ       72(AX), $0x00
+	JE         upto8_rows2_zero
+	MOVQ       88(AX), BX
+	MOVQ       40(AX), SI
+	VMASKMOVPS (BX), Y0, Y1
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y2
+	ADDQ       SI, BX
+
+upto8_rows2_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto8_rows2_k:
+	VMASKMOVPS   (SI), Y0, Y3
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y4, Y3, Y1
+	VBROADCASTSS 4(BX), Y4
+	VFMADD231PS  Y4, Y3, Y2
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto8_rows2_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMASKMOVPS   Y1, Y0, (BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y2, Y0, (BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+8, 80(AX)
+	SUBQ         $+2, 48(AX)
+	JMP          upto8_rows2
+
+upto8_rows2_end:
+upto8_rows1:
+	CMPQ       48(AX), $+1
+	JLT        upto8_rows1_end
+	VXORPS     Y1, Y1, Y1
+	CMPQ       72(AX), $0x00
+	JE         upto8_rows1_zero
+	MOVQ       88(AX), BX
+	MOVQ       40(AX), SI
+	VMASKMOVPS (BX), Y0, Y1
+	ADDQ       SI, BX
+
+upto8_rows1_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto8_rows1_k:
+	VMASKMOVPS   (SI), Y0, Y2
+	VBROADCASTSS (BX), Y3
+	VFMADD231PS  Y3, Y2, Y1
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto8_rows1_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMASKMOVPS   Y1, Y0, (BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+4, 80(AX)
+	SUBQ         $+1, 48(AX)
+	JMP          upto8_rows1
+
+upto8_rows1_end:
+	VZEROUPPER
+	RET
+
+upto8_end:
+	CMPQ    56(AX), $+16
+	MOVQ    56(AX), CX
+	SUBQ    $+0, CX
+	XORQ    DX, DX
+	CMPQ    CX, DX
+	CMOVQLT DX, CX
+	MOVQ    $0x00000008, DX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	SHLQ    $0x02, CX
+	LEAQ    maskWords<>+0(SB), DX
+	SUBQ    CX, DX
+	VMOVUPS 32(DX), Y0
+	MOVQ    56(AX), CX
+	SUBQ    $+8, CX
+	XORQ    DX, DX
+	CMPQ    CX, DX
+	CMOVQLT DX, CX
+	MOVQ    $0x00000008, DX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	SHLQ    $0x02, CX
+	LEAQ    maskWords<>+0(SB), DX
+	SUBQ    CX, DX
+	VMOVUPS 32(DX), Y1
+	MOVQ    8(AX), CX
+	MOVQ    24(AX), DX
+
+upto16_rows6:
+	CMPQ       48(AX), $+6
+	JLT        upto16_rows6_end
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	VXORPS     Y12, Y12, Y12
+	VXORPS     Y13, Y13, Y13
+	CMPQ       72(AX), $0x00
+	JE         upto16_rows6_zero
+	MOVQ       88(AX), BX
+	MOVQ       40(AX), SI
+	VMASKMOVPS (BX), Y0, Y2
+	VMASKMOVPS 32(BX), Y1, Y3
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y4
+	VMASKMOVPS 32(BX), Y1, Y5
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y6
+	VMASKMOVPS 32(BX), Y1, Y7
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y8
+	VMASKMOVPS 32(BX), Y1, Y9
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y10
+	VMASKMOVPS 32(BX), Y1, Y11
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y12
+	VMASKMOVPS 32(BX), Y1, Y13
+	ADDQ       SI, BX
+
+upto16_rows6_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto16_rows6_k:
+	VMASKMOVPS   (SI), Y0, Y14
+	VMASKMOVPS   32(SI), Y1, Y15
+	VBROADCASTSS (BX), Y16
+	VFMADD231PS  Y16, Y14, Y2
+	VFMADD231PS  Y16, Y15, Y3
+	VBROADCASTSS 4(BX), Y16
+	VFMADD231PS  Y16, Y14, Y4
+	VFMADD231PS  Y16, Y15, Y5
+	VBROADCASTSS 8(BX), Y16
+	VFMADD231PS  Y16, Y14, Y6
+	VFMADD231PS  Y16, Y15, Y7
+	VBROADCASTSS 12(BX), Y16
+	VFMADD231PS  Y16, Y14, Y8
+	VFMADD231PS  Y16, Y15, Y9
+	VBROADCASTSS 16(BX), Y16
+	VFMADD231PS  Y16, Y14, Y10
+	VFMADD231PS  Y16, Y15, Y11
+	VBROADCASTSS 20(BX), Y16
+	VFMADD231PS  Y16, Y14, Y12
+	VFMADD231PS  Y16, Y15, Y13
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto16_rows6_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMASKMOVPS   Y2, Y0, (BX)
+	VMASKMOVPS   Y3, Y1, 32(BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y4, Y0, (BX)
+	VMASKMOVPS   Y5, Y1, 32(BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y6, Y0, (BX)
+	VMASKMOVPS   Y7, Y1, 32(BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y8, Y0, (BX)
+	VMASKMOVPS   Y9, Y1, 32(BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y10, Y0, (BX)
+	VMASKMOVPS   Y11, Y1, 32(BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y12, Y0, (BX)
+	VMASKMOVPS   Y13, Y1, 32(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+24, 80(AX)
+	SUBQ         $+6, 48(AX)
+	JMP          upto16_rows6
+
+upto16_rows6_end:
+upto16_rows2:
+	CMPQ       48(AX), $+2
+	JLT        upto16_rows2_end
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	CMPQ       72(AX), $0x00
+	JE         upto16_rows2_zero
+	MOVQ       88(AX), BX
+	MOVQ       40(AX), SI
+	VMASKMOVPS (BX), Y0, Y2
+	VMASKMOVPS 32(BX), Y1, Y3
+	ADDQ       SI, BX
+	VMASKMOVPS (BX), Y0, Y4
+	VMASKMOVPS 32(BX), Y1, Y5
+	ADDQ       SI, BX
+
+upto16_rows2_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto16_rows2_k:
+	VMASKMOVPS   (SI), Y0, Y6
+	VMASKMOVPS   32(SI), Y1, Y7
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS  Y8, Y6, Y2
+	VFMADD231PS  Y8, Y7, Y3
+	VBROADCASTSS 4(BX), Y8
+	VFMADD231PS  Y8, Y6, Y4
+	VFMADD231PS  Y8, Y7, Y5
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto16_rows2_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMASKMOVPS   Y2, Y0, (BX)
+	VMASKMOVPS   Y3, Y1, 32(BX)
+	ADDQ         SI, BX
+	VMASKMOVPS   Y4, Y0, (BX)
+	VMASKMOVPS   Y5, Y1, 32(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+8, 80(AX)
+	SUBQ         $+2, 48(AX)
+	JMP          upto16_rows2
+
+upto16_rows2_end:
+upto16_rows1:
+	CMPQ       48(AX), $+1
+	JLT        upto16_rows1_end
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	CMPQ       72(AX), $0x00
+	JE         upto16_rows1_zero
+	MOVQ       88(AX), BX
+	MOVQ       40(AX), SI
+	VMASKMOVPS (BX), Y0, Y2
+	VMASKMOVPS 32(BX), Y1, Y3
+	ADDQ       SI, BX
+
+upto16_rows1_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto16_rows1_k:
+	VMASKMOVPS   (SI), Y0, Y4
+	VMASKMOVPS   32(SI), Y1, Y5
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto16_rows1_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMASKMOVPS   Y2, Y0, (BX)
+	VMASKMOVPS   Y3, Y1, 32(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+4, 80(AX)
+	SUBQ         $+1, 48(AX)
+	JMP          upto16_rows1
+
+upto16_rows1_end:
+	VZEROUPPER
+	RET
+
+// func columnsAffineAVX2(a *byte)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·columnsAffineAVX2(SB), NOSPLIT, $0-8
+	MOVQ  a+0(FP), AX
+	CMPQ  88(AX), $+0
+	JNE   next_none
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+none2:
+	CMPQ    CX, $+16
+	JLT     none2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+none2_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Y4
+	VMOVUPS     32(SI), Y5
+	ADDQ        R9, SI
+	VFMADD213PS Y2, Y0, Y4
+	VFMADD213PS Y3, Y1, Y5
+	VMOVUPS     Y4, (DI)
+	VMOVUPS     Y5, 32(DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         none2_row
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         none2
+
+none2_end:
+none1:
+	CMPQ    CX, $+8
+	JLT     none1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+none1_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y2
+	ADDQ        R9, SI
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         none1_row
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         none1
+
+none1_end:
+	CMPQ       CX, $0x00
+	JE         none_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
+	MOVQ       32(AX), DX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
+
+none_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+32, BX
+	VMASKMOVPS  (CX), Y0, Y3
+	ADDQ        DI, CX
+	VFMADD213PS Y2, Y1, Y3
+	VMASKMOVPS  Y3, Y0, (SI)
+	ADDQ        DI, SI
+	DECQ        DX
+	JNZ         none_tail_row
+
+none_done:
+	VZEROUPPER
+	RET
+
+next_none:
+	CMPQ  88(AX), $+1
+	JNE   next_relu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+relu2:
+	CMPQ    CX, $+16
+	JLT     relu2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+relu2_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Y4
+	VMOVUPS     32(SI), Y5
+	ADDQ        R9, SI
+	VFMADD213PS Y2, Y0, Y4
+	VFMADD213PS Y3, Y1, Y5
+	VXORPS      Y6, Y6, Y6
+	VMAXPS      Y6, Y4, Y4
+	VXORPS      Y6, Y6, Y6
+	VMAXPS      Y6, Y5, Y5
+	VMOVUPS     Y4, (DI)
+	VMOVUPS     Y5, 32(DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         relu2_row
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         relu2
+
+relu2_end:
+relu1:
+	CMPQ    CX, $+8
+	JLT     relu1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+relu1_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y2
+	ADDQ        R9, SI
+	VFMADD213PS Y1, Y0, Y2
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y3, Y2, Y2
+	VMOVUPS     Y2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         relu1_row
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         relu1
+
+relu1_end:
+	CMPQ       CX, $0x00
+	JE         relu_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
+	MOVQ       32(AX), DX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
+
+relu_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+32, BX
+	VMASKMOVPS  (CX), Y0, Y3
+	ADDQ        DI, CX
+	VFMADD213PS Y2, Y1, Y3
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y4, Y3, Y3
+	VMASKMOVPS  Y3, Y0, (SI)
+	ADDQ        DI, SI
+	DECQ        DX
+	JNZ         relu_tail_row
+
+relu_done:
+	VZEROUPPER
+	RET
+
+next_relu:
+	CMPQ  88(AX), $+2
+	JNE   next_relu6
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+relu62:
+	CMPQ    CX, $+16
+	JLT     relu62_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+relu62_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Y4
+	VMOVUPS     32(SI), Y5
+	ADDQ        R9, SI
+	VFMADD213PS Y2, Y0, Y4
+	VFMADD213PS Y3, Y1, Y5
+	VXORPS      Y6, Y6, Y6
+	VMAXPS      Y6, Y4, Y4
+	VMINPS      f40c00000x8<>+0(SB), Y4, Y4
+	VXORPS      Y6, Y6, Y6
+	VMAXPS      Y6, Y5, Y5
+	VMINPS      f40c00000x8<>+0(SB), Y5, Y5
+	VMOVUPS     Y4, (DI)
+	VMOVUPS     Y5, 32(DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         relu62_row
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         relu62
+
+relu62_end:
+relu61:
+	CMPQ    CX, $+8
+	JLT     relu61_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+relu61_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y2
+	ADDQ        R9, SI
+	VFMADD213PS Y1, Y0, Y2
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y3, Y2, Y2
+	VMINPS      f40c00000x8<>+0(SB), Y2, Y2
+	VMOVUPS     Y2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         relu61_row
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         relu61
+
+relu61_end:
+	CMPQ       CX, $0x00
+	JE         relu6_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
+	MOVQ       32(AX), DX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
+
+relu6_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+32, BX
+	VMASKMOVPS  (CX), Y0, Y3
+	ADDQ        DI, CX
+	VFMADD213PS Y2, Y1, Y3
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y4, Y3, Y3
+	VMINPS      f40c00000x8<>+0(SB), Y3, Y3
+	VMASKMOVPS  Y3, Y0, (SI)
+	ADDQ        DI, SI
+	DECQ        DX
+	JNZ         relu6_tail_row
+
+relu6_done:
+	VZEROUPPER
+	RET
+
+next_relu6:
+	CMPQ  88(AX), $+3
+	JNE   next_silu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+silu2:
+	CMPQ    CX, $+16
+	JLT     silu2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+silu2_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	ADDQ         R9, SI
+	VFMADD213PS  Y2, Y0, Y4
+	VFMADD213PS  Y3, Y1, Y5
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y4, Y6
+	VMAXPS       fc2fc0000x8<>+0(SB), Y6, Y6
+	VMINPS       f42fe0000x8<>+0(SB), Y6, Y6
+	VROUNDPS     $0x00, Y6, Y7
+	VSUBPS       Y7, Y6, Y6
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y8
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3f317214x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3f800001x8<>+0(SB), Y6, Y8
+	VCVTPS2DQ    Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y8, Y6
+	VADDPS       f3f800000x8<>+0(SB), Y6, Y6
+	VDIVPS       Y6, Y4, Y4
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y5, Y6
+	VMAXPS       fc2fc0000x8<>+0(SB), Y6, Y6
+	VMINPS       f42fe0000x8<>+0(SB), Y6, Y6
+	VROUNDPS     $0x00, Y6, Y7
+	VSUBPS       Y7, Y6, Y6
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y8
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3f317214x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3f800001x8<>+0(SB), Y6, Y8
+	VCVTPS2DQ    Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y8, Y6
+	VADDPS       f3f800000x8<>+0(SB), Y6, Y6
+	VDIVPS       Y6, Y5, Y5
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          silu2_row
+	SUBQ         $+16, CX
+	ADDQ         $+64, DX
+	JMP          silu2
+
+silu2_end:
+silu1:
+	CMPQ    CX, $+8
+	JLT     silu1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+silu1_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y2
+	ADDQ         R9, SI
+	VFMADD213PS  Y1, Y0, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y2, Y2
+	VMOVUPS      Y2, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          silu1_row
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          silu1
+
+silu1_end:
+	CMPQ       CX, $0x00
+	JE         silu_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
+	MOVQ       32(AX), DX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
+
+silu_tail_row:
+	PREFETCHT0   (R8)(BX*1)
+	PREFETCHT0   (AX)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y3
+	ADDQ         DI, CX
+	VFMADD213PS  Y2, Y1, Y3
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y3, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y5
+	VSUBPS       Y5, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y3, Y3
+	VMASKMOVPS   Y3, Y0, (SI)
+	ADDQ         DI, SI
+	DECQ         DX
+	JNZ          silu_tail_row
+
+silu_done:
+	VZEROUPPER
+	RET
+
+next_silu:
+	CMPQ  88(AX), $+4
+	JNE   next_hardswish
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+hardswish2:
+	CMPQ    CX, $+16
+	JLT     hardswish2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+hardswish2_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Y4
+	VMOVUPS     32(SI), Y5
+	ADDQ        R9, SI
+	VFMADD213PS Y2, Y0, Y4
+	VFMADD213PS Y3, Y1, Y5
+	VXORPS      Y7, Y7, Y7
+	VMOVAPS     Y4, Y6
+	VADDPS      f40400000x8<>+0(SB), Y6, Y6
+	VMAXPS      Y7, Y6, Y6
+	VMINPS      f40c00000x8<>+0(SB), Y6, Y6
+	VMULPS      f3e2aaaabx8<>+0(SB), Y6, Y6
+	VMULPS      Y6, Y4, Y4
+	VXORPS      Y7, Y7, Y7
+	VMOVAPS     Y5, Y6
+	VADDPS      f40400000x8<>+0(SB), Y6, Y6
+	VMAXPS      Y7, Y6, Y6
+	VMINPS      f40c00000x8<>+0(SB), Y6, Y6
+	VMULPS      f3e2aaaabx8<>+0(SB), Y6, Y6
+	VMULPS      Y6, Y5, Y5
+	VMOVUPS     Y4, (DI)
+	VMOVUPS     Y5, 32(DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         hardswish2_row
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         hardswish2
+
+hardswish2_end:
+hardswish1:
+	CMPQ    CX, $+8
+	JLT     hardswish1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+hardswish1_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y2
+	ADDQ        R9, SI
+	VFMADD213PS Y1, Y0, Y2
+	VXORPS      Y4, Y4, Y4
+	VMOVAPS     Y2, Y3
+	VADDPS      f40400000x8<>+0(SB), Y3, Y3
+	VMAXPS      Y4, Y3, Y3
+	VMINPS      f40c00000x8<>+0(SB), Y3, Y3
+	VMULPS      f3e2aaaabx8<>+0(SB), Y3, Y3
+	VMULPS      Y3, Y2, Y2
+	VMOVUPS     Y2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         hardswish1_row
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         hardswish1
+
+hardswish1_end:
+	CMPQ       CX, $0x00
+	JE         hardswish_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
+	MOVQ       32(AX), DX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
+
+hardswish_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+32, BX
+	VMASKMOVPS  (CX), Y0, Y3
+	ADDQ        DI, CX
+	VFMADD213PS Y2, Y1, Y3
+	VXORPS      Y5, Y5, Y5
+	VMOVAPS     Y3, Y4
+	VADDPS      f40400000x8<>+0(SB), Y4, Y4
+	VMAXPS      Y5, Y4, Y4
+	VMINPS      f40c00000x8<>+0(SB), Y4, Y4
+	VMULPS      f3e2aaaabx8<>+0(SB), Y4, Y4
+	VMULPS      Y4, Y3, Y3
+	VMASKMOVPS  Y3, Y0, (SI)
+	ADDQ        DI, SI
+	DECQ        DX
+	JNZ         hardswish_tail_row
+
+hardswish_done:
+	VZEROUPPER
+	RET
+
+next_hardswish:
+	CMPQ  88(AX), $+5
+	JNE   next_sigmoid
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+sigmoid2:
+	CMPQ    CX, $+16
+	JLT     sigmoid2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+sigmoid2_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	ADDQ         R9, SI
+	VFMADD213PS  Y2, Y0, Y4
+	VFMADD213PS  Y3, Y1, Y5
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y4, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y6
+	VSUBPS       Y6, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y7
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VBROADCASTSS f3f800000x1<>+0(SB), Y6
+	VDIVPS       Y4, Y6, Y4
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y5, Y5
+	VMAXPS       fc2fc0000x8<>+0(SB), Y5, Y5
+	VMINPS       f42fe0000x8<>+0(SB), Y5, Y5
+	VROUNDPS     $0x00, Y5, Y6
+	VSUBPS       Y6, Y5, Y5
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y7
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3f317214x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3f800001x8<>+0(SB), Y5, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y5
+	VADDPS       f3f800000x8<>+0(SB), Y5, Y5
+	VBROADCASTSS f3f800000x1<>+0(SB), Y6
+	VDIVPS       Y5, Y6, Y5
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          sigmoid2_row
+	SUBQ         $+16, CX
+	ADDQ         $+64, DX
+	JMP          sigmoid2
+
+sigmoid2_end:
+sigmoid1:
+	CMPQ    CX, $+8
+	JLT     sigmoid1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+sigmoid1_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y2
+	ADDQ         R9, SI
+	VFMADD213PS  Y1, Y0, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y2
+	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
+	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
+	VROUNDPS     $0x00, Y2, Y3
+	VSUBPS       Y3, Y2, Y2
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y2, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y4, Y2
+	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
+	VBROADCASTSS f3f800000x1<>+0(SB), Y3
+	VDIVPS       Y2, Y3, Y2
+	VMOVUPS      Y2, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          sigmoid1_row
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          sigmoid1
+
+sigmoid1_end:
+	CMPQ       CX, $0x00
+	JE         sigmoid_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
+	MOVQ       32(AX), DX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
+
+sigmoid_tail_row:
+	PREFETCHT0   (R8)(BX*1)
+	PREFETCHT0   (AX)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y3
+	ADDQ         DI, CX
+	VFMADD213PS  Y2, Y1, Y3
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y3, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VBROADCASTSS f3f800000x1<>+0(SB), Y4
+	VDIVPS       Y3, Y4, Y3
+	VMASKMOVPS   Y3, Y0, (SI)
+	ADDQ         DI, SI
+	DECQ         DX
+	JNZ          sigmoid_tail_row
+
+sigmoid_done:
+	VZEROUPPER
+	RET
+
+next_sigmoid:
+	CMPQ  88(AX), $+6
+	JNE   next_hardsigmoid
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+hardsigmoid2:
+	CMPQ    CX, $+16
+	JLT     hardsigmoid2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+hardsigmoid2_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Y4
+	VMOVUPS     32(SI), Y5
+	ADDQ        R9, SI
+	VFMADD213PS Y2, Y0, Y4
+	VFMADD213PS Y3, Y1, Y5
+	VXORPS      Y6, Y6, Y6
+	VMOVAPS     Y4, Y4
+	VADDPS      f40400000x8<>+0(SB), Y4, Y4
+	VMAXPS      Y6, Y4, Y4
+	VMINPS      f40c00000x8<>+0(SB), Y4, Y4
+	VMULPS      f3e2aaaabx8<>+0(SB), Y4, Y4
+	VXORPS      Y6, Y6, Y6
+	VMOVAPS     Y5, Y5
+	VADDPS      f40400000x8<>+0(SB), Y5, Y5
+	VMAXPS      Y6, Y5, Y5
+	VMINPS      f40c00000x8<>+0(SB), Y5, Y5
+	VMULPS      f3e2aaaabx8<>+0(SB), Y5, Y5
+	VMOVUPS     Y4, (DI)
+	VMOVUPS     Y5, 32(DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         hardsigmoid2_row
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         hardsigmoid2
+
+hardsigmoid2_end:
+hardsigmoid1:
+	CMPQ    CX, $+8
+	JLT     hardsigmoid1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+hardsigmoid1_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y2
+	ADDQ        R9, SI
+	VFMADD213PS Y1, Y0, Y2
+	VXORPS      Y3, Y3, Y3
+	VMOVAPS     Y2, Y2
+	VADDPS      f40400000x8<>+0(SB), Y2, Y2
+	VMAXPS      Y3, Y2, Y2
+	VMINPS      f40c00000x8<>+0(SB), Y2, Y2
+	VMULPS      f3e2aaaabx8<>+0(SB), Y2, Y2
+	VMOVUPS     Y2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         hardsigmoid1_row
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         hardsigmoid1
+
+hardsigmoid1_end:
+	CMPQ       CX, $0x00
+	JE         hardsigmoid_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
+	MOVQ       32(AX), DX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
+
+hardsigmoid_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+32, BX
+	VMASKMOVPS  (CX), Y0, Y3
+	ADDQ        DI, CX
+	VFMADD213PS Y2, Y1, Y3
+	VXORPS      Y4, Y4, Y4
+	VMOVAPS     Y3, Y3
+	VADDPS      f40400000x8<>+0(SB), Y3, Y3
+	VMAXPS      Y4, Y3, Y3
+	VMINPS      f40c00000x8<>+0(SB), Y3, Y3
+	VMULPS      f3e2aaaabx8<>+0(SB), Y3, Y3
+	VMASKMOVPS  Y3, Y0, (SI)
+	ADDQ        DI, SI
+	DECQ        DX
+	JNZ         hardsigmoid_tail_row
+
+hardsigmoid_done:
+	VZEROUPPER
+	RET
+
+next_hardsigmoid:
+	CMPQ  88(AX), $+7
+	JNE   next_gelu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+gelu2:
+	CMPQ    CX, $+16
+	JLT     gelu2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+gelu2_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	ADDQ         R9, SI
+	VFMADD213PS  Y2, Y0, Y4
+	VFMADD213PS  Y3, Y1, Y5
+	VMULPS       f3f3504f3x8<>+0(SB), Y4, Y6
+	VMINPS       f40800000x8<>+0(SB), Y6, Y6
+	VMAXPS       fc0800000x8<>+0(SB), Y6, Y6
+	VMULPS       Y6, Y6, Y7
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y8
+	VFMADD213PS  f32edffeex8<>+0(SB), Y7, Y8
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y7, Y8
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y7, Y8
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y7, Y8
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y7, Y8
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y7, Y8
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y9
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y7, Y9
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y7, Y9
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y7, Y9
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y7, Y9
+	VMULPS       Y6, Y8, Y8
+	VDIVPS       Y9, Y8, Y8
+	VMULPS       f3f000000x8<>+0(SB), Y4, Y4
+	VFMADD231PS  Y8, Y4, Y4
+	VMULPS       f3f3504f3x8<>+0(SB), Y5, Y6
+	VMINPS       f40800000x8<>+0(SB), Y6, Y6
+	VMAXPS       fc0800000x8<>+0(SB), Y6, Y6
+	VMULPS       Y6, Y6, Y7
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y8
+	VFMADD213PS  f32edffeex8<>+0(SB), Y7, Y8
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y7, Y8
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y7, Y8
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y7, Y8
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y7, Y8
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y7, Y8
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y9
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y7, Y9
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y7, Y9
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y7, Y9
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y7, Y9
+	VMULPS       Y6, Y8, Y8
+	VDIVPS       Y9, Y8, Y8
+	VMULPS       f3f000000x8<>+0(SB), Y5, Y5
+	VFMADD231PS  Y8, Y5, Y5
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          gelu2_row
+	SUBQ         $+16, CX
+	ADDQ         $+64, DX
+	JMP          gelu2
+
+gelu2_end:
+gelu1:
+	CMPQ    CX, $+8
+	JLT     gelu1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+gelu1_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y2
+	ADDQ         R9, SI
+	VFMADD213PS  Y1, Y0, Y2
+	VMULPS       f3f3504f3x8<>+0(SB), Y2, Y3
+	VMINPS       f40800000x8<>+0(SB), Y3, Y3
+	VMAXPS       fc0800000x8<>+0(SB), Y3, Y3
+	VMULPS       Y3, Y3, Y4
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y5
+	VFMADD213PS  f32edffeex8<>+0(SB), Y4, Y5
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y4, Y5
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y6
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y4, Y6
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y4, Y6
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y4, Y6
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y4, Y6
+	VMULPS       Y3, Y5, Y5
+	VDIVPS       Y6, Y5, Y5
+	VMULPS       f3f000000x8<>+0(SB), Y2, Y2
+	VFMADD231PS  Y5, Y2, Y2
+	VMOVUPS      Y2, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          gelu1_row
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          gelu1
+
+gelu1_end:
+	CMPQ       CX, $0x00
+	JE         gelu_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
+	MOVQ       32(AX), DX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
+
+gelu_tail_row:
+	PREFETCHT0   (R8)(BX*1)
+	PREFETCHT0   (AX)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y3
+	ADDQ         DI, CX
+	VFMADD213PS  Y2, Y1, Y3
+	VMULPS       f3f3504f3x8<>+0(SB), Y3, Y4
+	VMINPS       f40800000x8<>+0(SB), Y4, Y4
+	VMAXPS       fc0800000x8<>+0(SB), Y4, Y4
+	VMULPS       Y4, Y4, Y5
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y6
+	VFMADD213PS  f32edffeex8<>+0(SB), Y5, Y6
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y5, Y6
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y5, Y6
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y5, Y6
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y5, Y6
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y5, Y6
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y7
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y5, Y7
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y5, Y7
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y5, Y7
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y5, Y7
+	VMULPS       Y4, Y6, Y6
+	VDIVPS       Y7, Y6, Y6
+	VMULPS       f3f000000x8<>+0(SB), Y3, Y3
+	VFMADD231PS  Y6, Y3, Y3
+	VMASKMOVPS   Y3, Y0, (SI)
+	ADDQ         DI, SI
+	DECQ         DX
+	JNZ          gelu_tail_row
+
+gelu_done:
+	VZEROUPPER
+	RET
+
+next_gelu:
+	CMPQ  88(AX), $+8
+	JNE   next_gelutanh
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+gelutanh2:
+	CMPQ    CX, $+16
+	JLT     gelutanh2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+gelutanh2_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	ADDQ         R9, SI
+	VFMADD213PS  Y2, Y0, Y4
+	VFMADD213PS  Y3, Y1, Y5
+	VMULPS       Y4, Y4, Y6
+	VMULPS       fbdd2d3e8x8<>+0(SB), Y6, Y6
+	VADDPS       fc0135761x8<>+0(SB), Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VMAXPS       fc2fc0000x8<>+0(SB), Y6, Y6
+	VMINPS       f42fe0000x8<>+0(SB), Y6, Y6
+	VROUNDPS     $0x00, Y6, Y7
+	VSUBPS       Y7, Y6, Y6
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y8
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3f317214x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3f800001x8<>+0(SB), Y6, Y8
+	VCVTPS2DQ    Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y8, Y6
+	VADDPS       f3f800000x8<>+0(SB), Y6, Y6
+	VDIVPS       Y6, Y4, Y4
+	VMULPS       Y5, Y5, Y6
+	VMULPS       fbdd2d3e8x8<>+0(SB), Y6, Y6
+	VADDPS       fc0135761x8<>+0(SB), Y6, Y6
+	VMULPS       Y5, Y6, Y6
+	VMAXPS       fc2fc0000x8<>+0(SB), Y6, Y6
+	VMINPS       f42fe0000x8<>+0(SB), Y6, Y6
+	VROUNDPS     $0x00, Y6, Y7
+	VSUBPS       Y7, Y6, Y6
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y8
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3f317214x8<>+0(SB), Y6, Y8
+	VFMADD213PS  f3f800001x8<>+0(SB), Y6, Y8
+	VCVTPS2DQ    Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y8, Y6
+	VADDPS       f3f800000x8<>+0(SB), Y6, Y6
+	VDIVPS       Y6, Y5, Y5
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          gelutanh2_row
+	SUBQ         $+16, CX
+	ADDQ         $+64, DX
+	JMP          gelutanh2
+
+gelutanh2_end:
+gelutanh1:
+	CMPQ    CX, $+8
+	JLT     gelutanh1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+gelutanh1_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y2
+	ADDQ         R9, SI
+	VFMADD213PS  Y1, Y0, Y2
+	VMULPS       Y2, Y2, Y3
+	VMULPS       fbdd2d3e8x8<>+0(SB), Y3, Y3
+	VADDPS       fc0135761x8<>+0(SB), Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y2, Y2
+	VMOVUPS      Y2, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          gelutanh1_row
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          gelutanh1
+
+gelutanh1_end:
+	CMPQ       CX, $0x00
+	JE         gelutanh_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
+	MOVQ       32(AX), DX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
+
+gelutanh_tail_row:
+	PREFETCHT0   (R8)(BX*1)
+	PREFETCHT0   (AX)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y3
+	ADDQ         DI, CX
+	VFMADD213PS  Y2, Y1, Y3
+	VMULPS       Y3, Y3, Y4
+	VMULPS       fbdd2d3e8x8<>+0(SB), Y4, Y4
+	VADDPS       fc0135761x8<>+0(SB), Y4, Y4
+	VMULPS       Y3, Y4, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y5
+	VSUBPS       Y5, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y3, Y3
+	VMASKMOVPS   Y3, Y0, (SI)
+	ADDQ         DI, SI
+	DECQ         DX
+	JNZ          gelutanh_tail_row
+
+gelutanh_done:
+	VZEROUPPER
+	RET
+
+next_gelutanh:
+	CMPQ  88(AX), $+9
+	JNE   next_tanh
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+tanh2:
+	CMPQ    CX, $+16
+	JLT     tanh2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+tanh2_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	ADDQ         R9, SI
+	VFMADD213PS  Y2, Y0, Y4
+	VFMADD213PS  Y3, Y1, Y5
+	VMULPS       fc038aa3bx8<>+0(SB), Y4, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y6
+	VSUBPS       Y6, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y7
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VBROADCASTSS f40000000x1<>+0(SB), Y6
+	VDIVPS       Y4, Y6, Y4
+	VADDPS       fbf800000x8<>+0(SB), Y4, Y4
+	VMULPS       fc038aa3bx8<>+0(SB), Y5, Y5
+	VMAXPS       fc2fc0000x8<>+0(SB), Y5, Y5
+	VMINPS       f42fe0000x8<>+0(SB), Y5, Y5
+	VROUNDPS     $0x00, Y5, Y6
+	VSUBPS       Y6, Y5, Y5
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y7
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3f317214x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3f800001x8<>+0(SB), Y5, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y5
+	VADDPS       f3f800000x8<>+0(SB), Y5, Y5
+	VBROADCASTSS f40000000x1<>+0(SB), Y6
+	VDIVPS       Y5, Y6, Y5
+	VADDPS       fbf800000x8<>+0(SB), Y5, Y5
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          tanh2_row
+	SUBQ         $+16, CX
+	ADDQ         $+64, DX
+	JMP          tanh2
+
+tanh2_end:
+tanh1:
+	CMPQ    CX, $+8
+	JLT     tanh1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+tanh1_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y2
+	ADDQ         R9, SI
+	VFMADD213PS  Y1, Y0, Y2
+	VMULPS       fc038aa3bx8<>+0(SB), Y2, Y2
+	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
+	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
+	VROUNDPS     $0x00, Y2, Y3
+	VSUBPS       Y3, Y2, Y2
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y2, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y4, Y2
+	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
+	VBROADCASTSS f40000000x1<>+0(SB), Y3
+	VDIVPS       Y2, Y3, Y2
+	VADDPS       fbf800000x8<>+0(SB), Y2, Y2
+	VMOVUPS      Y2, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          tanh1_row
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          tanh1
+
+tanh1_end:
+	CMPQ       CX, $0x00
+	JE         tanh_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       16(AX), SI
+	ADDQ       DX, SI
+	MOVQ       32(AX), DX
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+	MOVQ       16(AX), AX
+
+tanh_tail_row:
+	PREFETCHT0   (R8)(BX*1)
+	PREFETCHT0   (AX)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y3
+	ADDQ         DI, CX
+	VFMADD213PS  Y2, Y1, Y3
+	VMULPS       fc038aa3bx8<>+0(SB), Y3, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VBROADCASTSS f40000000x1<>+0(SB), Y4
+	VDIVPS       Y3, Y4, Y3
+	VADDPS       fbf800000x8<>+0(SB), Y3, Y3
+	VMASKMOVPS   Y3, Y0, (SI)
+	ADDQ         DI, SI
+	DECQ         DX
+	JNZ          tanh_tail_row
+
+tanh_done:
+	VZEROUPPER
+	RET
+
+next_tanh:
+	RET
+
+// func columnsMomentsAVX2(a *byte)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·columnsMomentsAVX2(SB), NOSPLIT, $0-8
+	MOVQ  a+0(FP), AX
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+moments4:
+	CMPQ    CX, $+32
+	JLT     moments4_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	VMOVUPS 64(SI)(DX*1), Y2
+	VMOVUPS 96(SI)(DX*1), Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    32(AX), DI
+	MOVQ    24(AX), R8
+	MOVQ    (AX), R9
+
+moments4_row:
+	PREFETCHT0  (R9)(BX*1)
+	PREFETCHT0  64(R9)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Y12
+	VMOVUPS     32(SI), Y13
+	VMOVUPS     64(SI), Y14
+	VMOVUPS     96(SI), Y15
+	ADDQ        R8, SI
+	VSUBPS      Y0, Y12, Y12
+	VADDPS      Y12, Y4, Y4
+	VFMADD231PS Y12, Y12, Y8
+	VSUBPS      Y1, Y13, Y13
+	VADDPS      Y13, Y5, Y5
+	VFMADD231PS Y13, Y13, Y9
+	VSUBPS      Y2, Y14, Y14
+	VADDPS      Y14, Y6, Y6
+	VFMADD231PS Y14, Y14, Y10
+	VSUBPS      Y3, Y15, Y15
+	VADDPS      Y15, Y7, Y7
+	VFMADD231PS Y15, Y15, Y11
+	DECQ        DI
+	JNZ         moments4_row
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
+	VADDPS      Y4, Y0, Y0
+	VMOVUPS     Y0, (SI)(DX*1)
+	VMOVUPS     32(SI)(DX*1), Y0
+	VADDPS      Y5, Y0, Y0
+	VMOVUPS     Y0, 32(SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Y0
+	VADDPS      Y6, Y0, Y0
+	VMOVUPS     Y0, 64(SI)(DX*1)
+	VMOVUPS     96(SI)(DX*1), Y0
+	VADDPS      Y7, Y0, Y0
+	VMOVUPS     Y0, 96(SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
+	VADDPS      Y8, Y0, Y0
+	VMOVUPS     Y0, (SI)(DX*1)
+	VMOVUPS     32(SI)(DX*1), Y0
+	VADDPS      Y9, Y0, Y0
+	VMOVUPS     Y0, 32(SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Y0
+	VADDPS      Y10, Y0, Y0
+	VMOVUPS     Y0, 64(SI)(DX*1)
+	VMOVUPS     96(SI)(DX*1), Y0
+	VADDPS      Y11, Y0, Y0
+	VMOVUPS     Y0, 96(SI)(DX*1)
+	SUBQ        $+32, CX
+	ADDQ        $+128, DX
+	JMP         moments4
+
+moments4_end:
+moments1:
+	CMPQ    CX, $+8
+	JLT     moments1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    32(AX), DI
+	MOVQ    24(AX), R8
+	MOVQ    (AX), R9
+
+moments1_row:
+	PREFETCHT0  (R9)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y3
+	ADDQ        R8, SI
+	VSUBPS      Y0, Y3, Y3
+	VADDPS      Y3, Y1, Y1
+	VFMADD231PS Y3, Y3, Y2
+	DECQ        DI
+	JNZ         moments1_row
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     Y0, (SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
+	VADDPS      Y2, Y0, Y0
+	VMOVUPS     Y0, (SI)(DX*1)
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         moments1
+
+moments1_end:
+	CMPQ       CX, $0x00
+	JE         moments_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       32(AX), SI
+	MOVQ       24(AX), DI
+	MOVQ       (AX), R8
+
+moments_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	ADDQ        $+32, BX
+	VMASKMOVPS  (CX), Y0, Y4
+	ADDQ        DI, CX
+	VSUBPS      Y1, Y4, Y4
+	VADDPS      Y4, Y2, Y2
+	VFMADD231PS Y4, Y4, Y3
+	DECQ        SI
+	JNZ         moments_tail_row
+	MOVQ        72(AX), CX
+	VMASKMOVPS  (CX)(DX*1), Y0, Y1
+	VADDPS      Y2, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)(DX*1)
+	MOVQ        80(AX), AX
+	VMASKMOVPS  (AX)(DX*1), Y0, Y1
+	VADDPS      Y3, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (AX)(DX*1)
+
+moments_done:
+	VZEROUPPER
+	RET
+
+// func columnsGradAVX2(a *byte)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·columnsGradAVX2(SB), NOSPLIT, $0-8
+	MOVQ  a+0(FP), AX
+	CMPQ  88(AX), $+0
+	JNE   next_none
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+none1:
+	CMPQ    CX, $+8
+	JLT     none1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+none1_row:
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y5
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Y6
+	ADDQ        R10, DI
+	VMOVAPS     Y5, Y7
+	VFMADD213PS Y1, Y0, Y7
+	VADDPS      Y6, Y3, Y3
+	VSUBPS      Y2, Y5, Y5
+	VFMADD231PS Y5, Y6, Y4
+	VMOVUPS     Y6, (R8)
+	ADDQ        R10, R8
+	DECQ        R9
+	JNZ         none1_row
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
+	VADDPS      Y3, Y0, Y0
+	VMOVUPS     Y0, (SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
+	VADDPS      Y4, Y0, Y0
+	VMOVUPS     Y0, (SI)(DX*1)
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         none1
+
+none1_end:
+	CMPQ       CX, $0x00
+	JE         none_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       64(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       8(AX), SI
+	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
+
+none_tail_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	ADDQ        $+32, BX
+	VMASKMOVPS  (CX), Y0, Y6
+	ADDQ        R9, CX
+	VMASKMOVPS  (SI), Y0, Y7
+	ADDQ        R9, SI
+	VMOVAPS     Y6, Y8
+	VFMADD213PS Y2, Y1, Y8
+	VADDPS      Y7, Y4, Y4
+	VSUBPS      Y3, Y6, Y6
+	VFMADD231PS Y6, Y7, Y5
+	VMASKMOVPS  Y7, Y0, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         none_tail_row
+	MOVQ        72(AX), CX
+	VMASKMOVPS  (CX)(DX*1), Y0, Y1
+	VADDPS      Y4, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)(DX*1)
+	MOVQ        80(AX), AX
+	VMASKMOVPS  (AX)(DX*1), Y0, Y1
+	VADDPS      Y5, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (AX)(DX*1)
+
+none_done:
+	VZEROUPPER
+	RET
+
+next_none:
+	CMPQ  88(AX), $+1
+	JNE   next_relu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+relu1:
+	CMPQ    CX, $+8
+	JLT     relu1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+relu1_row:
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y5
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Y6
+	ADDQ        R10, DI
+	VMOVAPS     Y5, Y7
+	VFMADD213PS Y1, Y0, Y7
+	VXORPS      Y8, Y8, Y8
+	VCMPPS      $0x01, Y7, Y8, Y7
+	VANDPS      Y7, Y6, Y6
+	VADDPS      Y6, Y3, Y3
+	VSUBPS      Y2, Y5, Y5
+	VFMADD231PS Y5, Y6, Y4
+	VMOVUPS     Y6, (R8)
+	ADDQ        R10, R8
+	DECQ        R9
+	JNZ         relu1_row
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
+	VADDPS      Y3, Y0, Y0
+	VMOVUPS     Y0, (SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Y0
+	VADDPS      Y4, Y0, Y0
+	VMOVUPS     Y0, (SI)(DX*1)
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         relu1
+
+relu1_end:
+	CMPQ       CX, $0x00
+	JE         relu_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       64(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       8(AX), SI
+	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
+
+relu_tail_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	ADDQ        $+32, BX
+	VMASKMOVPS  (CX), Y0, Y6
+	ADDQ        R9, CX
+	VMASKMOVPS  (SI), Y0, Y7
+	ADDQ        R9, SI
+	VMOVAPS     Y6, Y8
+	VFMADD213PS Y2, Y1, Y8
+	VXORPS      Y9, Y9, Y9
+	VCMPPS      $0x01, Y8, Y9, Y8
+	VANDPS      Y8, Y7, Y7
+	VADDPS      Y7, Y4, Y4
+	VSUBPS      Y3, Y6, Y6
+	VFMADD231PS Y6, Y7, Y5
+	VMASKMOVPS  Y7, Y0, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         relu_tail_row
+	MOVQ        72(AX), CX
+	VMASKMOVPS  (CX)(DX*1), Y0, Y1
+	VADDPS      Y4, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)(DX*1)
+	MOVQ        80(AX), AX
+	VMASKMOVPS  (AX)(DX*1), Y0, Y1
+	VADDPS      Y5, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (AX)(DX*1)
+
+relu_done:
+	VZEROUPPER
+	RET
+
+next_relu:
+	CMPQ  88(AX), $+2
+	JNE   next_relu6
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+relu61:
+	CMPQ    CX, $+8
+	JLT     relu61_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+relu61_row:
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
+	VMOVAPS      Y5, Y7
+	VFMADD213PS  Y1, Y0, Y7
+	VXORPS       Y8, Y8, Y8
+	VCMPPS       $0x01, Y7, Y8, Y8
+	VANDPS       Y8, Y6, Y6
+	VBROADCASTSS f40c00000x1<>+0(SB), Y8
+	VCMPPS       $0x01, Y8, Y7, Y7
+	VANDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y3, Y3
+	VSUBPS       Y2, Y5, Y5
+	VFMADD231PS  Y5, Y6, Y4
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
+	JNZ          relu61_row
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y3, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          relu61
+
+relu61_end:
+	CMPQ       CX, $0x00
+	JE         relu6_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       64(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       8(AX), SI
+	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
+
+relu6_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y6
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
+	VMOVAPS      Y6, Y8
+	VFMADD213PS  Y2, Y1, Y8
+	VXORPS       Y9, Y9, Y9
+	VCMPPS       $0x01, Y8, Y9, Y9
+	VANDPS       Y9, Y7, Y7
+	VBROADCASTSS f40c00000x1<>+0(SB), Y9
+	VCMPPS       $0x01, Y9, Y8, Y8
+	VANDPS       Y8, Y7, Y7
+	VADDPS       Y7, Y4, Y4
+	VSUBPS       Y3, Y6, Y6
+	VFMADD231PS  Y6, Y7, Y5
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          relu6_tail_row
+	MOVQ         72(AX), CX
+	VMASKMOVPS   (CX)(DX*1), Y0, Y1
+	VADDPS       Y4, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (CX)(DX*1)
+	MOVQ         80(AX), AX
+	VMASKMOVPS   (AX)(DX*1), Y0, Y1
+	VADDPS       Y5, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(DX*1)
+
+relu6_done:
+	VZEROUPPER
+	RET
+
+next_relu6:
+	CMPQ  88(AX), $+3
+	JNE   next_silu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+silu1:
+	CMPQ    CX, $+8
+	JLT     silu1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+silu1_row:
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
+	VMOVAPS      Y5, Y7
+	VFMADD213PS  Y1, Y0, Y7
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y7, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VBROADCASTSS f3f800000x1<>+0(SB), Y9
+	VDIVPS       Y8, Y9, Y8
+	VMULPS       Y8, Y6, Y6
+	VFNMADD213PS Y7, Y7, Y8
+	VFMADD231PS  Y8, Y6, Y6
+	VADDPS       Y6, Y3, Y3
+	VSUBPS       Y2, Y5, Y5
+	VFMADD231PS  Y5, Y6, Y4
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
+	JNZ          silu1_row
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y3, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          silu1
+
+silu1_end:
+	CMPQ       CX, $0x00
+	JE         silu_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       64(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       8(AX), SI
+	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
+
+silu_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y6
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
+	VMOVAPS      Y6, Y8
+	VFMADD213PS  Y2, Y1, Y8
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y8, Y9
+	VMAXPS       fc2fc0000x8<>+0(SB), Y9, Y9
+	VMINPS       f42fe0000x8<>+0(SB), Y9, Y9
+	VROUNDPS     $0x00, Y9, Y10
+	VSUBPS       Y10, Y9, Y9
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y11
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f317214x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f800001x8<>+0(SB), Y9, Y11
+	VCVTPS2DQ    Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       Y10, Y11, Y9
+	VADDPS       f3f800000x8<>+0(SB), Y9, Y9
+	VBROADCASTSS f3f800000x1<>+0(SB), Y10
+	VDIVPS       Y9, Y10, Y9
+	VMULPS       Y9, Y7, Y7
+	VFNMADD213PS Y8, Y8, Y9
+	VFMADD231PS  Y9, Y7, Y7
+	VADDPS       Y7, Y4, Y4
+	VSUBPS       Y3, Y6, Y6
+	VFMADD231PS  Y6, Y7, Y5
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          silu_tail_row
+	MOVQ         72(AX), CX
+	VMASKMOVPS   (CX)(DX*1), Y0, Y1
+	VADDPS       Y4, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (CX)(DX*1)
+	MOVQ         80(AX), AX
+	VMASKMOVPS   (AX)(DX*1), Y0, Y1
+	VADDPS       Y5, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(DX*1)
+
+silu_done:
+	VZEROUPPER
+	RET
+
+next_silu:
+	CMPQ  88(AX), $+4
+	JNE   next_hardswish
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+hardswish1:
+	CMPQ    CX, $+8
+	JLT     hardswish1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+hardswish1_row:
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
+	VMOVAPS      Y5, Y7
+	VFMADD213PS  Y1, Y0, Y7
+	VBROADCASTSS f40400000x1<>+0(SB), Y9
+	VBROADCASTSS f3f800000x1<>+0(SB), Y10
+	VBROADCASTSS f3eaaaaabx1<>+0(SB), Y8
+	VMULPS       Y8, Y7, Y8
+	VADDPS       f3f000000x8<>+0(SB), Y8, Y8
+	VSUBPS       Y10, Y8, Y8
+	VCMPPS       $0x01, Y9, Y7, Y9
+	VANDPS       Y9, Y8, Y8
+	VADDPS       Y10, Y8, Y8
+	VBROADCASTSS fc0400000x1<>+0(SB), Y9
+	VCMPPS       $0x01, Y7, Y9, Y7
+	VANDPS       Y7, Y8, Y8
+	VMULPS       Y8, Y6, Y6
+	VADDPS       Y6, Y3, Y3
+	VSUBPS       Y2, Y5, Y5
+	VFMADD231PS  Y5, Y6, Y4
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
+	JNZ          hardswish1_row
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y3, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          hardswish1
+
+hardswish1_end:
+	CMPQ       CX, $0x00
+	JE         hardswish_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       64(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       8(AX), SI
+	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
+
+hardswish_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y6
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
+	VMOVAPS      Y6, Y8
+	VFMADD213PS  Y2, Y1, Y8
+	VBROADCASTSS f40400000x1<>+0(SB), Y10
+	VBROADCASTSS f3f800000x1<>+0(SB), Y11
+	VBROADCASTSS f3eaaaaabx1<>+0(SB), Y9
+	VMULPS       Y9, Y8, Y9
+	VADDPS       f3f000000x8<>+0(SB), Y9, Y9
+	VSUBPS       Y11, Y9, Y9
+	VCMPPS       $0x01, Y10, Y8, Y10
+	VANDPS       Y10, Y9, Y9
+	VADDPS       Y11, Y9, Y9
+	VBROADCASTSS fc0400000x1<>+0(SB), Y10
+	VCMPPS       $0x01, Y8, Y10, Y8
+	VANDPS       Y8, Y9, Y9
+	VMULPS       Y9, Y7, Y7
+	VADDPS       Y7, Y4, Y4
+	VSUBPS       Y3, Y6, Y6
+	VFMADD231PS  Y6, Y7, Y5
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          hardswish_tail_row
+	MOVQ         72(AX), CX
+	VMASKMOVPS   (CX)(DX*1), Y0, Y1
+	VADDPS       Y4, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (CX)(DX*1)
+	MOVQ         80(AX), AX
+	VMASKMOVPS   (AX)(DX*1), Y0, Y1
+	VADDPS       Y5, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(DX*1)
+
+hardswish_done:
+	VZEROUPPER
+	RET
+
+next_hardswish:
+	CMPQ  88(AX), $+5
+	JNE   next_sigmoid
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+sigmoid1:
+	CMPQ    CX, $+8
+	JLT     sigmoid1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+sigmoid1_row:
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
+	VMOVAPS      Y5, Y7
+	VFMADD213PS  Y1, Y0, Y7
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y7, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y7
+	VSUBPS       Y7, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y9
+	VCVTPS2DQ    Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y9, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VBROADCASTSS f3f800000x1<>+0(SB), Y7
+	VDIVPS       Y8, Y7, Y8
+	VMOVAPS      Y8, Y7
+	VFNMADD231PS Y8, Y8, Y7
+	VMULPS       Y7, Y6, Y6
+	VADDPS       Y6, Y3, Y3
+	VSUBPS       Y2, Y5, Y5
+	VFMADD231PS  Y5, Y6, Y4
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
+	JNZ          sigmoid1_row
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y3, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          sigmoid1
+
+sigmoid1_end:
+	CMPQ       CX, $0x00
+	JE         sigmoid_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       64(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       8(AX), SI
+	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
+
+sigmoid_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y6
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
+	VMOVAPS      Y6, Y8
+	VFMADD213PS  Y2, Y1, Y8
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y8, Y9
+	VMAXPS       fc2fc0000x8<>+0(SB), Y9, Y9
+	VMINPS       f42fe0000x8<>+0(SB), Y9, Y9
+	VROUNDPS     $0x00, Y9, Y8
+	VSUBPS       Y8, Y9, Y9
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y9, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y9, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y9, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y9, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y9, Y10
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y10, Y9
+	VADDPS       f3f800000x8<>+0(SB), Y9, Y9
+	VBROADCASTSS f3f800000x1<>+0(SB), Y8
+	VDIVPS       Y9, Y8, Y9
+	VMOVAPS      Y9, Y8
+	VFNMADD231PS Y9, Y9, Y8
+	VMULPS       Y8, Y7, Y7
+	VADDPS       Y7, Y4, Y4
+	VSUBPS       Y3, Y6, Y6
+	VFMADD231PS  Y6, Y7, Y5
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          sigmoid_tail_row
+	MOVQ         72(AX), CX
+	VMASKMOVPS   (CX)(DX*1), Y0, Y1
+	VADDPS       Y4, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (CX)(DX*1)
+	MOVQ         80(AX), AX
+	VMASKMOVPS   (AX)(DX*1), Y0, Y1
+	VADDPS       Y5, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(DX*1)
+
+sigmoid_done:
+	VZEROUPPER
+	RET
+
+next_sigmoid:
+	CMPQ  88(AX), $+6
+	JNE   next_hardsigmoid
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+hardsigmoid1:
+	CMPQ    CX, $+8
+	JLT     hardsigmoid1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+hardsigmoid1_row:
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
+	VMOVAPS      Y5, Y7
+	VFMADD213PS  Y1, Y0, Y7
+	VMULPS       f3e2aaaabx8<>+0(SB), Y6, Y6
+	VBROADCASTSS fc0400000x1<>+0(SB), Y8
+	VCMPPS       $0x01, Y7, Y8, Y8
+	VANDPS       Y8, Y6, Y6
+	VBROADCASTSS f40400000x1<>+0(SB), Y8
+	VCMPPS       $0x01, Y8, Y7, Y7
+	VANDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y3, Y3
+	VSUBPS       Y2, Y5, Y5
+	VFMADD231PS  Y5, Y6, Y4
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
+	JNZ          hardsigmoid1_row
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y3, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          hardsigmoid1
+
+hardsigmoid1_end:
+	CMPQ       CX, $0x00
+	JE         hardsigmoid_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       64(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       8(AX), SI
+	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
+
+hardsigmoid_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y6
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
+	VMOVAPS      Y6, Y8
+	VFMADD213PS  Y2, Y1, Y8
+	VMULPS       f3e2aaaabx8<>+0(SB), Y7, Y7
+	VBROADCASTSS fc0400000x1<>+0(SB), Y9
+	VCMPPS       $0x01, Y8, Y9, Y9
+	VANDPS       Y9, Y7, Y7
+	VBROADCASTSS f40400000x1<>+0(SB), Y9
+	VCMPPS       $0x01, Y9, Y8, Y8
+	VANDPS       Y8, Y7, Y7
+	VADDPS       Y7, Y4, Y4
+	VSUBPS       Y3, Y6, Y6
+	VFMADD231PS  Y6, Y7, Y5
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          hardsigmoid_tail_row
+	MOVQ         72(AX), CX
+	VMASKMOVPS   (CX)(DX*1), Y0, Y1
+	VADDPS       Y4, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (CX)(DX*1)
+	MOVQ         80(AX), AX
+	VMASKMOVPS   (AX)(DX*1), Y0, Y1
+	VADDPS       Y5, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(DX*1)
+
+hardsigmoid_done:
+	VZEROUPPER
+	RET
+
+next_hardsigmoid:
+	CMPQ  88(AX), $+7
+	JNE   next_gelu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+gelu1:
+	CMPQ    CX, $+8
+	JLT     gelu1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+gelu1_row:
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
+	VMOVAPS      Y5, Y7
+	VFMADD213PS  Y1, Y0, Y7
+	VMULPS       f3f3504f3x8<>+0(SB), Y7, Y8
+	VMINPS       f40800000x8<>+0(SB), Y8, Y8
+	VMAXPS       fc0800000x8<>+0(SB), Y8, Y8
+	VMULPS       Y8, Y8, Y9
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y10
+	VFMADD213PS  f32edffeex8<>+0(SB), Y9, Y10
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y9, Y10
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y9, Y10
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y9, Y10
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y9, Y10
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y9, Y10
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y11
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y9, Y11
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y9, Y11
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y9, Y11
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y9, Y11
+	VMULPS       Y8, Y10, Y10
+	VDIVPS       Y11, Y10, Y10
+	VMULPS       f3f000000x8<>+0(SB), Y10, Y8
+	VADDPS       f3f000000x8<>+0(SB), Y8, Y8
+	VMULPS       Y7, Y7, Y9
+	VMULPS       fbf38aa3bx8<>+0(SB), Y9, Y9
+	VMAXPS       fc2fc0000x8<>+0(SB), Y9, Y9
+	VMINPS       f42fe0000x8<>+0(SB), Y9, Y9
+	VROUNDPS     $0x00, Y9, Y10
+	VSUBPS       Y10, Y9, Y9
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y11
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f317214x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f800001x8<>+0(SB), Y9, Y11
+	VCVTPS2DQ    Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       Y10, Y11, Y9
+	VMULPS       f3ecc422ax8<>+0(SB), Y9, Y9
+	VFMADD231PS  Y7, Y9, Y8
+	VMULPS       Y8, Y6, Y6
+	VADDPS       Y6, Y3, Y3
+	VSUBPS       Y2, Y5, Y5
+	VFMADD231PS  Y5, Y6, Y4
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
+	JNZ          gelu1_row
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y3, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          gelu1
+
+gelu1_end:
+	CMPQ       CX, $0x00
+	JE         gelu_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       64(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       8(AX), SI
+	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
+
+gelu_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y6
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
+	VMOVAPS      Y6, Y8
+	VFMADD213PS  Y2, Y1, Y8
+	VMULPS       f3f3504f3x8<>+0(SB), Y8, Y9
+	VMINPS       f40800000x8<>+0(SB), Y9, Y9
+	VMAXPS       fc0800000x8<>+0(SB), Y9, Y9
+	VMULPS       Y9, Y9, Y10
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y11
+	VFMADD213PS  f32edffeex8<>+0(SB), Y10, Y11
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y10, Y11
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y10, Y11
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y10, Y11
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y10, Y11
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y10, Y11
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y12
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y10, Y12
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y10, Y12
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y10, Y12
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y10, Y12
+	VMULPS       Y9, Y11, Y11
+	VDIVPS       Y12, Y11, Y11
+	VMULPS       f3f000000x8<>+0(SB), Y11, Y9
+	VADDPS       f3f000000x8<>+0(SB), Y9, Y9
+	VMULPS       Y8, Y8, Y10
+	VMULPS       fbf38aa3bx8<>+0(SB), Y10, Y10
+	VMAXPS       fc2fc0000x8<>+0(SB), Y10, Y10
+	VMINPS       f42fe0000x8<>+0(SB), Y10, Y10
+	VROUNDPS     $0x00, Y10, Y11
+	VSUBPS       Y11, Y10, Y10
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y12
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y10, Y12
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y10, Y12
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y10, Y12
+	VFMADD213PS  f3f317214x8<>+0(SB), Y10, Y12
+	VFMADD213PS  f3f800001x8<>+0(SB), Y10, Y12
+	VCVTPS2DQ    Y11, Y11
+	VPSLLD       $0x17, Y11, Y11
+	VPADDD       Y11, Y12, Y10
+	VMULPS       f3ecc422ax8<>+0(SB), Y10, Y10
+	VFMADD231PS  Y8, Y10, Y9
+	VMULPS       Y9, Y7, Y7
+	VADDPS       Y7, Y4, Y4
+	VSUBPS       Y3, Y6, Y6
+	VFMADD231PS  Y6, Y7, Y5
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          gelu_tail_row
+	MOVQ         72(AX), CX
+	VMASKMOVPS   (CX)(DX*1), Y0, Y1
+	VADDPS       Y4, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (CX)(DX*1)
+	MOVQ         80(AX), AX
+	VMASKMOVPS   (AX)(DX*1), Y0, Y1
+	VADDPS       Y5, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(DX*1)
+
+gelu_done:
+	VZEROUPPER
+	RET
+
+next_gelu:
+	CMPQ  88(AX), $+8
+	JNE   next_gelutanh
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+gelutanh1:
+	CMPQ    CX, $+8
+	JLT     gelutanh1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+gelutanh1_row:
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
+	VMOVAPS      Y5, Y7
+	VFMADD213PS  Y1, Y0, Y7
+	VMULPS       Y7, Y7, Y9
+	VMULPS       fbdd2d3e8x8<>+0(SB), Y9, Y8
+	VADDPS       fc0135761x8<>+0(SB), Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y10
+	VSUBPS       Y10, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y11
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y11
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y11
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y11
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y11
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y11
+	VCVTPS2DQ    Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       Y10, Y11, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VBROADCASTSS f3f800000x1<>+0(SB), Y10
+	VDIVPS       Y8, Y10, Y8
+	VMULPS       f3e5b33b6x8<>+0(SB), Y9, Y9
+	VADDPS       f3fcc422ax8<>+0(SB), Y9, Y9
+	VMULPS       Y7, Y9, Y9
+	VFNMADD231PS Y8, Y9, Y9
+	VMULPS       Y8, Y6, Y6
+	VFMADD231PS  Y9, Y6, Y6
+	VADDPS       Y6, Y3, Y3
+	VSUBPS       Y2, Y5, Y5
+	VFMADD231PS  Y5, Y6, Y4
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
+	JNZ          gelutanh1_row
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y3, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          gelutanh1
+
+gelutanh1_end:
+	CMPQ       CX, $0x00
+	JE         gelutanh_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       64(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       8(AX), SI
+	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
+
+gelutanh_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y6
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
+	VMOVAPS      Y6, Y8
+	VFMADD213PS  Y2, Y1, Y8
+	VMULPS       Y8, Y8, Y10
+	VMULPS       fbdd2d3e8x8<>+0(SB), Y10, Y9
+	VADDPS       fc0135761x8<>+0(SB), Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VMAXPS       fc2fc0000x8<>+0(SB), Y9, Y9
+	VMINPS       f42fe0000x8<>+0(SB), Y9, Y9
+	VROUNDPS     $0x00, Y9, Y11
+	VSUBPS       Y11, Y9, Y9
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y12
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y9, Y12
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y9, Y12
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y9, Y12
+	VFMADD213PS  f3f317214x8<>+0(SB), Y9, Y12
+	VFMADD213PS  f3f800001x8<>+0(SB), Y9, Y12
+	VCVTPS2DQ    Y11, Y11
+	VPSLLD       $0x17, Y11, Y11
+	VPADDD       Y11, Y12, Y9
+	VADDPS       f3f800000x8<>+0(SB), Y9, Y9
+	VBROADCASTSS f3f800000x1<>+0(SB), Y11
+	VDIVPS       Y9, Y11, Y9
+	VMULPS       f3e5b33b6x8<>+0(SB), Y10, Y10
+	VADDPS       f3fcc422ax8<>+0(SB), Y10, Y10
+	VMULPS       Y8, Y10, Y10
+	VFNMADD231PS Y9, Y10, Y10
+	VMULPS       Y9, Y7, Y7
+	VFMADD231PS  Y10, Y7, Y7
+	VADDPS       Y7, Y4, Y4
+	VSUBPS       Y3, Y6, Y6
+	VFMADD231PS  Y6, Y7, Y5
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          gelutanh_tail_row
+	MOVQ         72(AX), CX
+	VMASKMOVPS   (CX)(DX*1), Y0, Y1
+	VADDPS       Y4, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (CX)(DX*1)
+	MOVQ         80(AX), AX
+	VMASKMOVPS   (AX)(DX*1), Y0, Y1
+	VADDPS       Y5, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(DX*1)
+
+gelutanh_done:
+	VZEROUPPER
+	RET
+
+next_gelutanh:
+	CMPQ  88(AX), $+9
+	JNE   next_tanh
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+tanh1:
+	CMPQ    CX, $+8
+	JLT     tanh1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+tanh1_row:
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Y6
+	ADDQ         R10, DI
+	VMOVAPS      Y5, Y7
+	VFMADD213PS  Y1, Y0, Y7
+	VMULPS       fc038aa3bx8<>+0(SB), Y7, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y7
+	VSUBPS       Y7, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y9
+	VCVTPS2DQ    Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y9, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VBROADCASTSS f3f800000x1<>+0(SB), Y7
+	VDIVPS       Y8, Y7, Y8
+	VADDPS       Y8, Y8, Y8
+	VADDPS       fbf800000x8<>+0(SB), Y8, Y8
+	VMULPS       Y8, Y6, Y7
+	VFNMADD231PS Y8, Y7, Y6
+	VADDPS       Y6, Y3, Y3
+	VSUBPS       Y2, Y5, Y5
+	VFMADD231PS  Y5, Y6, Y4
+	VMOVUPS      Y6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
+	JNZ          tanh1_row
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y3, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Y0
+	VADDPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (SI)(DX*1)
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          tanh1
+
+tanh1_end:
+	CMPQ       CX, $0x00
+	JE         tanh_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       64(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       8(AX), SI
+	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), R8
+	MOVQ       24(AX), R9
+	MOVQ       (AX), R10
+	MOVQ       8(AX), R11
+	MOVQ       16(AX), R12
+
+tanh_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y6
+	ADDQ         R9, CX
+	VMASKMOVPS   (SI), Y0, Y7
+	ADDQ         R9, SI
+	VMOVAPS      Y6, Y8
+	VFMADD213PS  Y2, Y1, Y8
+	VMULPS       fc038aa3bx8<>+0(SB), Y8, Y9
+	VMAXPS       fc2fc0000x8<>+0(SB), Y9, Y9
+	VMINPS       f42fe0000x8<>+0(SB), Y9, Y9
+	VROUNDPS     $0x00, Y9, Y8
+	VSUBPS       Y8, Y9, Y9
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y9, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y9, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y9, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y9, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y9, Y10
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y10, Y9
+	VADDPS       f3f800000x8<>+0(SB), Y9, Y9
+	VBROADCASTSS f3f800000x1<>+0(SB), Y8
+	VDIVPS       Y9, Y8, Y9
+	VADDPS       Y9, Y9, Y9
+	VADDPS       fbf800000x8<>+0(SB), Y9, Y9
+	VMULPS       Y9, Y7, Y8
+	VFNMADD231PS Y9, Y8, Y7
+	VADDPS       Y7, Y4, Y4
+	VSUBPS       Y3, Y6, Y6
+	VFMADD231PS  Y6, Y7, Y5
+	VMASKMOVPS   Y7, Y0, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          tanh_tail_row
+	MOVQ         72(AX), CX
+	VMASKMOVPS   (CX)(DX*1), Y0, Y1
+	VADDPS       Y4, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (CX)(DX*1)
+	MOVQ         80(AX), AX
+	VMASKMOVPS   (AX)(DX*1), Y0, Y1
+	VADDPS       Y5, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(DX*1)
+
+tanh_done:
+	VZEROUPPER
+	RET
+
+next_tanh:
+	RET
+
+DATA f40c00000x1<>+0(SB)/4, $0x40c00000
+GLOBL f40c00000x1<>(SB), RODATA|NOPTR, $4
+
+DATA f40400000x1<>+0(SB)/4, $0x40400000
+GLOBL f40400000x1<>(SB), RODATA|NOPTR, $4
+
+DATA f3eaaaaabx1<>+0(SB)/4, $0x3eaaaaab
+GLOBL f3eaaaaabx1<>(SB), RODATA|NOPTR, $4
+
+DATA fc0400000x1<>+0(SB)/4, $0xc0400000
+GLOBL fc0400000x1<>(SB), RODATA|NOPTR, $4
+
+DATA fbf38aa3bx8<>+0(SB)/4, $0xbf38aa3b
+DATA fbf38aa3bx8<>+4(SB)/4, $0xbf38aa3b
+DATA fbf38aa3bx8<>+8(SB)/4, $0xbf38aa3b
+DATA fbf38aa3bx8<>+12(SB)/4, $0xbf38aa3b
+DATA fbf38aa3bx8<>+16(SB)/4, $0xbf38aa3b
+DATA fbf38aa3bx8<>+20(SB)/4, $0xbf38aa3b
+DATA fbf38aa3bx8<>+24(SB)/4, $0xbf38aa3b
+DATA fbf38aa3bx8<>+28(SB)/4, $0xbf38aa3b
+GLOBL fbf38aa3bx8<>(SB), RODATA|NOPTR, $32
+
+DATA f3ecc422ax8<>+0(SB)/4, $0x3ecc422a
+DATA f3ecc422ax8<>+4(SB)/4, $0x3ecc422a
+DATA f3ecc422ax8<>+8(SB)/4, $0x3ecc422a
+DATA f3ecc422ax8<>+12(SB)/4, $0x3ecc422a
+DATA f3ecc422ax8<>+16(SB)/4, $0x3ecc422a
+DATA f3ecc422ax8<>+20(SB)/4, $0x3ecc422a
+DATA f3ecc422ax8<>+24(SB)/4, $0x3ecc422a
+DATA f3ecc422ax8<>+28(SB)/4, $0x3ecc422a
+GLOBL f3ecc422ax8<>(SB), RODATA|NOPTR, $32
+
+DATA f3e5b33b6x8<>+0(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6x8<>+4(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6x8<>+8(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6x8<>+12(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6x8<>+16(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6x8<>+20(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6x8<>+24(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6x8<>+28(SB)/4, $0x3e5b33b6
+GLOBL f3e5b33b6x8<>(SB), RODATA|NOPTR, $32
+
+DATA f3fcc422ax8<>+0(SB)/4, $0x3fcc422a
+DATA f3fcc422ax8<>+4(SB)/4, $0x3fcc422a
+DATA f3fcc422ax8<>+8(SB)/4, $0x3fcc422a
+DATA f3fcc422ax8<>+12(SB)/4, $0x3fcc422a
+DATA f3fcc422ax8<>+16(SB)/4, $0x3fcc422a
+DATA f3fcc422ax8<>+20(SB)/4, $0x3fcc422a
+DATA f3fcc422ax8<>+24(SB)/4, $0x3fcc422a
+DATA f3fcc422ax8<>+28(SB)/4, $0x3fcc422a
+GLOBL f3fcc422ax8<>(SB), RODATA|NOPTR, $32
+
+// func columnsCombineAVX2(a *byte)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·columnsCombineAVX2(SB), NOSPLIT, $0-8
+	MOVQ  a+0(FP), AX
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+combine2:
+	CMPQ    CX, $+16
+	JLT     combine2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	VMOVUPS 32(SI)(DX*1), Y1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	VMOVUPS 32(SI)(DX*1), Y3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y4
+	VMOVUPS 32(SI)(DX*1), Y5
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+combine2_row:
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Y6
+	VMOVUPS     32(SI), Y7
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Y8
+	VMOVUPS     32(DI), Y9
+	ADDQ        R10, DI
+	VFMADD213PS Y4, Y2, Y8
+	VFMADD231PS Y6, Y0, Y8
+	VFMADD213PS Y5, Y3, Y9
+	VFMADD231PS Y7, Y1, Y9
+	VMOVUPS     Y8, (R8)
+	VMOVUPS     Y9, 32(R8)
+	ADDQ        R10, R8
+	DECQ        R9
+	JNZ         combine2_row
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         combine2
+
+combine2_end:
+combine1:
+	CMPQ    CX, $+8
+	JLT     combine1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Y0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Y1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Y2
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+combine1_row:
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y3
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Y4
+	ADDQ        R10, DI
+	VFMADD213PS Y2, Y1, Y4
+	VFMADD231PS Y3, Y0, Y4
+	VMOVUPS     Y4, (R8)
+	ADDQ        R10, R8
+	DECQ        R9
+	JNZ         combine1_row
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         combine1
+
+combine1_end:
+	CMPQ       CX, $0x00
+	JE         combine_done
+	XORQ       SI, SI
+	CMPQ       CX, SI
+	CMOVQLT    SI, CX
+	MOVQ       $0x00000008, SI
+	CMPQ       CX, SI
+	CMOVQGT    SI, CX
+	SHLQ       $0x02, CX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       CX, SI
+	VMOVUPS    32(SI), Y0
+	MOVQ       48(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y1
+	MOVQ       56(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y2
+	MOVQ       64(AX), CX
+	VMASKMOVPS (CX)(DX*1), Y0, Y3
+	MOVQ       (AX), CX
+	ADDQ       DX, CX
+	MOVQ       8(AX), SI
+	ADDQ       DX, SI
+	MOVQ       16(AX), DI
+	ADDQ       DX, DI
+	MOVQ       32(AX), DX
+	MOVQ       24(AX), R8
+	MOVQ       (AX), R9
+	MOVQ       8(AX), R10
+	MOVQ       16(AX), AX
+
+combine_tail_row:
+	PREFETCHT0  (R9)(BX*1)
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+32, BX
+	VMASKMOVPS  (CX), Y0, Y4
+	ADDQ        R8, CX
+	VMASKMOVPS  (SI), Y0, Y5
+	ADDQ        R8, SI
+	VFMADD213PS Y3, Y2, Y5
+	VFMADD231PS Y4, Y1, Y5
+	VMASKMOVPS  Y5, Y0, (DI)
+	ADDQ        R8, DI
+	DECQ        DX
+	JNZ         combine_tail_row
+
+combine_done:
+	VZEROUPPER
+	RET
+
+// func columnsSumAVX2(a *byte)
+// Requires: AVX, CMOV, MMX+
+TEXT ·columnsSumAVX2(SB), NOSPLIT, $0-8
+	MOVQ  a+0(FP), AX
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+sum4:
+	CMPQ   CX, $+32
+	JLT    sum4_end
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   (AX), SI
+	ADDQ   DX, SI
+	MOVQ   32(AX), DI
+	MOVQ   24(AX), R8
+	MOVQ   (AX), R9
+
+sum4_row:
+	PREFETCHT0 (R9)(BX*1)
+	PREFETCHT0 64(R9)(BX*1)
+	ADDQ       $+128, BX
+	VMOVUPS    (SI), Y4
+	VMOVUPS    32(SI), Y5
+	VMOVUPS    64(SI), Y6
+	VMOVUPS    96(SI), Y7
+	ADDQ       R8, SI
+	VADDPS     Y4, Y0, Y0
+	VADDPS     Y5, Y1, Y1
+	VADDPS     Y6, Y2, Y2
+	VADDPS     Y7, Y3, Y3
+	DECQ       DI
+	JNZ        sum4_row
+	MOVQ       72(AX), SI
+	VMOVUPS    (SI)(DX*1), Y4
+	VADDPS     Y0, Y4, Y4
+	VMOVUPS    Y4, (SI)(DX*1)
+	VMOVUPS    32(SI)(DX*1), Y0
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 32(SI)(DX*1)
+	VMOVUPS    64(SI)(DX*1), Y0
+	VADDPS     Y2, Y0, Y0
+	VMOVUPS    Y0, 64(SI)(DX*1)
+	VMOVUPS    96(SI)(DX*1), Y0
+	VADDPS     Y3, Y0, Y0
+	VMOVUPS    Y0, 96(SI)(DX*1)
+	SUBQ       $+32, CX
+	ADDQ       $+128, DX
+	JMP        sum4
+
+sum4_end:
+sum1:
+	CMPQ   CX, $+8
+	JLT    sum1_end
+	VXORPS Y0, Y0, Y0
+	MOVQ   (AX), SI
+	ADDQ   DX, SI
+	MOVQ   32(AX), DI
+	MOVQ   24(AX), R8
+	MOVQ   (AX), R9
+
+sum1_row:
+	PREFETCHT0 (R9)(BX*1)
+	ADDQ       $+32, BX
+	VMOVUPS    (SI), Y1
+	ADDQ       R8, SI
+	VADDPS     Y1, Y0, Y0
+	DECQ       DI
+	JNZ        sum1_row
+	MOVQ       72(AX), SI
+	VMOVUPS    (SI)(DX*1), Y1
+	VADDPS     Y0, Y1, Y1
+	VMOVUPS    Y1, (SI)(DX*1)
+	SUBQ       $+8, CX
+	ADDQ       $+32, DX
+	JMP        sum1
+
+sum1_end:
+	CMPQ    CX, $0x00
+	JE      sum_done
+	XORQ    SI, SI
+	CMPQ    CX, SI
+	CMOVQLT SI, CX
+	MOVQ    $0x00000008, SI
+	CMPQ    CX, SI
+	CMOVQGT SI, CX
+	SHLQ    $0x02, CX
+	LEAQ    maskWords<>+0(SB), SI
+	SUBQ    CX, SI
+	VMOVUPS 32(SI), Y0
+	VXORPS  Y1, Y1, Y1
+	MOVQ    (AX), CX
+	ADDQ    DX, CX
+	MOVQ    32(AX), SI
+	MOVQ    24(AX), DI
+	MOVQ    (AX), R8
+
+sum_tail_row:
+	PREFETCHT0 (R8)(BX*1)
+	ADDQ       $+32, BX
+	VMASKMOVPS (CX), Y0, Y2
+	ADDQ       DI, CX
+	VADDPS     Y2, Y1, Y1
+	DECQ       SI
+	JNZ        sum_tail_row
+	MOVQ       72(AX), AX
+	VMASKMOVPS (AX)(DX*1), Y0, Y2
+	VADDPS     Y1, Y2, Y2
+	VMASKMOVPS Y2, Y0, (AX)(DX*1)
+
+sum_done:
+	VZEROUPPER
+	RET
+
+// func columnsDotAVX2(a *byte)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·columnsDotAVX2(SB), NOSPLIT, $0-8
+	MOVQ  a+0(FP), AX
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+dot4:
+	CMPQ   CX, $+32
+	JLT    dot4_end
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   (AX), SI
+	ADDQ   DX, SI
+	MOVQ   8(AX), DI
+	ADDQ   DX, DI
+	MOVQ   32(AX), R8
+	MOVQ   24(AX), R9
+	MOVQ   (AX), R10
+	MOVQ   8(AX), R11
+
+dot4_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  64(R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Y4
+	VMOVUPS     32(SI), Y5
+	VMOVUPS     64(SI), Y6
+	VMOVUPS     96(SI), Y7
+	ADDQ        R9, SI
+	VMOVUPS     (DI), Y8
+	VMOVUPS     32(DI), Y9
+	VMOVUPS     64(DI), Y10
+	VMOVUPS     96(DI), Y11
+	ADDQ        R9, DI
+	VFMADD231PS Y4, Y8, Y0
+	VFMADD231PS Y5, Y9, Y1
+	VFMADD231PS Y6, Y10, Y2
+	VFMADD231PS Y7, Y11, Y3
+	DECQ        R8
+	JNZ         dot4_row
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Y4
+	VADDPS      Y0, Y4, Y4
+	VMOVUPS     Y4, (SI)(DX*1)
+	VMOVUPS     32(SI)(DX*1), Y0
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     Y0, 32(SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Y0
+	VADDPS      Y2, Y0, Y0
+	VMOVUPS     Y0, 64(SI)(DX*1)
+	VMOVUPS     96(SI)(DX*1), Y0
+	VADDPS      Y3, Y0, Y0
+	VMOVUPS     Y0, 96(SI)(DX*1)
+	SUBQ        $+32, CX
+	ADDQ        $+128, DX
+	JMP         dot4
+
+dot4_end:
+dot1:
+	CMPQ   CX, $+8
+	JLT    dot1_end
+	VXORPS Y0, Y0, Y0
+	MOVQ   (AX), SI
+	ADDQ   DX, SI
+	MOVQ   8(AX), DI
+	ADDQ   DX, DI
+	MOVQ   32(AX), R8
+	MOVQ   24(AX), R9
+	MOVQ   (AX), R10
+	MOVQ   8(AX), R11
+
+dot1_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+32, BX
+	VMOVUPS     (SI), Y1
+	ADDQ        R9, SI
+	VMOVUPS     (DI), Y2
+	ADDQ        R9, DI
+	VFMADD231PS Y1, Y2, Y0
+	DECQ        R8
+	JNZ         dot1_row
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Y1
+	VADDPS      Y0, Y1, Y1
+	VMOVUPS     Y1, (SI)(DX*1)
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         dot1
+
+dot1_end:
+	CMPQ    CX, $0x00
+	JE      dot_done
+	XORQ    SI, SI
+	CMPQ    CX, SI
+	CMOVQLT SI, CX
+	MOVQ    $0x00000008, SI
+	CMPQ    CX, SI
+	CMOVQGT SI, CX
+	SHLQ    $0x02, CX
+	LEAQ    maskWords<>+0(SB), SI
+	SUBQ    CX, SI
+	VMOVUPS 32(SI), Y0
+	VXORPS  Y1, Y1, Y1
+	MOVQ    (AX), CX
+	ADDQ    DX, CX
+	MOVQ    8(AX), SI
+	ADDQ    DX, SI
+	MOVQ    32(AX), DI
+	MOVQ    24(AX), R8
+	MOVQ    (AX), R9
+	MOVQ    8(AX), R10
+
+dot_tail_row:
+	PREFETCHT0  (R9)(BX*1)
+	PREFETCHT0  (R10)(BX*1)
+	ADDQ        $+32, BX
+	VMASKMOVPS  (CX), Y0, Y2
+	ADDQ        R8, CX
+	VMASKMOVPS  (SI), Y0, Y3
+	ADDQ        R8, SI
+	VFMADD231PS Y2, Y3, Y1
+	DECQ        DI
+	JNZ         dot_tail_row
+	MOVQ        72(AX), AX
+	VMASKMOVPS  (AX)(DX*1), Y0, Y2
+	VADDPS      Y1, Y2, Y2
+	VMASKMOVPS  Y2, Y0, (AX)(DX*1)
+
+dot_done:
+	VZEROUPPER
+	RET
+
+// func actGradAVX2(dst *float32, dy *float32, x *float32, n int, act int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·actGradAVX2(SB), NOSPLIT, $0-40
+	MOVQ act+32(FP), AX
+	CMPQ AX, $+0
+	JNE  none_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+none2:
+	SUBQ    $+16, BX
+	JLT     none2_end
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y0
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, 32(DX)
+	ADDQ    $+64, AX
+	ADDQ    $+64, CX
+	ADDQ    $+64, DX
+	JMP     none2
+
+none2_end:
+	ADDQ $+16, BX
+
+none1:
+	SUBQ    $+8, BX
+	JLT     none1_end
+	VMOVUPS (AX), Y0
+	VMOVUPS (CX), Y0
+	VMOVUPS Y0, (DX)
+	ADDQ    $+32, AX
+	ADDQ    $+32, CX
+	ADDQ    $+32, DX
+	JMP     none1
+
+none1_end:
+	ADDQ       $+8, BX
+	CMPQ       BX, $0x00
+	JE         none_done
+	XORQ       SI, SI
+	CMPQ       BX, SI
+	CMOVQLT    SI, BX
+	MOVQ       $0x00000008, SI
+	CMPQ       BX, SI
+	CMOVQGT    SI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       BX, SI
+	VMOVUPS    32(SI), Y0
+	VMASKMOVPS (AX), Y0, Y1
+	VMASKMOVPS (CX), Y0, Y1
+	VMASKMOVPS Y1, Y0, (DX)
+
+none_done:
+	VZEROUPPER
+	RET
+
+none_next:
+	CMPQ AX, $+1
+	JNE  relu_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+relu2:
+	SUBQ    $+16, BX
+	JLT     relu2_end
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS (CX), Y2
+	VMOVUPS 32(CX), Y3
+	VXORPS  Y4, Y4, Y4
+	VCMPPS  $0x01, Y0, Y4, Y0
+	VANDPS  Y0, Y2, Y2
+	VXORPS  Y0, Y0, Y0
+	VCMPPS  $0x01, Y1, Y0, Y0
+	VANDPS  Y0, Y3, Y3
+	VMOVUPS Y2, (DX)
+	VMOVUPS Y3, 32(DX)
+	ADDQ    $+64, AX
+	ADDQ    $+64, CX
+	ADDQ    $+64, DX
+	JMP     relu2
+
+relu2_end:
+	ADDQ $+16, BX
+
+relu1:
+	SUBQ    $+8, BX
+	JLT     relu1_end
+	VMOVUPS (AX), Y0
+	VMOVUPS (CX), Y1
+	VXORPS  Y2, Y2, Y2
+	VCMPPS  $0x01, Y0, Y2, Y0
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (DX)
+	ADDQ    $+32, AX
+	ADDQ    $+32, CX
+	ADDQ    $+32, DX
+	JMP     relu1
+
+relu1_end:
+	ADDQ       $+8, BX
+	CMPQ       BX, $0x00
+	JE         relu_done
+	XORQ       SI, SI
+	CMPQ       BX, SI
+	CMOVQLT    SI, BX
+	MOVQ       $0x00000008, SI
+	CMPQ       BX, SI
+	CMOVQGT    SI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       BX, SI
+	VMOVUPS    32(SI), Y0
+	VMASKMOVPS (AX), Y0, Y1
+	VMASKMOVPS (CX), Y0, Y2
+	VXORPS     Y3, Y3, Y3
+	VCMPPS     $0x01, Y1, Y3, Y1
+	VANDPS     Y1, Y2, Y2
+	VMASKMOVPS Y2, Y0, (DX)
+
+relu_done:
+	VZEROUPPER
+	RET
+
+relu_next:
+	CMPQ AX, $+2
+	JNE  relu6_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+relu62:
+	SUBQ         $+16, BX
+	JLT          relu62_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      32(AX), Y1
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VXORPS       Y4, Y4, Y4
+	VCMPPS       $0x01, Y0, Y4, Y4
+	VANDPS       Y4, Y2, Y2
+	VBROADCASTSS f40c00000x1<>+0(SB), Y4
+	VCMPPS       $0x01, Y4, Y0, Y0
+	VANDPS       Y0, Y2, Y2
+	VXORPS       Y0, Y0, Y0
+	VCMPPS       $0x01, Y1, Y0, Y0
+	VANDPS       Y0, Y3, Y3
+	VBROADCASTSS f40c00000x1<>+0(SB), Y0
+	VCMPPS       $0x01, Y0, Y1, Y0
+	VANDPS       Y0, Y3, Y3
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	JMP          relu62
+
+relu62_end:
+	ADDQ $+16, BX
+
+relu61:
+	SUBQ         $+8, BX
+	JLT          relu61_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      (CX), Y1
+	VXORPS       Y2, Y2, Y2
+	VCMPPS       $0x01, Y0, Y2, Y2
+	VANDPS       Y2, Y1, Y1
+	VBROADCASTSS f40c00000x1<>+0(SB), Y2
+	VCMPPS       $0x01, Y2, Y0, Y0
+	VANDPS       Y0, Y1, Y1
+	VMOVUPS      Y1, (DX)
+	ADDQ         $+32, AX
+	ADDQ         $+32, CX
+	ADDQ         $+32, DX
+	JMP          relu61
+
+relu61_end:
+	ADDQ         $+8, BX
+	CMPQ         BX, $0x00
+	JE           relu6_done
+	XORQ         SI, SI
+	CMPQ         BX, SI
+	CMOVQLT      SI, BX
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQGT      SI, BX
+	SHLQ         $0x02, BX
+	LEAQ         maskWords<>+0(SB), SI
+	SUBQ         BX, SI
+	VMOVUPS      32(SI), Y0
+	VMASKMOVPS   (AX), Y0, Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VXORPS       Y3, Y3, Y3
+	VCMPPS       $0x01, Y1, Y3, Y3
+	VANDPS       Y3, Y2, Y2
+	VBROADCASTSS f40c00000x1<>+0(SB), Y3
+	VCMPPS       $0x01, Y3, Y1, Y1
+	VANDPS       Y1, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (DX)
+
+relu6_done:
+	VZEROUPPER
+	RET
+
+relu6_next:
+	CMPQ AX, $+3
+	JNE  silu_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+silu2:
+	SUBQ         $+16, BX
+	JLT          silu2_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      32(AX), Y1
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y5
+	VSUBPS       Y5, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VBROADCASTSS f3f800000x1<>+0(SB), Y5
+	VDIVPS       Y4, Y5, Y4
+	VMULPS       Y4, Y2, Y2
+	VFNMADD213PS Y0, Y0, Y4
+	VFMADD231PS  Y4, Y2, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y0
+	VMAXPS       fc2fc0000x8<>+0(SB), Y0, Y0
+	VMINPS       f42fe0000x8<>+0(SB), Y0, Y0
+	VROUNDPS     $0x00, Y0, Y4
+	VSUBPS       Y4, Y0, Y0
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y0, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y0, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y0, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y0, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y0, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y0
+	VADDPS       f3f800000x8<>+0(SB), Y0, Y0
+	VBROADCASTSS f3f800000x1<>+0(SB), Y4
+	VDIVPS       Y0, Y4, Y0
+	VMULPS       Y0, Y3, Y3
+	VFNMADD213PS Y1, Y1, Y0
+	VFMADD231PS  Y0, Y3, Y3
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	JMP          silu2
+
+silu2_end:
+	ADDQ $+16, BX
+
+silu1:
+	SUBQ         $+8, BX
+	JLT          silu1_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      (CX), Y1
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y2
+	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
+	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
+	VROUNDPS     $0x00, Y2, Y3
+	VSUBPS       Y3, Y2, Y2
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y2, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y4, Y2
+	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
+	VBROADCASTSS f3f800000x1<>+0(SB), Y3
+	VDIVPS       Y2, Y3, Y2
+	VMULPS       Y2, Y1, Y1
+	VFNMADD213PS Y0, Y0, Y2
+	VFMADD231PS  Y2, Y1, Y1
+	VMOVUPS      Y1, (DX)
+	ADDQ         $+32, AX
+	ADDQ         $+32, CX
+	ADDQ         $+32, DX
+	JMP          silu1
+
+silu1_end:
+	ADDQ         $+8, BX
+	CMPQ         BX, $0x00
+	JE           silu_done
+	XORQ         SI, SI
+	CMPQ         BX, SI
+	CMOVQLT      SI, BX
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQGT      SI, BX
+	SHLQ         $0x02, BX
+	LEAQ         maskWords<>+0(SB), SI
+	SUBQ         BX, SI
+	VMOVUPS      32(SI), Y0
+	VMASKMOVPS   (AX), Y0, Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VBROADCASTSS f3f800000x1<>+0(SB), Y4
+	VDIVPS       Y3, Y4, Y3
+	VMULPS       Y3, Y2, Y2
+	VFNMADD213PS Y1, Y1, Y3
+	VFMADD231PS  Y3, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (DX)
+
+silu_done:
+	VZEROUPPER
+	RET
+
+silu_next:
+	CMPQ AX, $+4
+	JNE  hardswish_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+hardswish2:
+	SUBQ         $+16, BX
+	JLT          hardswish2_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      32(AX), Y1
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VBROADCASTSS f40400000x1<>+0(SB), Y5
+	VBROADCASTSS f3f800000x1<>+0(SB), Y6
+	VBROADCASTSS f3eaaaaabx1<>+0(SB), Y4
+	VMULPS       Y4, Y0, Y4
+	VADDPS       f3f000000x8<>+0(SB), Y4, Y4
+	VSUBPS       Y6, Y4, Y4
+	VCMPPS       $0x01, Y5, Y0, Y5
+	VANDPS       Y5, Y4, Y4
+	VADDPS       Y6, Y4, Y4
+	VBROADCASTSS fc0400000x1<>+0(SB), Y5
+	VCMPPS       $0x01, Y0, Y5, Y0
+	VANDPS       Y0, Y4, Y4
+	VMULPS       Y4, Y2, Y2
+	VBROADCASTSS f40400000x1<>+0(SB), Y4
+	VBROADCASTSS f3f800000x1<>+0(SB), Y5
+	VBROADCASTSS f3eaaaaabx1<>+0(SB), Y0
+	VMULPS       Y0, Y1, Y0
+	VADDPS       f3f000000x8<>+0(SB), Y0, Y0
+	VSUBPS       Y5, Y0, Y0
+	VCMPPS       $0x01, Y4, Y1, Y4
+	VANDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y0, Y0
+	VBROADCASTSS fc0400000x1<>+0(SB), Y4
+	VCMPPS       $0x01, Y1, Y4, Y1
+	VANDPS       Y1, Y0, Y0
+	VMULPS       Y0, Y3, Y3
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	JMP          hardswish2
+
+hardswish2_end:
+	ADDQ $+16, BX
+
+hardswish1:
+	SUBQ         $+8, BX
+	JLT          hardswish1_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      (CX), Y1
+	VBROADCASTSS f40400000x1<>+0(SB), Y3
+	VBROADCASTSS f3f800000x1<>+0(SB), Y4
+	VBROADCASTSS f3eaaaaabx1<>+0(SB), Y2
+	VMULPS       Y2, Y0, Y2
+	VADDPS       f3f000000x8<>+0(SB), Y2, Y2
+	VSUBPS       Y4, Y2, Y2
+	VCMPPS       $0x01, Y3, Y0, Y3
+	VANDPS       Y3, Y2, Y2
+	VADDPS       Y4, Y2, Y2
+	VBROADCASTSS fc0400000x1<>+0(SB), Y3
+	VCMPPS       $0x01, Y0, Y3, Y0
+	VANDPS       Y0, Y2, Y2
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (DX)
+	ADDQ         $+32, AX
+	ADDQ         $+32, CX
+	ADDQ         $+32, DX
+	JMP          hardswish1
+
+hardswish1_end:
+	ADDQ         $+8, BX
+	CMPQ         BX, $0x00
+	JE           hardswish_done
+	XORQ         SI, SI
+	CMPQ         BX, SI
+	CMOVQLT      SI, BX
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQGT      SI, BX
+	SHLQ         $0x02, BX
+	LEAQ         maskWords<>+0(SB), SI
+	SUBQ         BX, SI
+	VMOVUPS      32(SI), Y0
+	VMASKMOVPS   (AX), Y0, Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VBROADCASTSS f40400000x1<>+0(SB), Y4
+	VBROADCASTSS f3f800000x1<>+0(SB), Y5
+	VBROADCASTSS f3eaaaaabx1<>+0(SB), Y3
+	VMULPS       Y3, Y1, Y3
+	VADDPS       f3f000000x8<>+0(SB), Y3, Y3
+	VSUBPS       Y5, Y3, Y3
+	VCMPPS       $0x01, Y4, Y1, Y4
+	VANDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y3, Y3
+	VBROADCASTSS fc0400000x1<>+0(SB), Y4
+	VCMPPS       $0x01, Y1, Y4, Y1
+	VANDPS       Y1, Y3, Y3
+	VMULPS       Y3, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (DX)
+
+hardswish_done:
+	VZEROUPPER
+	RET
+
+hardswish_next:
+	CMPQ AX, $+5
+	JNE  sigmoid_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+sigmoid2:
+	SUBQ         $+16, BX
+	JLT          sigmoid2_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      32(AX), Y1
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y0
+	VSUBPS       Y0, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y5
+	VCVTPS2DQ    Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VPADDD       Y0, Y5, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VBROADCASTSS f3f800000x1<>+0(SB), Y0
+	VDIVPS       Y4, Y0, Y4
+	VMOVAPS      Y4, Y0
+	VFNMADD231PS Y4, Y4, Y0
+	VMULPS       Y0, Y2, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y0
+	VMAXPS       fc2fc0000x8<>+0(SB), Y0, Y0
+	VMINPS       f42fe0000x8<>+0(SB), Y0, Y0
+	VROUNDPS     $0x00, Y0, Y1
+	VSUBPS       Y1, Y0, Y0
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y0, Y4
+	VCVTPS2DQ    Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VPADDD       Y1, Y4, Y0
+	VADDPS       f3f800000x8<>+0(SB), Y0, Y0
+	VBROADCASTSS f3f800000x1<>+0(SB), Y1
+	VDIVPS       Y0, Y1, Y0
+	VMOVAPS      Y0, Y1
+	VFNMADD231PS Y0, Y0, Y1
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	JMP          sigmoid2
+
+sigmoid2_end:
+	ADDQ $+16, BX
+
+sigmoid1:
+	SUBQ         $+8, BX
+	JLT          sigmoid1_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      (CX), Y1
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y2
+	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
+	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
+	VROUNDPS     $0x00, Y2, Y0
+	VSUBPS       Y0, Y2, Y2
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y3
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y2, Y3
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y2, Y3
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y2, Y3
+	VFMADD213PS  f3f317214x8<>+0(SB), Y2, Y3
+	VFMADD213PS  f3f800001x8<>+0(SB), Y2, Y3
+	VCVTPS2DQ    Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VPADDD       Y0, Y3, Y2
+	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
+	VBROADCASTSS f3f800000x1<>+0(SB), Y0
+	VDIVPS       Y2, Y0, Y2
+	VMOVAPS      Y2, Y0
+	VFNMADD231PS Y2, Y2, Y0
+	VMULPS       Y0, Y1, Y1
+	VMOVUPS      Y1, (DX)
+	ADDQ         $+32, AX
+	ADDQ         $+32, CX
+	ADDQ         $+32, DX
+	JMP          sigmoid1
+
+sigmoid1_end:
+	ADDQ         $+8, BX
+	CMPQ         BX, $0x00
+	JE           sigmoid_done
+	XORQ         SI, SI
+	CMPQ         BX, SI
+	CMOVQLT      SI, BX
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQGT      SI, BX
+	SHLQ         $0x02, BX
+	LEAQ         maskWords<>+0(SB), SI
+	SUBQ         BX, SI
+	VMOVUPS      32(SI), Y0
+	VMASKMOVPS   (AX), Y0, Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y1
+	VSUBPS       Y1, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y4
+	VCVTPS2DQ    Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VPADDD       Y1, Y4, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VBROADCASTSS f3f800000x1<>+0(SB), Y1
+	VDIVPS       Y3, Y1, Y3
+	VMOVAPS      Y3, Y1
+	VFNMADD231PS Y3, Y3, Y1
+	VMULPS       Y1, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (DX)
+
+sigmoid_done:
+	VZEROUPPER
+	RET
+
+sigmoid_next:
+	CMPQ AX, $+6
+	JNE  hardsigmoid_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+hardsigmoid2:
+	SUBQ         $+16, BX
+	JLT          hardsigmoid2_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      32(AX), Y1
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VMULPS       f3e2aaaabx8<>+0(SB), Y2, Y2
+	VBROADCASTSS fc0400000x1<>+0(SB), Y4
+	VCMPPS       $0x01, Y0, Y4, Y4
+	VANDPS       Y4, Y2, Y2
+	VBROADCASTSS f40400000x1<>+0(SB), Y4
+	VCMPPS       $0x01, Y4, Y0, Y0
+	VANDPS       Y0, Y2, Y2
+	VMULPS       f3e2aaaabx8<>+0(SB), Y3, Y3
+	VBROADCASTSS fc0400000x1<>+0(SB), Y0
+	VCMPPS       $0x01, Y1, Y0, Y0
+	VANDPS       Y0, Y3, Y3
+	VBROADCASTSS f40400000x1<>+0(SB), Y0
+	VCMPPS       $0x01, Y0, Y1, Y0
+	VANDPS       Y0, Y3, Y3
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	JMP          hardsigmoid2
+
+hardsigmoid2_end:
+	ADDQ $+16, BX
+
+hardsigmoid1:
+	SUBQ         $+8, BX
+	JLT          hardsigmoid1_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      (CX), Y1
+	VMULPS       f3e2aaaabx8<>+0(SB), Y1, Y1
+	VBROADCASTSS fc0400000x1<>+0(SB), Y2
+	VCMPPS       $0x01, Y0, Y2, Y2
+	VANDPS       Y2, Y1, Y1
+	VBROADCASTSS f40400000x1<>+0(SB), Y2
+	VCMPPS       $0x01, Y2, Y0, Y0
+	VANDPS       Y0, Y1, Y1
+	VMOVUPS      Y1, (DX)
+	ADDQ         $+32, AX
+	ADDQ         $+32, CX
+	ADDQ         $+32, DX
+	JMP          hardsigmoid1
+
+hardsigmoid1_end:
+	ADDQ         $+8, BX
+	CMPQ         BX, $0x00
+	JE           hardsigmoid_done
+	XORQ         SI, SI
+	CMPQ         BX, SI
+	CMOVQLT      SI, BX
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQGT      SI, BX
+	SHLQ         $0x02, BX
+	LEAQ         maskWords<>+0(SB), SI
+	SUBQ         BX, SI
+	VMOVUPS      32(SI), Y0
+	VMASKMOVPS   (AX), Y0, Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VMULPS       f3e2aaaabx8<>+0(SB), Y2, Y2
+	VBROADCASTSS fc0400000x1<>+0(SB), Y3
+	VCMPPS       $0x01, Y1, Y3, Y3
+	VANDPS       Y3, Y2, Y2
+	VBROADCASTSS f40400000x1<>+0(SB), Y3
+	VCMPPS       $0x01, Y3, Y1, Y1
+	VANDPS       Y1, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (DX)
+
+hardsigmoid_done:
+	VZEROUPPER
+	RET
+
+hardsigmoid_next:
+	CMPQ AX, $+7
+	JNE  gelu_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+gelu2:
+	SUBQ         $+16, BX
+	JLT          gelu2_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      32(AX), Y1
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VMULPS       f3f3504f3x8<>+0(SB), Y0, Y4
+	VMINPS       f40800000x8<>+0(SB), Y4, Y4
+	VMAXPS       fc0800000x8<>+0(SB), Y4, Y4
+	VMULPS       Y4, Y4, Y5
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y6
+	VFMADD213PS  f32edffeex8<>+0(SB), Y5, Y6
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y5, Y6
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y5, Y6
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y5, Y6
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y5, Y6
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y5, Y6
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y7
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y5, Y7
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y5, Y7
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y5, Y7
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y5, Y7
+	VMULPS       Y4, Y6, Y6
+	VDIVPS       Y7, Y6, Y6
+	VMULPS       f3f000000x8<>+0(SB), Y6, Y4
+	VADDPS       f3f000000x8<>+0(SB), Y4, Y4
+	VMULPS       Y0, Y0, Y5
+	VMULPS       fbf38aa3bx8<>+0(SB), Y5, Y5
+	VMAXPS       fc2fc0000x8<>+0(SB), Y5, Y5
+	VMINPS       f42fe0000x8<>+0(SB), Y5, Y5
+	VROUNDPS     $0x00, Y5, Y6
+	VSUBPS       Y6, Y5, Y5
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y7
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3f317214x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3f800001x8<>+0(SB), Y5, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y5
+	VMULPS       f3ecc422ax8<>+0(SB), Y5, Y5
+	VFMADD231PS  Y0, Y5, Y4
+	VMULPS       Y4, Y2, Y2
+	VMULPS       f3f3504f3x8<>+0(SB), Y1, Y0
+	VMINPS       f40800000x8<>+0(SB), Y0, Y0
+	VMAXPS       fc0800000x8<>+0(SB), Y0, Y0
+	VMULPS       Y0, Y0, Y4
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y5
+	VFMADD213PS  f32edffeex8<>+0(SB), Y4, Y5
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y4, Y5
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y6
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y4, Y6
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y4, Y6
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y4, Y6
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y4, Y6
+	VMULPS       Y0, Y5, Y5
+	VDIVPS       Y6, Y5, Y5
+	VMULPS       f3f000000x8<>+0(SB), Y5, Y0
+	VADDPS       f3f000000x8<>+0(SB), Y0, Y0
+	VMULPS       Y1, Y1, Y4
+	VMULPS       fbf38aa3bx8<>+0(SB), Y4, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y5
+	VSUBPS       Y5, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y4
+	VMULPS       f3ecc422ax8<>+0(SB), Y4, Y4
+	VFMADD231PS  Y1, Y4, Y0
+	VMULPS       Y0, Y3, Y3
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	JMP          gelu2
+
+gelu2_end:
+	ADDQ $+16, BX
+
+gelu1:
+	SUBQ         $+8, BX
+	JLT          gelu1_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      (CX), Y1
+	VMULPS       f3f3504f3x8<>+0(SB), Y0, Y2
+	VMINPS       f40800000x8<>+0(SB), Y2, Y2
+	VMAXPS       fc0800000x8<>+0(SB), Y2, Y2
+	VMULPS       Y2, Y2, Y3
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y4
+	VFMADD213PS  f32edffeex8<>+0(SB), Y3, Y4
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y3, Y4
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y3, Y4
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y3, Y4
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y3, Y4
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y3, Y4
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y5
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y3, Y5
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y3, Y5
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y3, Y5
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y3, Y5
+	VMULPS       Y2, Y4, Y4
+	VDIVPS       Y5, Y4, Y4
+	VMULPS       f3f000000x8<>+0(SB), Y4, Y2
+	VADDPS       f3f000000x8<>+0(SB), Y2, Y2
+	VMULPS       Y0, Y0, Y3
+	VMULPS       fbf38aa3bx8<>+0(SB), Y3, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VMULPS       f3ecc422ax8<>+0(SB), Y3, Y3
+	VFMADD231PS  Y0, Y3, Y2
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (DX)
+	ADDQ         $+32, AX
+	ADDQ         $+32, CX
+	ADDQ         $+32, DX
+	JMP          gelu1
+
+gelu1_end:
+	ADDQ         $+8, BX
+	CMPQ         BX, $0x00
+	JE           gelu_done
+	XORQ         SI, SI
+	CMPQ         BX, SI
+	CMOVQLT      SI, BX
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQGT      SI, BX
+	SHLQ         $0x02, BX
+	LEAQ         maskWords<>+0(SB), SI
+	SUBQ         BX, SI
+	VMOVUPS      32(SI), Y0
+	VMASKMOVPS   (AX), Y0, Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VMULPS       f3f3504f3x8<>+0(SB), Y1, Y3
+	VMINPS       f40800000x8<>+0(SB), Y3, Y3
+	VMAXPS       fc0800000x8<>+0(SB), Y3, Y3
+	VMULPS       Y3, Y3, Y4
+	VBROADCASTSS faf95df0bx1<>+0(SB), Y5
+	VFMADD213PS  f32edffeex8<>+0(SB), Y4, Y5
+	VFMADD213PS  fb60cff51x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fb86ec2d2x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fba40ac63x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fbb41a1f6x8<>+0(SB), Y4, Y5
+	VFMADD213PS  fbc83dbd4x8<>+0(SB), Y4, Y5
+	VBROADCASTSS fb77460cdx1<>+0(SB), Y6
+	VFMADD213PS  fb95fbd29x8<>+0(SB), Y4, Y6
+	VFMADD213PS  fbadc924ex8<>+0(SB), Y4, Y6
+	VFMADD213PS  fbbf19bf8x8<>+0(SB), Y4, Y6
+	VFMADD213PS  fbc69b6a7x8<>+0(SB), Y4, Y6
+	VMULPS       Y3, Y5, Y5
+	VDIVPS       Y6, Y5, Y5
+	VMULPS       f3f000000x8<>+0(SB), Y5, Y3
+	VADDPS       f3f000000x8<>+0(SB), Y3, Y3
+	VMULPS       Y1, Y1, Y4
+	VMULPS       fbf38aa3bx8<>+0(SB), Y4, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y5
+	VSUBPS       Y5, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y4
+	VMULPS       f3ecc422ax8<>+0(SB), Y4, Y4
+	VFMADD231PS  Y1, Y4, Y3
+	VMULPS       Y3, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (DX)
+
+gelu_done:
+	VZEROUPPER
+	RET
+
+gelu_next:
+	CMPQ AX, $+8
+	JNE  gelutanh_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+gelutanh2:
+	SUBQ         $+16, BX
+	JLT          gelutanh2_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      32(AX), Y1
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VMULPS       Y0, Y0, Y5
+	VMULPS       fbdd2d3e8x8<>+0(SB), Y5, Y4
+	VADDPS       fc0135761x8<>+0(SB), Y4, Y4
+	VMULPS       Y0, Y4, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y6
+	VSUBPS       Y6, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y7
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y7
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VBROADCASTSS f3f800000x1<>+0(SB), Y6
+	VDIVPS       Y4, Y6, Y4
+	VMULPS       f3e5b33b6x8<>+0(SB), Y5, Y5
+	VADDPS       f3fcc422ax8<>+0(SB), Y5, Y5
+	VMULPS       Y0, Y5, Y5
+	VFNMADD231PS Y4, Y5, Y5
+	VMULPS       Y4, Y2, Y2
+	VFMADD231PS  Y5, Y2, Y2
+	VMULPS       Y1, Y1, Y4
+	VMULPS       fbdd2d3e8x8<>+0(SB), Y4, Y0
+	VADDPS       fc0135761x8<>+0(SB), Y0, Y0
+	VMULPS       Y1, Y0, Y0
+	VMAXPS       fc2fc0000x8<>+0(SB), Y0, Y0
+	VMINPS       f42fe0000x8<>+0(SB), Y0, Y0
+	VROUNDPS     $0x00, Y0, Y5
+	VSUBPS       Y5, Y0, Y0
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y0, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y0, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y0, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y0, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y0, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y0
+	VADDPS       f3f800000x8<>+0(SB), Y0, Y0
+	VBROADCASTSS f3f800000x1<>+0(SB), Y5
+	VDIVPS       Y0, Y5, Y0
+	VMULPS       f3e5b33b6x8<>+0(SB), Y4, Y4
+	VADDPS       f3fcc422ax8<>+0(SB), Y4, Y4
+	VMULPS       Y1, Y4, Y4
+	VFNMADD231PS Y0, Y4, Y4
+	VMULPS       Y0, Y3, Y3
+	VFMADD231PS  Y4, Y3, Y3
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	JMP          gelutanh2
+
+gelutanh2_end:
+	ADDQ $+16, BX
+
+gelutanh1:
+	SUBQ         $+8, BX
+	JLT          gelutanh1_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      (CX), Y1
+	VMULPS       Y0, Y0, Y3
+	VMULPS       fbdd2d3e8x8<>+0(SB), Y3, Y2
+	VADDPS       fc0135761x8<>+0(SB), Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
+	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
+	VROUNDPS     $0x00, Y2, Y4
+	VSUBPS       Y4, Y2, Y2
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y2, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y2, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y2, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y2, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y2, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y2
+	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
+	VBROADCASTSS f3f800000x1<>+0(SB), Y4
+	VDIVPS       Y2, Y4, Y2
+	VMULPS       f3e5b33b6x8<>+0(SB), Y3, Y3
+	VADDPS       f3fcc422ax8<>+0(SB), Y3, Y3
+	VMULPS       Y0, Y3, Y3
+	VFNMADD231PS Y2, Y3, Y3
+	VMULPS       Y2, Y1, Y1
+	VFMADD231PS  Y3, Y1, Y1
+	VMOVUPS      Y1, (DX)
+	ADDQ         $+32, AX
+	ADDQ         $+32, CX
+	ADDQ         $+32, DX
+	JMP          gelutanh1
+
+gelutanh1_end:
+	ADDQ         $+8, BX
+	CMPQ         BX, $0x00
+	JE           gelutanh_done
+	XORQ         SI, SI
+	CMPQ         BX, SI
+	CMOVQLT      SI, BX
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQGT      SI, BX
+	SHLQ         $0x02, BX
+	LEAQ         maskWords<>+0(SB), SI
+	SUBQ         BX, SI
+	VMOVUPS      32(SI), Y0
+	VMASKMOVPS   (AX), Y0, Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VMULPS       Y1, Y1, Y4
+	VMULPS       fbdd2d3e8x8<>+0(SB), Y4, Y3
+	VADDPS       fc0135761x8<>+0(SB), Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y5
+	VSUBPS       Y5, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VBROADCASTSS f3f800000x1<>+0(SB), Y5
+	VDIVPS       Y3, Y5, Y3
+	VMULPS       f3e5b33b6x8<>+0(SB), Y4, Y4
+	VADDPS       f3fcc422ax8<>+0(SB), Y4, Y4
+	VMULPS       Y1, Y4, Y4
+	VFNMADD231PS Y3, Y4, Y4
+	VMULPS       Y3, Y2, Y2
+	VFMADD231PS  Y4, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (DX)
+
+gelutanh_done:
+	VZEROUPPER
+	RET
+
+gelutanh_next:
+	CMPQ AX, $+9
+	JNE  tanh_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+tanh2:
+	SUBQ         $+16, BX
+	JLT          tanh2_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      32(AX), Y1
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VMULPS       fc038aa3bx8<>+0(SB), Y0, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y0
+	VSUBPS       Y0, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y5
+	VCVTPS2DQ    Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VPADDD       Y0, Y5, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VBROADCASTSS f3f800000x1<>+0(SB), Y0
+	VDIVPS       Y4, Y0, Y4
+	VADDPS       Y4, Y4, Y4
+	VADDPS       fbf800000x8<>+0(SB), Y4, Y4
+	VMULPS       Y4, Y2, Y0
+	VFNMADD231PS Y4, Y0, Y2
+	VMULPS       fc038aa3bx8<>+0(SB), Y1, Y0
+	VMAXPS       fc2fc0000x8<>+0(SB), Y0, Y0
+	VMINPS       f42fe0000x8<>+0(SB), Y0, Y0
+	VROUNDPS     $0x00, Y0, Y1
+	VSUBPS       Y1, Y0, Y0
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y0, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y0, Y4
+	VCVTPS2DQ    Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VPADDD       Y1, Y4, Y0
+	VADDPS       f3f800000x8<>+0(SB), Y0, Y0
+	VBROADCASTSS f3f800000x1<>+0(SB), Y1
+	VDIVPS       Y0, Y1, Y0
+	VADDPS       Y0, Y0, Y0
+	VADDPS       fbf800000x8<>+0(SB), Y0, Y0
+	VMULPS       Y0, Y3, Y1
+	VFNMADD231PS Y0, Y1, Y3
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y3, 32(DX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	JMP          tanh2
+
+tanh2_end:
+	ADDQ $+16, BX
+
+tanh1:
+	SUBQ         $+8, BX
+	JLT          tanh1_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      (CX), Y1
+	VMULPS       fc038aa3bx8<>+0(SB), Y0, Y2
+	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
+	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
+	VROUNDPS     $0x00, Y2, Y0
+	VSUBPS       Y0, Y2, Y2
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y3
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y2, Y3
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y2, Y3
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y2, Y3
+	VFMADD213PS  f3f317214x8<>+0(SB), Y2, Y3
+	VFMADD213PS  f3f800001x8<>+0(SB), Y2, Y3
+	VCVTPS2DQ    Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VPADDD       Y0, Y3, Y2
+	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
+	VBROADCASTSS f3f800000x1<>+0(SB), Y0
+	VDIVPS       Y2, Y0, Y2
+	VADDPS       Y2, Y2, Y2
+	VADDPS       fbf800000x8<>+0(SB), Y2, Y2
+	VMULPS       Y2, Y1, Y0
+	VFNMADD231PS Y2, Y0, Y1
+	VMOVUPS      Y1, (DX)
+	ADDQ         $+32, AX
+	ADDQ         $+32, CX
+	ADDQ         $+32, DX
+	JMP          tanh1
+
+tanh1_end:
+	ADDQ         $+8, BX
+	CMPQ         BX, $0x00
+	JE           tanh_done
+	XORQ         SI, SI
+	CMPQ         BX, SI
+	CMOVQLT      SI, BX
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQGT      SI, BX
+	SHLQ         $0x02, BX
+	LEAQ         maskWords<>+0(SB), SI
+	SUBQ         BX, SI
+	VMOVUPS      32(SI), Y0
+	VMASKMOVPS   (AX), Y0, Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VMULPS       fc038aa3bx8<>+0(SB), Y1, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y1
+	VSUBPS       Y1, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y4
+	VCVTPS2DQ    Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VPADDD       Y1, Y4, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VBROADCASTSS f3f800000x1<>+0(SB), Y1
+	VDIVPS       Y3, Y1, Y3
+	VADDPS       Y3, Y3, Y3
+	VADDPS       fbf800000x8<>+0(SB), Y3, Y3
+	VMULPS       Y3, Y2, Y1
+	VFNMADD231PS Y3, Y1, Y2
+	VMASKMOVPS   Y2, Y0, (DX)
+
+tanh_done:
+	VZEROUPPER
+	RET
+
+tanh_next:
+	RET
+
+// func dotAVX2(x *float32, y *float32, n int) float32
+// Requires: AVX, CMOV, FMA3, SSE
+TEXT ·dotAVX2(SB), NOSPLIT, $0-28
+	MOVQ   x+0(FP), AX
+	MOVQ   y+8(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   n+16(FP), DX
+
+dot4:
+	SUBQ        $+32, DX
+	JLT         dot4_end
+	VMOVUPS     (AX), Y4
+	VMOVUPS     32(AX), Y5
+	VMOVUPS     64(AX), Y6
+	VMOVUPS     96(AX), Y7
+	VMOVUPS     (CX), Y8
+	VMOVUPS     32(CX), Y9
+	VMOVUPS     64(CX), Y10
+	VMOVUPS     96(CX), Y11
+	VFMADD231PS Y4, Y8, Y0
+	VFMADD231PS Y5, Y9, Y1
+	VFMADD231PS Y6, Y10, Y2
+	VFMADD231PS Y7, Y11, Y3
+	ADDQ        $+128, AX
+	ADDQ        $+128, CX
+	JMP         dot4
+
+dot4_end:
+	ADDQ $+32, DX
+
+dot1:
+	SUBQ        $+8, DX
+	JLT         dot1_end
+	VMOVUPS     (AX), Y4
+	VMOVUPS     (CX), Y5
+	VFMADD231PS Y4, Y5, Y0
+	ADDQ        $+32, AX
+	ADDQ        $+32, CX
+	JMP         dot1
+
+dot1_end:
+	ADDQ        $+8, DX
+	CMPQ        DX, $0x00
+	JE          dot_done
+	XORQ        BX, BX
+	CMPQ        DX, BX
+	CMOVQLT     BX, DX
+	MOVQ        $0x00000008, BX
+	CMPQ        DX, BX
+	CMOVQGT     BX, DX
+	SHLQ        $0x02, DX
+	LEAQ        maskWords<>+0(SB), BX
+	SUBQ        DX, BX
+	VMOVUPS     32(BX), Y4
+	VMASKMOVPS  (AX), Y4, Y5
+	VMASKMOVPS  (CX), Y4, Y4
+	VFMADD231PS Y5, Y4, Y0
+
+dot_done:
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x4e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0xb1, X0, X1
+	VADDPS       X1, X0, X0
+	MOVSS        X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func softmaxGradAVX2(dst *float32, dy *float32, y *float32, n int, dot float32)
+// Requires: AVX, AVX2, CMOV, SSE
+TEXT ·softmaxGradAVX2(SB), NOSPLIT, $0-36
+	MOVSS        dot+32(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVQ         dy+8(FP), AX
+	MOVQ         y+16(FP), CX
+	MOVQ         dst+0(FP), DX
+	MOVQ         n+24(FP), BX
+
+softmaxGrad4:
+	SUBQ    $+32, BX
+	JLT     softmaxGrad4_end
+	VMOVUPS (AX), Y1
+	VMOVUPS 32(AX), Y2
+	VMOVUPS 64(AX), Y3
+	VMOVUPS 96(AX), Y4
+	VMOVUPS (CX), Y5
+	VMOVUPS 32(CX), Y6
+	VMOVUPS 64(CX), Y7
+	VMOVUPS 96(CX), Y8
+	VSUBPS  Y0, Y1, Y1
+	VMULPS  Y5, Y1, Y1
+	VSUBPS  Y0, Y2, Y2
+	VMULPS  Y6, Y2, Y2
+	VSUBPS  Y0, Y3, Y3
+	VMULPS  Y7, Y3, Y3
+	VSUBPS  Y0, Y4, Y4
+	VMULPS  Y8, Y4, Y4
+	VMOVUPS Y1, (DX)
+	VMOVUPS Y2, 32(DX)
+	VMOVUPS Y3, 64(DX)
+	VMOVUPS Y4, 96(DX)
+	ADDQ    $+128, AX
+	ADDQ    $+128, CX
+	ADDQ    $+128, DX
+	JMP     softmaxGrad4
+
+softmaxGrad4_end:
+	ADDQ $+32, BX
+
+softmaxGrad1:
+	SUBQ    $+8, BX
+	JLT     softmaxGrad1_end
+	VMOVUPS (AX), Y1
+	VMOVUPS (CX), Y2
+	VSUBPS  Y0, Y1, Y1
+	VMULPS  Y2, Y1, Y1
+	VMOVUPS Y1, (DX)
+	ADDQ    $+32, AX
+	ADDQ    $+32, CX
+	ADDQ    $+32, DX
+	JMP     softmaxGrad1
+
+softmaxGrad1_end:
+	ADDQ       $+8, BX
+	CMPQ       BX, $0x00
+	JE         softmaxGrad_done
+	XORQ       SI, SI
+	CMPQ       BX, SI
+	CMOVQLT    SI, BX
+	MOVQ       $0x00000008, SI
+	CMPQ       BX, SI
+	CMOVQGT    SI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       BX, SI
+	VMOVUPS    32(SI), Y1
+	VMASKMOVPS (AX), Y1, Y2
+	VMASKMOVPS (CX), Y1, Y3
+	VSUBPS     Y0, Y2, Y2
+	VMULPS     Y3, Y2, Y2
+	VMASKMOVPS Y2, Y1, (DX)
+
+softmaxGrad_done:
+	VZEROUPPER
+	RET
+
+// func normSumsAVX2(dy *float32, x *float32, weight *float32, n int, mean float32, scale float32) (sum float32, product float32)
+// Requires: AVX, AVX2, CMOV, FMA3, SSE
+TEXT ·normSumsAVX2(SB), NOSPLIT, $0-48
+	MOVSS        mean+32(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVSS        scale+36(FP), X1
+	VBROADCASTSS X1, Y1
+	MOVQ         dy+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         weight+16(FP), DX
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y5, Y5, Y5
+	MOVQ         n+24(FP), BX
+
+normSums2:
+	SUBQ        $+16, BX
+	JLT         normSums2_end
+	VMOVUPS     (AX), Y6
+	VMOVUPS     32(AX), Y7
+	VMOVUPS     (CX), Y8
+	VMOVUPS     32(CX), Y9
+	VMOVUPS     (DX), Y10
+	VMOVUPS     32(DX), Y11
+	VMULPS      Y10, Y6, Y6
+	VADDPS      Y6, Y2, Y2
+	VSUBPS      Y0, Y8, Y8
+	VMULPS      Y1, Y8, Y8
+	VFMADD231PS Y8, Y6, Y4
+	VMULPS      Y11, Y7, Y7
+	VADDPS      Y7, Y3, Y3
+	VSUBPS      Y0, Y9, Y9
+	VMULPS      Y1, Y9, Y9
+	VFMADD231PS Y9, Y7, Y5
+	ADDQ        $+64, AX
+	ADDQ        $+64, CX
+	ADDQ        $+64, DX
+	JMP         normSums2
+
+normSums2_end:
+	ADDQ $+16, BX
+
+normSums1:
+	SUBQ        $+8, BX
+	JLT         normSums1_end
+	VMOVUPS     (AX), Y6
+	VMOVUPS     (CX), Y7
+	VMOVUPS     (DX), Y8
+	VMULPS      Y8, Y6, Y6
+	VADDPS      Y6, Y2, Y2
+	VSUBPS      Y0, Y7, Y7
+	VMULPS      Y1, Y7, Y7
+	VFMADD231PS Y7, Y6, Y4
+	ADDQ        $+32, AX
+	ADDQ        $+32, CX
+	ADDQ        $+32, DX
+	JMP         normSums1
+
+normSums1_end:
+	ADDQ        $+8, BX
+	CMPQ        BX, $0x00
+	JE          normSums_done
+	XORQ        SI, SI
+	CMPQ        BX, SI
+	CMOVQLT     SI, BX
+	MOVQ        $0x00000008, SI
+	CMPQ        BX, SI
+	CMOVQGT     SI, BX
+	SHLQ        $0x02, BX
+	LEAQ        maskWords<>+0(SB), SI
+	SUBQ        BX, SI
+	VMOVUPS     32(SI), Y6
+	VMASKMOVPS  (AX), Y6, Y7
+	VMASKMOVPS  (CX), Y6, Y8
+	VMASKMOVPS  (DX), Y6, Y6
+	VMULPS      Y6, Y7, Y7
+	VADDPS      Y7, Y2, Y2
+	VSUBPS      Y0, Y8, Y8
+	VMULPS      Y1, Y8, Y8
+	VFMADD231PS Y8, Y7, Y4
+
+normSums_done:
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VPERMILPS    $0x4e, X2, X0
+	VADDPS       X0, X2, X2
+	VPERMILPS    $0xb1, X2, X0
+	VADDPS       X0, X2, X2
+	MOVSS        X2, sum+40(FP)
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x4e, X4, X0
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0xb1, X4, X0
+	VADDPS       X0, X4, X4
+	MOVSS        X4, product+44(FP)
+	VZEROUPPER
+	RET
+
+// func normGradAVX2(dst *float32, dy *float32, x *float32, weight *float32, dWeight *float32, dBias *float32, n int, mean float32, scale float32, sum float32, product float32)
+// Requires: AVX, AVX2, CMOV, FMA3, SSE
+TEXT ·normGradAVX2(SB), NOSPLIT, $0-72
+	MOVSS        mean+56(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVSS        scale+60(FP), X1
+	VBROADCASTSS X1, Y1
+	MOVSS        sum+64(FP), X2
+	VBROADCASTSS X2, Y2
+	MOVSS        product+68(FP), X3
+	VBROADCASTSS X3, Y3
+	MOVQ         dst+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         weight+24(FP), BX
+	MOVQ         dWeight+32(FP), SI
+	MOVQ         dBias+40(FP), DI
+	MOVQ         n+48(FP), R8
+
+normGrad1:
+	SUBQ         $+8, R8
+	JLT          normGrad1_end
+	VMOVUPS      (CX), Y4
+	VMOVUPS      (DX), Y5
+	VMOVUPS      (BX), Y6
+	VMOVUPS      (SI), Y7
+	VMOVUPS      (DI), Y8
+	VADDPS       Y4, Y8, Y8
+	VSUBPS       Y0, Y5, Y5
+	VMULPS       Y1, Y5, Y5
+	VFMADD231PS  Y5, Y4, Y7
+	VMULPS       Y6, Y4, Y4
+	VSUBPS       Y2, Y4, Y4
+	VFNMADD231PS Y3, Y5, Y4
+	VMULPS       Y1, Y4, Y4
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y7, (SI)
+	VMOVUPS      Y8, (DI)
+	ADDQ         $+32, AX
+	ADDQ         $+32, CX
+	ADDQ         $+32, DX
+	ADDQ         $+32, BX
+	ADDQ         $+32, SI
+	ADDQ         $+32, DI
+	JMP          normGrad1
+
+normGrad1_end:
+	ADDQ         $+8, R8
+	CMPQ         R8, $0x00
+	JE           normGrad_done
+	XORQ         R9, R9
+	CMPQ         R8, R9
+	CMOVQLT      R9, R8
+	MOVQ         $0x00000008, R9
+	CMPQ         R8, R9
+	CMOVQGT      R9, R8
+	SHLQ         $0x02, R8
+	LEAQ         maskWords<>+0(SB), R9
+	SUBQ         R8, R9
+	VMOVUPS      32(R9), Y4
+	VMASKMOVPS   (CX), Y4, Y5
+	VMASKMOVPS   (DX), Y4, Y6
+	VMASKMOVPS   (BX), Y4, Y7
+	VMASKMOVPS   (SI), Y4, Y8
+	VMASKMOVPS   (DI), Y4, Y9
+	VADDPS       Y5, Y9, Y9
+	VSUBPS       Y0, Y6, Y6
+	VMULPS       Y1, Y6, Y6
+	VFMADD231PS  Y6, Y5, Y8
+	VMULPS       Y7, Y5, Y5
+	VSUBPS       Y2, Y5, Y5
+	VFNMADD231PS Y3, Y6, Y5
+	VMULPS       Y1, Y5, Y5
+	VMASKMOVPS   Y5, Y4, (AX)
+	VMASKMOVPS   Y8, Y4, (SI)
+	VMASKMOVPS   Y9, Y4, (DI)
+
+normGrad_done:
+	VZEROUPPER
+	RET
+
+// func depthwiseGrad2x5AVX2(a *byte)
+// Requires: AVX, CMOV, FMA3
+TEXT ·depthwiseGrad2x5AVX2(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ 96(AX), CX
+	XORQ DX, DX
+
+full:
+	CMPQ   CX, $+8
+	JLT    tail
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   80(AX), DI
+	MOVQ   (AX), R8
+	MOVQ   8(AX), R9
+	ADDQ   DX, R8
+	ADDQ   DX, R9
+
+full_row:
+	MOVQ 88(AX), R12
+	MOVQ R8, R10
+	MOVQ R9, R11
+
+full_col:
+	VMOVUPS     (R11), Y10
+	MOVQ        R10, R13
+	MOVQ        R13, R14
+	VFMADD231PS (R14), Y10, Y0
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Y10, Y1
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Y10, Y2
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Y10, Y3
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Y10, Y4
+	ADDQ        SI, R13
+	VFMADD231PS (R13), Y10, Y5
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Y10, Y6
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Y10, Y7
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Y10, Y8
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Y10, Y9
+	ADDQ        24(AX), R10
+	ADDQ        56(AX), R11
+	DECQ        R12
+	JNZ         full_col
+	ADDQ        32(AX), R8
+	ADDQ        64(AX), R9
+	DECQ        DI
+	JNZ         full_row
+	MOVQ        16(AX), BX
+	MOVQ        72(AX), SI
+	ADDQ        DX, BX
+	VMOVUPS     (BX), Y10
+	VADDPS      Y0, Y10, Y10
+	VMOVUPS     Y10, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y2, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y3, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y4, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y5, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y6, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y7, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y8, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y9, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         full
+
+tail:
+	CMPQ    CX, $0x00
+	JE      done
+	XORQ    BX, BX
+	CMPQ    CX, BX
+	CMOVQLT BX, CX
+	MOVQ    $0x00000008, BX
+	CMPQ    CX, BX
+	CMOVQGT BX, CX
+	SHLQ    $0x02, CX
+	LEAQ    maskWords<>+0(SB), BX
+	SUBQ    CX, BX
+	VMOVUPS 32(BX), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	MOVQ    40(AX), CX
+	MOVQ    48(AX), BX
+	MOVQ    80(AX), SI
+	MOVQ    (AX), DI
+	MOVQ    8(AX), R8
+	ADDQ    DX, DI
+	ADDQ    DX, R8
+
+tail_row:
+	MOVQ 88(AX), R11
+	MOVQ DI, R9
+	MOVQ R8, R10
+
+tail_col:
+	VMASKMOVPS  (R10), Y0, Y11
+	MOVQ        R9, R12
+	MOVQ        R12, R13
+	VMASKMOVPS  (R13), Y0, Y12
+	VFMADD231PS Y12, Y11, Y1
+	ADDQ        CX, R13
+	VMASKMOVPS  (R13), Y0, Y12
+	VFMADD231PS Y12, Y11, Y2
+	ADDQ        CX, R13
+	VMASKMOVPS  (R13), Y0, Y12
+	VFMADD231PS Y12, Y11, Y3
+	ADDQ        CX, R13
+	VMASKMOVPS  (R13), Y0, Y12
+	VFMADD231PS Y12, Y11, Y4
+	ADDQ        CX, R13
+	VMASKMOVPS  (R13), Y0, Y12
+	VFMADD231PS Y12, Y11, Y5
+	ADDQ        BX, R12
+	VMASKMOVPS  (R12), Y0, Y12
+	VFMADD231PS Y12, Y11, Y6
+	ADDQ        CX, R12
+	VMASKMOVPS  (R12), Y0, Y12
+	VFMADD231PS Y12, Y11, Y7
+	ADDQ        CX, R12
+	VMASKMOVPS  (R12), Y0, Y12
+	VFMADD231PS Y12, Y11, Y8
+	ADDQ        CX, R12
+	VMASKMOVPS  (R12), Y0, Y12
+	VFMADD231PS Y12, Y11, Y9
+	ADDQ        CX, R12
+	VMASKMOVPS  (R12), Y0, Y12
+	VFMADD231PS Y12, Y11, Y10
+	ADDQ        24(AX), R9
+	ADDQ        56(AX), R10
+	DECQ        R11
+	JNZ         tail_col
+	ADDQ        32(AX), DI
+	ADDQ        64(AX), R8
+	DECQ        SI
+	JNZ         tail_row
+	MOVQ        16(AX), CX
+	MOVQ        72(AX), AX
+	ADDQ        DX, CX
+	VMASKMOVPS  (CX), Y0, Y11
+	VADDPS      Y1, Y11, Y11
+	VMASKMOVPS  Y11, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y2, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y3, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y4, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y5, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y6, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y7, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y8, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y9, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y10, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func depthwiseGrad1x5AVX2(a *byte)
+// Requires: AVX, CMOV, FMA3
+TEXT ·depthwiseGrad1x5AVX2(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ 96(AX), CX
+	XORQ DX, DX
+
+full:
+	CMPQ   CX, $+8
+	JLT    tail
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   80(AX), SI
+	MOVQ   (AX), DI
+	MOVQ   8(AX), R8
+	ADDQ   DX, DI
+	ADDQ   DX, R8
+
+full_row:
+	MOVQ 88(AX), R11
+	MOVQ DI, R9
+	MOVQ R8, R10
+
+full_col:
+	VMOVUPS     (R10), Y5
+	MOVQ        R9, R12
+	VFMADD231PS (R12), Y5, Y0
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y5, Y1
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y5, Y2
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y5, Y3
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y5, Y4
+	ADDQ        24(AX), R9
+	ADDQ        56(AX), R10
+	DECQ        R11
+	JNZ         full_col
+	ADDQ        32(AX), DI
+	ADDQ        64(AX), R8
+	DECQ        SI
+	JNZ         full_row
+	MOVQ        16(AX), BX
+	MOVQ        72(AX), SI
+	ADDQ        DX, BX
+	VMOVUPS     (BX), Y5
+	VADDPS      Y0, Y5, Y5
+	VMOVUPS     Y5, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y2, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y3, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y4, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         full
+
+tail:
+	CMPQ    CX, $0x00
+	JE      done
+	XORQ    BX, BX
+	CMPQ    CX, BX
+	CMOVQLT BX, CX
+	MOVQ    $0x00000008, BX
+	CMPQ    CX, BX
+	CMOVQGT BX, CX
+	SHLQ    $0x02, CX
+	LEAQ    maskWords<>+0(SB), BX
+	SUBQ    CX, BX
+	VMOVUPS 32(BX), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    40(AX), CX
+	MOVQ    48(AX), BX
+	MOVQ    80(AX), BX
+	MOVQ    (AX), SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, SI
+	ADDQ    DX, DI
+
+tail_row:
+	MOVQ 88(AX), R10
+	MOVQ SI, R8
+	MOVQ DI, R9
+
+tail_col:
+	VMASKMOVPS  (R9), Y0, Y6
+	MOVQ        R8, R11
+	VMASKMOVPS  (R11), Y0, Y7
+	VFMADD231PS Y7, Y6, Y1
+	ADDQ        CX, R11
+	VMASKMOVPS  (R11), Y0, Y7
+	VFMADD231PS Y7, Y6, Y2
+	ADDQ        CX, R11
+	VMASKMOVPS  (R11), Y0, Y7
+	VFMADD231PS Y7, Y6, Y3
+	ADDQ        CX, R11
+	VMASKMOVPS  (R11), Y0, Y7
+	VFMADD231PS Y7, Y6, Y4
+	ADDQ        CX, R11
+	VMASKMOVPS  (R11), Y0, Y7
+	VFMADD231PS Y7, Y6, Y5
+	ADDQ        24(AX), R8
+	ADDQ        56(AX), R9
+	DECQ        R10
+	JNZ         tail_col
+	ADDQ        32(AX), SI
+	ADDQ        64(AX), DI
+	DECQ        BX
+	JNZ         tail_row
+	MOVQ        16(AX), CX
+	MOVQ        72(AX), AX
+	ADDQ        DX, CX
+	VMASKMOVPS  (CX), Y0, Y6
+	VADDPS      Y1, Y6, Y6
+	VMASKMOVPS  Y6, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y2, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y3, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y4, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y5, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func depthwiseGrad3x3AVX2(a *byte)
+// Requires: AVX, CMOV, FMA3
+TEXT ·depthwiseGrad3x3AVX2(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ 96(AX), CX
+	XORQ DX, DX
+
+full:
+	CMPQ   CX, $+8
+	JLT    tail
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   80(AX), DI
+	MOVQ   (AX), R8
+	MOVQ   8(AX), R9
+	ADDQ   DX, R8
+	ADDQ   DX, R9
+
+full_row:
+	MOVQ 88(AX), R12
+	MOVQ R8, R10
+	MOVQ R9, R11
+
+full_col:
+	VMOVUPS     (R11), Y9
+	MOVQ        R10, R13
+	MOVQ        R13, R14
+	VFMADD231PS (R14), Y9, Y0
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Y9, Y1
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Y9, Y2
+	ADDQ        SI, R13
+	MOVQ        R13, R14
+	VFMADD231PS (R14), Y9, Y3
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Y9, Y4
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Y9, Y5
+	ADDQ        SI, R13
+	VFMADD231PS (R13), Y9, Y6
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Y9, Y7
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Y9, Y8
+	ADDQ        24(AX), R10
+	ADDQ        56(AX), R11
+	DECQ        R12
+	JNZ         full_col
+	ADDQ        32(AX), R8
+	ADDQ        64(AX), R9
+	DECQ        DI
+	JNZ         full_row
+	MOVQ        16(AX), BX
+	MOVQ        72(AX), SI
+	ADDQ        DX, BX
+	VMOVUPS     (BX), Y9
+	VADDPS      Y0, Y9, Y9
+	VMOVUPS     Y9, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y2, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y3, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y4, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y5, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y6, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y7, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y8, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         full
+
+tail:
+	CMPQ    CX, $0x00
+	JE      done
+	XORQ    BX, BX
+	CMPQ    CX, BX
+	CMOVQLT BX, CX
+	MOVQ    $0x00000008, BX
+	CMPQ    CX, BX
+	CMOVQGT BX, CX
+	SHLQ    $0x02, CX
+	LEAQ    maskWords<>+0(SB), BX
+	SUBQ    CX, BX
+	VMOVUPS 32(BX), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	MOVQ    40(AX), CX
+	MOVQ    48(AX), BX
+	MOVQ    80(AX), SI
+	MOVQ    (AX), DI
+	MOVQ    8(AX), R8
+	ADDQ    DX, DI
+	ADDQ    DX, R8
+
+tail_row:
+	MOVQ 88(AX), R11
+	MOVQ DI, R9
+	MOVQ R8, R10
+
+tail_col:
+	VMASKMOVPS  (R10), Y0, Y10
+	MOVQ        R9, R12
+	MOVQ        R12, R13
+	VMASKMOVPS  (R13), Y0, Y11
+	VFMADD231PS Y11, Y10, Y1
+	ADDQ        CX, R13
+	VMASKMOVPS  (R13), Y0, Y11
+	VFMADD231PS Y11, Y10, Y2
+	ADDQ        CX, R13
+	VMASKMOVPS  (R13), Y0, Y11
+	VFMADD231PS Y11, Y10, Y3
+	ADDQ        BX, R12
+	MOVQ        R12, R13
+	VMASKMOVPS  (R13), Y0, Y11
+	VFMADD231PS Y11, Y10, Y4
+	ADDQ        CX, R13
+	VMASKMOVPS  (R13), Y0, Y11
+	VFMADD231PS Y11, Y10, Y5
+	ADDQ        CX, R13
+	VMASKMOVPS  (R13), Y0, Y11
+	VFMADD231PS Y11, Y10, Y6
+	ADDQ        BX, R12
+	VMASKMOVPS  (R12), Y0, Y11
+	VFMADD231PS Y11, Y10, Y7
+	ADDQ        CX, R12
+	VMASKMOVPS  (R12), Y0, Y11
+	VFMADD231PS Y11, Y10, Y8
+	ADDQ        CX, R12
+	VMASKMOVPS  (R12), Y0, Y11
+	VFMADD231PS Y11, Y10, Y9
+	ADDQ        24(AX), R9
+	ADDQ        56(AX), R10
+	DECQ        R11
+	JNZ         tail_col
+	ADDQ        32(AX), DI
+	ADDQ        64(AX), R8
+	DECQ        SI
+	JNZ         tail_row
+	MOVQ        16(AX), CX
+	MOVQ        72(AX), AX
+	ADDQ        DX, CX
+	VMASKMOVPS  (CX), Y0, Y10
+	VADDPS      Y1, Y10, Y10
+	VMASKMOVPS  Y10, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y2, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y3, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y4, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y5, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y6, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y7, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y8, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y9, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func depthwiseGrad1x7AVX2(a *byte)
+// Requires: AVX, CMOV, FMA3
+TEXT ·depthwiseGrad1x7AVX2(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ 96(AX), CX
+	XORQ DX, DX
+
+full:
+	CMPQ   CX, $+8
+	JLT    tail
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   80(AX), SI
+	MOVQ   (AX), DI
+	MOVQ   8(AX), R8
+	ADDQ   DX, DI
+	ADDQ   DX, R8
+
+full_row:
+	MOVQ 88(AX), R11
+	MOVQ DI, R9
+	MOVQ R8, R10
+
+full_col:
+	VMOVUPS     (R10), Y7
+	MOVQ        R9, R12
+	VFMADD231PS (R12), Y7, Y0
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y7, Y1
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y7, Y2
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y7, Y3
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y7, Y4
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y7, Y5
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y7, Y6
+	ADDQ        24(AX), R9
+	ADDQ        56(AX), R10
+	DECQ        R11
+	JNZ         full_col
+	ADDQ        32(AX), DI
+	ADDQ        64(AX), R8
+	DECQ        SI
+	JNZ         full_row
+	MOVQ        16(AX), BX
+	MOVQ        72(AX), SI
+	ADDQ        DX, BX
+	VMOVUPS     (BX), Y7
+	VADDPS      Y0, Y7, Y7
+	VMOVUPS     Y7, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y2, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y3, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y4, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y5, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Y0
+	VADDPS      Y6, Y0, Y0
+	VMOVUPS     Y0, (BX)
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         full
+
+tail:
+	CMPQ    CX, $0x00
+	JE      done
+	XORQ    BX, BX
+	CMPQ    CX, BX
+	CMOVQLT BX, CX
+	MOVQ    $0x00000008, BX
+	CMPQ    CX, BX
+	CMOVQGT BX, CX
+	SHLQ    $0x02, CX
+	LEAQ    maskWords<>+0(SB), BX
+	SUBQ    CX, BX
+	VMOVUPS 32(BX), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    40(AX), CX
+	MOVQ    48(AX), BX
+	MOVQ    80(AX), BX
+	MOVQ    (AX), SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, SI
+	ADDQ    DX, DI
+
+tail_row:
+	MOVQ 88(AX), R10
+	MOVQ SI, R8
+	MOVQ DI, R9
+
+tail_col:
+	VMASKMOVPS  (R9), Y0, Y8
+	MOVQ        R8, R11
+	VMASKMOVPS  (R11), Y0, Y9
+	VFMADD231PS Y9, Y8, Y1
+	ADDQ        CX, R11
+	VMASKMOVPS  (R11), Y0, Y9
+	VFMADD231PS Y9, Y8, Y2
+	ADDQ        CX, R11
+	VMASKMOVPS  (R11), Y0, Y9
+	VFMADD231PS Y9, Y8, Y3
+	ADDQ        CX, R11
+	VMASKMOVPS  (R11), Y0, Y9
+	VFMADD231PS Y9, Y8, Y4
+	ADDQ        CX, R11
+	VMASKMOVPS  (R11), Y0, Y9
+	VFMADD231PS Y9, Y8, Y5
+	ADDQ        CX, R11
+	VMASKMOVPS  (R11), Y0, Y9
+	VFMADD231PS Y9, Y8, Y6
+	ADDQ        CX, R11
+	VMASKMOVPS  (R11), Y0, Y9
+	VFMADD231PS Y9, Y8, Y7
+	ADDQ        24(AX), R8
+	ADDQ        56(AX), R9
+	DECQ        R10
+	JNZ         tail_col
+	ADDQ        32(AX), SI
+	ADDQ        64(AX), DI
+	DECQ        BX
+	JNZ         tail_row
+	MOVQ        16(AX), CX
+	MOVQ        72(AX), AX
+	ADDQ        DX, CX
+	VMASKMOVPS  (CX), Y0, Y8
+	VADDPS      Y1, Y8, Y8
+	VMASKMOVPS  Y8, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y2, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y3, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y4, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y5, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y6, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+	ADDQ        AX, CX
+	VMASKMOVPS  (CX), Y0, Y1
+	VADDPS      Y7, Y1, Y1
+	VMASKMOVPS  Y1, Y0, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func depthwiseGrad1x1AVX2(a *byte)
+// Requires: AVX, CMOV, FMA3
+TEXT ·depthwiseGrad1x1AVX2(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ 96(AX), CX
+	XORQ DX, DX
+
+full:
+	CMPQ   CX, $+8
+	JLT    tail
+	VXORPS Y0, Y0, Y0
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), BX
+	MOVQ   80(AX), BX
+	MOVQ   (AX), SI
+	MOVQ   8(AX), DI
+	ADDQ   DX, SI
+	ADDQ   DX, DI
+
+full_row:
+	MOVQ 88(AX), R10
+	MOVQ SI, R8
+	MOVQ DI, R9
+
+full_col:
+	VMOVUPS     (R9), Y1
+	MOVQ        R8, R11
+	VFMADD231PS (R11), Y1, Y0
+	ADDQ        24(AX), R8
+	ADDQ        56(AX), R9
+	DECQ        R10
+	JNZ         full_col
+	ADDQ        32(AX), SI
+	ADDQ        64(AX), DI
+	DECQ        BX
+	JNZ         full_row
+	MOVQ        16(AX), BX
+	MOVQ        72(AX), SI
+	ADDQ        DX, BX
+	VMOVUPS     (BX), Y1
+	VADDPS      Y0, Y1, Y1
+	VMOVUPS     Y1, (BX)
+	SUBQ        $+8, CX
+	ADDQ        $+32, DX
+	JMP         full
+
+tail:
+	CMPQ    CX, $0x00
+	JE      done
+	XORQ    BX, BX
+	CMPQ    CX, BX
+	CMOVQLT BX, CX
+	MOVQ    $0x00000008, BX
+	CMPQ    CX, BX
+	CMOVQGT BX, CX
+	SHLQ    $0x02, CX
+	LEAQ    maskWords<>+0(SB), BX
+	SUBQ    CX, BX
+	VMOVUPS 32(BX), Y0
+	VXORPS  Y1, Y1, Y1
+	MOVQ    40(AX), CX
+	MOVQ    48(AX), CX
+	MOVQ    80(AX), CX
+	MOVQ    (AX), BX
+	MOVQ    8(AX), SI
+	ADDQ    DX, BX
+	ADDQ    DX, SI
+
+tail_row:
+	MOVQ 88(AX), R9
+	MOVQ BX, DI
+	MOVQ SI, R8
+
+tail_col:
+	VMASKMOVPS  (R8), Y0, Y2
+	MOVQ        DI, R10
+	VMASKMOVPS  (R10), Y0, Y3
+	VFMADD231PS Y3, Y2, Y1
+	ADDQ        24(AX), DI
+	ADDQ        56(AX), R8
+	DECQ        R9
+	JNZ         tail_col
+	ADDQ        32(AX), BX
+	ADDQ        64(AX), SI
+	DECQ        CX
+	JNZ         tail_row
+	MOVQ        16(AX), CX
+	MOVQ        72(AX), AX
+	ADDQ        DX, CX
+	VMASKMOVPS  (CX), Y0, Y2
+	VADDPS      Y1, Y2, Y2
+	VMASKMOVPS  Y2, Y0, (CX)
+
+done:
+	VZEROUPPER
+	RET

@@ -23,9 +23,6 @@ func mulAVX512(dst *float32, a *float32, b *float32, n int)
 func maxAVX512(dst *float32, a *float32, b *float32, n int)
 
 //go:noescape
-func affineAVX512(dst *float32, x *float32, scale *float32, shift *float32, n int)
-
-//go:noescape
 func sumAVX512(x *float32, n int) float32
 
 //go:noescape
@@ -48,3 +45,54 @@ func winogradInputAVX512(a *byte)
 
 //go:noescape
 func winogradOutputAVX512(a *byte)
+
+//go:noescape
+func gemmTAVX512(a *byte)
+
+//go:noescape
+func columnsAffineAVX512(a *byte)
+
+//go:noescape
+func columnsMomentsAVX512(a *byte)
+
+//go:noescape
+func columnsGradAVX512(a *byte)
+
+//go:noescape
+func columnsCombineAVX512(a *byte)
+
+//go:noescape
+func columnsSumAVX512(a *byte)
+
+//go:noescape
+func columnsDotAVX512(a *byte)
+
+//go:noescape
+func actGradAVX512(dst *float32, dy *float32, x *float32, n int, act int)
+
+//go:noescape
+func dotAVX512(x *float32, y *float32, n int) float32
+
+//go:noescape
+func softmaxGradAVX512(dst *float32, dy *float32, y *float32, n int, dot float32)
+
+//go:noescape
+func normSumsAVX512(dy *float32, x *float32, weight *float32, n int, mean float32, scale float32) (sum float32, product float32)
+
+//go:noescape
+func normGradAVX512(dst *float32, dy *float32, x *float32, weight *float32, dWeight *float32, dBias *float32, n int, mean float32, scale float32, sum float32, product float32)
+
+//go:noescape
+func depthwiseGrad5x5AVX512(a *byte)
+
+//go:noescape
+func depthwiseGrad3x3AVX512(a *byte)
+
+//go:noescape
+func depthwiseGrad4x7AVX512(a *byte)
+
+//go:noescape
+func depthwiseGrad3x7AVX512(a *byte)
+
+//go:noescape
+func depthwiseGrad1x1AVX512(a *byte)

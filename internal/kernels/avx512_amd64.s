@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func gemmAVX512(a *byte)
-// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, CMOV, FMA3
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
 TEXT ·gemmAVX512(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
@@ -19,42 +19,80 @@ TEXT ·gemmAVX512(SB), NOSPLIT, $0-8
 	MOVQ 8(AX), CX
 
 columns32_rows12:
-	CMPQ    56(AX), $+12
-	JLT     columns32_rows12_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Z3
-	VMOVUPS (DX), Z4
-	VMOVUPS 64(DX), Z5
-	VMOVUPS (DX), Z6
-	VMOVUPS 64(DX), Z7
-	VMOVUPS (DX), Z8
-	VMOVUPS 64(DX), Z9
-	VMOVUPS (DX), Z10
-	VMOVUPS 64(DX), Z11
-	VMOVUPS (DX), Z12
-	VMOVUPS 64(DX), Z13
-	VMOVUPS (DX), Z14
-	VMOVUPS 64(DX), Z15
-	VMOVUPS (DX), Z16
-	VMOVUPS 64(DX), Z17
-	VMOVUPS (DX), Z18
-	VMOVUPS 64(DX), Z19
-	VMOVUPS (DX), Z20
-	VMOVUPS 64(DX), Z21
-	VMOVUPS (DX), Z22
-	VMOVUPS 64(DX), Z23
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	LEAQ    (SI)(CX*2), DI
-	ADDQ    CX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    88(AX), R10
+	CMPQ       56(AX), $+12
+	JLT        columns32_rows12_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Z1
+	VMOVUPS    (DX), Z2
+	VMOVUPS    64(DX), Z3
+	VMOVUPS    (DX), Z4
+	VMOVUPS    64(DX), Z5
+	VMOVUPS    (DX), Z6
+	VMOVUPS    64(DX), Z7
+	VMOVUPS    (DX), Z8
+	VMOVUPS    64(DX), Z9
+	VMOVUPS    (DX), Z10
+	VMOVUPS    64(DX), Z11
+	VMOVUPS    (DX), Z12
+	VMOVUPS    64(DX), Z13
+	VMOVUPS    (DX), Z14
+	VMOVUPS    64(DX), Z15
+	VMOVUPS    (DX), Z16
+	VMOVUPS    64(DX), Z17
+	VMOVUPS    (DX), Z18
+	VMOVUPS    64(DX), Z19
+	VMOVUPS    (DX), Z20
+	VMOVUPS    64(DX), Z21
+	VMOVUPS    (DX), Z22
+	VMOVUPS    64(DX), Z23
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	LEAQ       (SI)(CX*2), DI
+	ADDQ       CX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       88(AX), R10
 
 columns32_rows12_segment:
 	MOVQ 64(AX), R9
@@ -281,9 +319,9 @@ columns32_rows12_done_k:
 	DECQ    R10
 	JNZ     columns32_rows12_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns32_rows12_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Z24
 	VADDPS  Z24, Z0, Z0
 	VMOVUPS 64(DX), Z24
@@ -990,22 +1028,36 @@ columns32_rows12_done:
 
 columns32_rows12_end:
 columns32_rows4:
-	CMPQ    56(AX), $+4
-	JLT     columns32_rows4_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Z3
-	VMOVUPS (DX), Z4
-	VMOVUPS 64(DX), Z5
-	VMOVUPS (DX), Z6
-	VMOVUPS 64(DX), Z7
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	CMPQ       56(AX), $+4
+	JLT        columns32_rows4_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Z1
+	VMOVUPS    (DX), Z2
+	VMOVUPS    64(DX), Z3
+	VMOVUPS    (DX), Z4
+	VMOVUPS    64(DX), Z5
+	VMOVUPS    (DX), Z6
+	VMOVUPS    64(DX), Z7
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	MOVQ       88(AX), R8
 
 columns32_rows4_segment:
 	MOVQ 64(AX), DI
@@ -1106,9 +1158,9 @@ columns32_rows4_done_k:
 	DECQ    R8
 	JNZ     columns32_rows4_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns32_rows4_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Z8
 	VADDPS  Z8, Z0, Z0
 	VMOVUPS 64(DX), Z8
@@ -1367,16 +1419,24 @@ columns32_rows4_done:
 
 columns32_rows4_end:
 columns32_rows2:
-	CMPQ    56(AX), $+2
-	JLT     columns32_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Z3
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+2
+	JLT        columns32_rows2_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Z1
+	VMOVUPS    (DX), Z2
+	VMOVUPS    64(DX), Z3
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 columns32_rows2_segment:
 	MOVQ 64(AX), SI
@@ -1444,9 +1504,9 @@ columns32_rows2_done_k:
 	DECQ    DI
 	JNZ     columns32_rows2_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns32_rows2_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Z4
 	VADDPS  Z4, Z0, Z0
 	VMOVUPS 64(DX), Z4
@@ -1593,14 +1653,19 @@ columns32_rows2_done:
 
 columns32_rows2_end:
 columns32_rows1:
-	CMPQ    56(AX), $+1
-	JLT     columns32_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+1
+	JLT        columns32_rows1_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Z1
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 columns32_rows1_segment:
 	MOVQ 64(AX), SI
@@ -1653,9 +1718,9 @@ columns32_rows1_done_k:
 	DECQ    DI
 	JNZ     columns32_rows1_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns32_rows1_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Z2
 	VADDPS  Z2, Z0, Z0
 	VMOVUPS 64(DX), Z2
@@ -1765,30 +1830,56 @@ columns32_end:
 	MOVQ    8(AX), CX
 
 upto8_rows12:
-	CMPQ    56(AX), $+12
-	JLT     upto8_rows12_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS (DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS (DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS (DX), Y5
-	VMOVUPS (DX), Y6
-	VMOVUPS (DX), Y7
-	VMOVUPS (DX), Y8
-	VMOVUPS (DX), Y9
-	VMOVUPS (DX), Y10
-	VMOVUPS (DX), Y11
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	LEAQ    (SI)(CX*2), DI
-	ADDQ    CX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    88(AX), R10
+	CMPQ       56(AX), $+12
+	JLT        upto8_rows12_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    (DX), Y1
+	VMOVUPS    (DX), Y2
+	VMOVUPS    (DX), Y3
+	VMOVUPS    (DX), Y4
+	VMOVUPS    (DX), Y5
+	VMOVUPS    (DX), Y6
+	VMOVUPS    (DX), Y7
+	VMOVUPS    (DX), Y8
+	VMOVUPS    (DX), Y9
+	VMOVUPS    (DX), Y10
+	VMOVUPS    (DX), Y11
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	LEAQ       (SI)(CX*2), DI
+	ADDQ       CX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       88(AX), R10
 
 upto8_rows12_segment:
 	MOVQ 64(AX), R9
@@ -1950,9 +2041,9 @@ upto8_rows12_done_k:
 	DECQ      R10
 	JNZ       upto8_rows12_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto8_rows12_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y12
 	VADDPS    Y12, Y0, Y0
 	ADDQ      BX, DX
@@ -2335,18 +2426,28 @@ upto8_rows12_done:
 
 upto8_rows12_end:
 upto8_rows4:
-	CMPQ    56(AX), $+4
-	JLT     upto8_rows4_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS (DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS (DX), Y3
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	CMPQ       56(AX), $+4
+	JLT        upto8_rows4_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    (DX), Y1
+	VMOVUPS    (DX), Y2
+	VMOVUPS    (DX), Y3
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	MOVQ       88(AX), R8
 
 upto8_rows4_segment:
 	MOVQ 64(AX), DI
@@ -2422,9 +2523,9 @@ upto8_rows4_done_k:
 	DECQ      R8
 	JNZ       upto8_rows4_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto8_rows4_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y4
 	VADDPS    Y4, Y0, Y0
 	ADDQ      BX, DX
@@ -2575,14 +2676,20 @@ upto8_rows4_done:
 
 upto8_rows4_end:
 upto8_rows2:
-	CMPQ    56(AX), $+2
-	JLT     upto8_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS (DX), Y1
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+2
+	JLT        upto8_rows2_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    (DX), Y1
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto8_rows2_segment:
 	MOVQ 64(AX), SI
@@ -2635,9 +2742,9 @@ upto8_rows2_done_k:
 	DECQ      DI
 	JNZ       upto8_rows2_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto8_rows2_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y2
 	VADDPS    Y2, Y0, Y0
 	ADDQ      BX, DX
@@ -2730,13 +2837,17 @@ upto8_rows2_done:
 
 upto8_rows2_end:
 upto8_rows1:
-	CMPQ    56(AX), $+1
-	JLT     upto8_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+1
+	JLT        upto8_rows1_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto8_rows1_segment:
 	MOVQ 64(AX), SI
@@ -2779,9 +2890,9 @@ upto8_rows1_done_k:
 	DECQ      DI
 	JNZ       upto8_rows1_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto8_rows1_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y1
 	VADDPS    Y1, Y0, Y0
 	ADDQ      BX, DX
@@ -2875,42 +2986,80 @@ upto8_end:
 	MOVQ    8(AX), CX
 
 upto16_rows12:
-	CMPQ    56(AX), $+12
-	JLT     upto16_rows12_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS 32(DX), Y5
-	VMOVUPS (DX), Y6
-	VMOVUPS 32(DX), Y7
-	VMOVUPS (DX), Y8
-	VMOVUPS 32(DX), Y9
-	VMOVUPS (DX), Y10
-	VMOVUPS 32(DX), Y11
-	VMOVUPS (DX), Y12
-	VMOVUPS 32(DX), Y13
-	VMOVUPS (DX), Y14
-	VMOVUPS 32(DX), Y15
-	VMOVUPS (DX), Y16
-	VMOVUPS 32(DX), Y17
-	VMOVUPS (DX), Y18
-	VMOVUPS 32(DX), Y19
-	VMOVUPS (DX), Y20
-	VMOVUPS 32(DX), Y21
-	VMOVUPS (DX), Y22
-	VMOVUPS 32(DX), Y23
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	LEAQ    (SI)(CX*2), DI
-	ADDQ    CX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    88(AX), R10
+	CMPQ       56(AX), $+12
+	JLT        upto16_rows12_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	VMOVUPS    (DX), Y2
+	VMOVUPS    32(DX), Y3
+	VMOVUPS    (DX), Y4
+	VMOVUPS    32(DX), Y5
+	VMOVUPS    (DX), Y6
+	VMOVUPS    32(DX), Y7
+	VMOVUPS    (DX), Y8
+	VMOVUPS    32(DX), Y9
+	VMOVUPS    (DX), Y10
+	VMOVUPS    32(DX), Y11
+	VMOVUPS    (DX), Y12
+	VMOVUPS    32(DX), Y13
+	VMOVUPS    (DX), Y14
+	VMOVUPS    32(DX), Y15
+	VMOVUPS    (DX), Y16
+	VMOVUPS    32(DX), Y17
+	VMOVUPS    (DX), Y18
+	VMOVUPS    32(DX), Y19
+	VMOVUPS    (DX), Y20
+	VMOVUPS    32(DX), Y21
+	VMOVUPS    (DX), Y22
+	VMOVUPS    32(DX), Y23
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	LEAQ       (SI)(CX*2), DI
+	ADDQ       CX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       88(AX), R10
 
 upto16_rows12_segment:
 	MOVQ 64(AX), R9
@@ -3137,9 +3286,9 @@ upto16_rows12_done_k:
 	DECQ      R10
 	JNZ       upto16_rows12_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto16_rows12_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y24
 	VADDPS    Y24, Y0, Y0
 	VMOVUPS.Z 32(DX), K2, Y24
@@ -3846,22 +3995,36 @@ upto16_rows12_done:
 
 upto16_rows12_end:
 upto16_rows4:
-	CMPQ    56(AX), $+4
-	JLT     upto16_rows4_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	VMOVUPS (DX), Y4
-	VMOVUPS 32(DX), Y5
-	VMOVUPS (DX), Y6
-	VMOVUPS 32(DX), Y7
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	CMPQ       56(AX), $+4
+	JLT        upto16_rows4_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	VMOVUPS    (DX), Y2
+	VMOVUPS    32(DX), Y3
+	VMOVUPS    (DX), Y4
+	VMOVUPS    32(DX), Y5
+	VMOVUPS    (DX), Y6
+	VMOVUPS    32(DX), Y7
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	MOVQ       88(AX), R8
 
 upto16_rows4_segment:
 	MOVQ 64(AX), DI
@@ -3962,9 +4125,9 @@ upto16_rows4_done_k:
 	DECQ      R8
 	JNZ       upto16_rows4_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto16_rows4_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y8
 	VADDPS    Y8, Y0, Y0
 	VMOVUPS.Z 32(DX), K2, Y8
@@ -4223,16 +4386,24 @@ upto16_rows4_done:
 
 upto16_rows4_end:
 upto16_rows2:
-	CMPQ    56(AX), $+2
-	JLT     upto16_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+2
+	JLT        upto16_rows2_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	VMOVUPS    (DX), Y2
+	VMOVUPS    32(DX), Y3
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto16_rows2_segment:
 	MOVQ 64(AX), SI
@@ -4300,9 +4471,9 @@ upto16_rows2_done_k:
 	DECQ      DI
 	JNZ       upto16_rows2_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto16_rows2_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y4
 	VADDPS    Y4, Y0, Y0
 	VMOVUPS.Z 32(DX), K2, Y4
@@ -4449,14 +4620,19 @@ upto16_rows2_done:
 
 upto16_rows2_end:
 upto16_rows1:
-	CMPQ    56(AX), $+1
-	JLT     upto16_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+1
+	JLT        upto16_rows1_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto16_rows1_segment:
 	MOVQ 64(AX), SI
@@ -4509,9 +4685,9 @@ upto16_rows1_done_k:
 	DECQ      DI
 	JNZ       upto16_rows1_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto16_rows1_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y2
 	VADDPS    Y2, Y0, Y0
 	VMOVUPS.Z 32(DX), K2, Y2
@@ -4632,42 +4808,80 @@ upto16_end:
 	MOVQ    8(AX), CX
 
 upto24_rows12:
-	CMPQ    56(AX), $+12
-	JLT     upto24_rows12_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Y1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Y3
-	VMOVUPS (DX), Z4
-	VMOVUPS 64(DX), Y5
-	VMOVUPS (DX), Z6
-	VMOVUPS 64(DX), Y7
-	VMOVUPS (DX), Z8
-	VMOVUPS 64(DX), Y9
-	VMOVUPS (DX), Z10
-	VMOVUPS 64(DX), Y11
-	VMOVUPS (DX), Z12
-	VMOVUPS 64(DX), Y13
-	VMOVUPS (DX), Z14
-	VMOVUPS 64(DX), Y15
-	VMOVUPS (DX), Z16
-	VMOVUPS 64(DX), Y17
-	VMOVUPS (DX), Z18
-	VMOVUPS 64(DX), Y19
-	VMOVUPS (DX), Z20
-	VMOVUPS 64(DX), Y21
-	VMOVUPS (DX), Z22
-	VMOVUPS 64(DX), Y23
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	LEAQ    (SI)(CX*2), DI
-	ADDQ    CX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    88(AX), R10
+	CMPQ       56(AX), $+12
+	JLT        upto24_rows12_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Y1
+	VMOVUPS    (DX), Z2
+	VMOVUPS    64(DX), Y3
+	VMOVUPS    (DX), Z4
+	VMOVUPS    64(DX), Y5
+	VMOVUPS    (DX), Z6
+	VMOVUPS    64(DX), Y7
+	VMOVUPS    (DX), Z8
+	VMOVUPS    64(DX), Y9
+	VMOVUPS    (DX), Z10
+	VMOVUPS    64(DX), Y11
+	VMOVUPS    (DX), Z12
+	VMOVUPS    64(DX), Y13
+	VMOVUPS    (DX), Z14
+	VMOVUPS    64(DX), Y15
+	VMOVUPS    (DX), Z16
+	VMOVUPS    64(DX), Y17
+	VMOVUPS    (DX), Z18
+	VMOVUPS    64(DX), Y19
+	VMOVUPS    (DX), Z20
+	VMOVUPS    64(DX), Y21
+	VMOVUPS    (DX), Z22
+	VMOVUPS    64(DX), Y23
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	LEAQ       (SI)(CX*2), DI
+	ADDQ       CX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       88(AX), R10
 
 upto24_rows12_segment:
 	MOVQ 64(AX), R9
@@ -4894,9 +5108,9 @@ upto24_rows12_done_k:
 	DECQ      R10
 	JNZ       upto24_rows12_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto24_rows12_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z24
 	VADDPS    Z24, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Y24
@@ -5624,22 +5838,36 @@ upto24_rows12_half_done:
 
 upto24_rows12_end:
 upto24_rows4:
-	CMPQ    56(AX), $+4
-	JLT     upto24_rows4_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Y1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Y3
-	VMOVUPS (DX), Z4
-	VMOVUPS 64(DX), Y5
-	VMOVUPS (DX), Z6
-	VMOVUPS 64(DX), Y7
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	CMPQ       56(AX), $+4
+	JLT        upto24_rows4_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Y1
+	VMOVUPS    (DX), Z2
+	VMOVUPS    64(DX), Y3
+	VMOVUPS    (DX), Z4
+	VMOVUPS    64(DX), Y5
+	VMOVUPS    (DX), Z6
+	VMOVUPS    64(DX), Y7
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	MOVQ       88(AX), R8
 
 upto24_rows4_segment:
 	MOVQ 64(AX), DI
@@ -5740,9 +5968,9 @@ upto24_rows4_done_k:
 	DECQ      R8
 	JNZ       upto24_rows4_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto24_rows4_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z8
 	VADDPS    Z8, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Y8
@@ -6022,16 +6250,24 @@ upto24_rows4_half_done:
 
 upto24_rows4_end:
 upto24_rows2:
-	CMPQ    56(AX), $+2
-	JLT     upto24_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Y1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Y3
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+2
+	JLT        upto24_rows2_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Y1
+	VMOVUPS    (DX), Z2
+	VMOVUPS    64(DX), Y3
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto24_rows2_segment:
 	MOVQ 64(AX), SI
@@ -6099,9 +6335,9 @@ upto24_rows2_done_k:
 	DECQ      DI
 	JNZ       upto24_rows2_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto24_rows2_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z4
 	VADDPS    Z4, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Y4
@@ -6269,14 +6505,19 @@ upto24_rows2_half_done:
 
 upto24_rows2_end:
 upto24_rows1:
-	CMPQ    56(AX), $+1
-	JLT     upto24_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Y1
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+1
+	JLT        upto24_rows1_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Y1
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto24_rows1_segment:
 	MOVQ 64(AX), SI
@@ -6329,9 +6570,9 @@ upto24_rows1_done_k:
 	DECQ      DI
 	JNZ       upto24_rows1_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto24_rows1_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z2
 	VADDPS    Z2, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Y2
@@ -6472,42 +6713,80 @@ upto24_end:
 	MOVQ    8(AX), CX
 
 upto32_rows12:
-	CMPQ    56(AX), $+12
-	JLT     upto32_rows12_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Z3
-	VMOVUPS (DX), Z4
-	VMOVUPS 64(DX), Z5
-	VMOVUPS (DX), Z6
-	VMOVUPS 64(DX), Z7
-	VMOVUPS (DX), Z8
-	VMOVUPS 64(DX), Z9
-	VMOVUPS (DX), Z10
-	VMOVUPS 64(DX), Z11
-	VMOVUPS (DX), Z12
-	VMOVUPS 64(DX), Z13
-	VMOVUPS (DX), Z14
-	VMOVUPS 64(DX), Z15
-	VMOVUPS (DX), Z16
-	VMOVUPS 64(DX), Z17
-	VMOVUPS (DX), Z18
-	VMOVUPS 64(DX), Z19
-	VMOVUPS (DX), Z20
-	VMOVUPS 64(DX), Z21
-	VMOVUPS (DX), Z22
-	VMOVUPS 64(DX), Z23
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	LEAQ    (SI)(CX*2), DI
-	ADDQ    CX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    88(AX), R10
+	CMPQ       56(AX), $+12
+	JLT        upto32_rows12_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Z1
+	VMOVUPS    (DX), Z2
+	VMOVUPS    64(DX), Z3
+	VMOVUPS    (DX), Z4
+	VMOVUPS    64(DX), Z5
+	VMOVUPS    (DX), Z6
+	VMOVUPS    64(DX), Z7
+	VMOVUPS    (DX), Z8
+	VMOVUPS    64(DX), Z9
+	VMOVUPS    (DX), Z10
+	VMOVUPS    64(DX), Z11
+	VMOVUPS    (DX), Z12
+	VMOVUPS    64(DX), Z13
+	VMOVUPS    (DX), Z14
+	VMOVUPS    64(DX), Z15
+	VMOVUPS    (DX), Z16
+	VMOVUPS    64(DX), Z17
+	VMOVUPS    (DX), Z18
+	VMOVUPS    64(DX), Z19
+	VMOVUPS    (DX), Z20
+	VMOVUPS    64(DX), Z21
+	VMOVUPS    (DX), Z22
+	VMOVUPS    64(DX), Z23
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	LEAQ       (SI)(CX*2), DI
+	ADDQ       CX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       88(AX), R10
 
 upto32_rows12_segment:
 	MOVQ 64(AX), R9
@@ -6734,9 +7013,9 @@ upto32_rows12_done_k:
 	DECQ      R10
 	JNZ       upto32_rows12_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto32_rows12_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z24
 	VADDPS    Z24, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Z24
@@ -7443,22 +7722,36 @@ upto32_rows12_done:
 
 upto32_rows12_end:
 upto32_rows4:
-	CMPQ    56(AX), $+4
-	JLT     upto32_rows4_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Z3
-	VMOVUPS (DX), Z4
-	VMOVUPS 64(DX), Z5
-	VMOVUPS (DX), Z6
-	VMOVUPS 64(DX), Z7
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	LEAQ    (BX)(CX*2), SI
-	ADDQ    CX, SI
-	MOVQ    88(AX), R8
+	CMPQ       56(AX), $+4
+	JLT        upto32_rows4_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Z1
+	VMOVUPS    (DX), Z2
+	VMOVUPS    64(DX), Z3
+	VMOVUPS    (DX), Z4
+	VMOVUPS    64(DX), Z5
+	VMOVUPS    (DX), Z6
+	VMOVUPS    64(DX), Z7
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	MOVQ       88(AX), R8
 
 upto32_rows4_segment:
 	MOVQ 64(AX), DI
@@ -7559,9 +7852,9 @@ upto32_rows4_done_k:
 	DECQ      R8
 	JNZ       upto32_rows4_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto32_rows4_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z8
 	VADDPS    Z8, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Z8
@@ -7820,16 +8113,24 @@ upto32_rows4_done:
 
 upto32_rows4_end:
 upto32_rows2:
-	CMPQ    56(AX), $+2
-	JLT     upto32_rows2_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Z3
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+2
+	JLT        upto32_rows2_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Z1
+	VMOVUPS    (DX), Z2
+	VMOVUPS    64(DX), Z3
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto32_rows2_segment:
 	MOVQ 64(AX), SI
@@ -7897,9 +8198,9 @@ upto32_rows2_done_k:
 	DECQ      DI
 	JNZ       upto32_rows2_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto32_rows2_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z4
 	VADDPS    Z4, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Z4
@@ -8046,14 +8347,19 @@ upto32_rows2_done:
 
 upto32_rows2_end:
 upto32_rows1:
-	CMPQ    56(AX), $+1
-	JLT     upto32_rows1_end
-	MOVQ    16(AX), DX
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	ADDQ    $+128, DX
-	MOVQ    104(AX), BX
-	MOVQ    88(AX), DI
+	CMPQ       56(AX), $+1
+	JLT        upto32_rows1_end
+	MOVQ       16(AX), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Z1
+	ADDQ       $+128, DX
+	MOVQ       112(AX), BX
+	MOVQ       32(AX), SI
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	MOVQ       104(AX), BX
+	MOVQ       88(AX), DI
 
 upto32_rows1_segment:
 	MOVQ 64(AX), SI
@@ -8106,9 +8412,9 @@ upto32_rows1_done_k:
 	DECQ      DI
 	JNZ       upto32_rows1_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto32_rows1_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z2
 	VADDPS    Z2, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Z2
@@ -8235,7 +8541,7 @@ DATA f3e2aaaabx1<>+0(SB)/4, $0x3e2aaaab
 GLOBL f3e2aaaabx1<>(SB), RODATA|NOPTR, $4
 
 // func depthwiseAVX512(a *byte)
-// Requires: AVX512DQ, AVX512F, BMI2, CMOV
+// Requires: AVX512BW, AVX512DQ, AVX512F, AVX512VL, AVX512_BF16, BMI2, CMOV, MMX+
 TEXT ·depthwiseAVX512(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
@@ -8266,24 +8572,43 @@ pixels8:
 	MOVQ DI, 200(AX)
 
 pixels8_full:
-	CMPQ    BX, $+16
-	JLT     pixels8_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Z0
-	VMOVUPS (DI)(SI*1), Z1
-	VMOVUPS (DI)(SI*1), Z2
-	VMOVUPS (DI)(SI*1), Z3
-	VMOVUPS (DI)(SI*1), Z4
-	VMOVUPS (DI)(SI*1), Z5
-	VMOVUPS (DI)(SI*1), Z6
-	VMOVUPS (DI)(SI*1), Z7
-	MOVQ    DX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	LEAQ    (R8)(CX*2), R9
-	ADDQ    CX, R9
-	MOVQ    200(AX), R10
-	MOVQ    128(AX), R11
+	CMPQ       BX, $+16
+	JLT        pixels8_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Z0
+	VMOVUPS    (DI)(SI*1), Z1
+	VMOVUPS    (DI)(SI*1), Z2
+	VMOVUPS    (DI)(SI*1), Z3
+	VMOVUPS    (DI)(SI*1), Z4
+	VMOVUPS    (DI)(SI*1), Z5
+	VMOVUPS    (DI)(SI*1), Z6
+	VMOVUPS    (DI)(SI*1), Z7
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	LEAQ       (R8)(CX*2), R9
+	ADDQ       CX, R9
+	MOVQ       200(AX), R10
+	MOVQ       128(AX), R11
 
 pixels8_full_ky:
 	MOVQ 136(AX), R12
@@ -8526,6 +8851,8 @@ pixels8_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	CMPQ    216(AX), $0x00
+	JNE     pixels8_full_bf16
 	VMOVUPS Z0, (DI)
 	ADDQ    R8, DI
 	VMOVUPS Z1, (DI)
@@ -8542,6 +8869,46 @@ pixels8_full_done:
 	ADDQ    R8, DI
 	VMOVUPS Z7, (DI)
 	ADDQ    R8, DI
+	JMP     pixels8_full_stored
+
+pixels8_full_bf16:
+	MOVQ      SI, R9
+	SHRQ      $0x01, R9
+	SUBQ      R9, DI
+	LONG      $0x487e7262
+	WORD      $0xc072
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc172
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc272
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc372
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc472
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc572
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc672
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc772
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+
+pixels8_full_stored:
 	MOVQ    176(AX), DI
 	CMPQ    DI, $0x00
 	JE      pixels8_full_nosums
@@ -8565,33 +8932,52 @@ pixels8_full_nosums:
 	JMP  pixels8_full
 
 pixels8_tail:
-	CMPQ    BX, $0x00
-	JE      pixels8_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000010, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	MOVQ    $0x0000ffff, DI
-	BZHIQ   BX, DI, DI
-	KMOVW   DI, K1
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Z0
-	VMOVUPS (BX)(SI*1), Z1
-	VMOVUPS (BX)(SI*1), Z2
-	VMOVUPS (BX)(SI*1), Z3
-	VMOVUPS (BX)(SI*1), Z4
-	VMOVUPS (BX)(SI*1), Z5
-	VMOVUPS (BX)(SI*1), Z6
-	VMOVUPS (BX)(SI*1), Z7
-	MOVQ    DX, BX
-	LEAQ    (BX)(CX*2), DI
-	ADDQ    CX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    200(AX), R9
-	MOVQ    128(AX), R10
+	CMPQ       BX, $0x00
+	JE         pixels8_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000010, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	MOVQ       $0x0000ffff, DI
+	BZHIQ      BX, DI, DI
+	KMOVW      DI, K1
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Z0
+	VMOVUPS    (BX)(SI*1), Z1
+	VMOVUPS    (BX)(SI*1), Z2
+	VMOVUPS    (BX)(SI*1), Z3
+	VMOVUPS    (BX)(SI*1), Z4
+	VMOVUPS    (BX)(SI*1), Z5
+	VMOVUPS    (BX)(SI*1), Z6
+	VMOVUPS    (BX)(SI*1), Z7
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	LEAQ       (BX)(CX*2), DI
+	ADDQ       CX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       200(AX), R9
+	MOVQ       128(AX), R10
 
 pixels8_tail_ky:
 	MOVQ 136(AX), R11
@@ -8831,25 +9217,67 @@ pixels8_tail_not_silu:
 
 pixels8_tail_not_hardswish:
 pixels8_tail_done:
-	MOVQ      192(AX), BX
-	MOVQ      80(AX), DI
-	ADDQ      SI, BX
-	VMOVUPS   Z0, K1, (BX)
+	MOVQ    192(AX), BX
+	MOVQ    80(AX), DI
+	ADDQ    SI, BX
+	CMPQ    216(AX), $0x00
+	JNE     pixels8_tail_bf16
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z5, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z6, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z7, K1, (BX)
+	ADDQ    DI, BX
+	JMP     pixels8_tail_stored
+
+pixels8_tail_bf16:
+	MOVQ      SI, R8
+	SHRQ      $0x01, R8
+	SUBQ      R8, BX
+	LONG      $0x487e7262
+	WORD      $0xc072
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z1, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc172
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z2, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc272
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z3, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc372
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z4, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc472
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z5, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc572
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z6, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc672
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z7, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc772
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
+
+pixels8_tail_stored:
 	MOVQ      176(AX), BX
 	CMPQ      BX, $0x00
 	JE        pixels8_tail_nosums
@@ -8891,23 +9319,40 @@ pixels7:
 	MOVQ DI, 200(AX)
 
 pixels7_full:
-	CMPQ    BX, $+16
-	JLT     pixels7_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Z0
-	VMOVUPS (DI)(SI*1), Z1
-	VMOVUPS (DI)(SI*1), Z2
-	VMOVUPS (DI)(SI*1), Z3
-	VMOVUPS (DI)(SI*1), Z4
-	VMOVUPS (DI)(SI*1), Z5
-	VMOVUPS (DI)(SI*1), Z6
-	MOVQ    DX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	LEAQ    (R8)(CX*2), R9
-	ADDQ    CX, R9
-	MOVQ    200(AX), R10
-	MOVQ    128(AX), R11
+	CMPQ       BX, $+16
+	JLT        pixels7_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Z0
+	VMOVUPS    (DI)(SI*1), Z1
+	VMOVUPS    (DI)(SI*1), Z2
+	VMOVUPS    (DI)(SI*1), Z3
+	VMOVUPS    (DI)(SI*1), Z4
+	VMOVUPS    (DI)(SI*1), Z5
+	VMOVUPS    (DI)(SI*1), Z6
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	LEAQ       (R8)(CX*2), R9
+	ADDQ       CX, R9
+	MOVQ       200(AX), R10
+	MOVQ       128(AX), R11
 
 pixels7_full_ky:
 	MOVQ 136(AX), R12
@@ -9125,6 +9570,8 @@ pixels7_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	CMPQ    216(AX), $0x00
+	JNE     pixels7_full_bf16
 	VMOVUPS Z0, (DI)
 	ADDQ    R8, DI
 	VMOVUPS Z1, (DI)
@@ -9139,6 +9586,42 @@ pixels7_full_done:
 	ADDQ    R8, DI
 	VMOVUPS Z6, (DI)
 	ADDQ    R8, DI
+	JMP     pixels7_full_stored
+
+pixels7_full_bf16:
+	MOVQ      SI, R9
+	SHRQ      $0x01, R9
+	SUBQ      R9, DI
+	LONG      $0x487ef262
+	WORD      $0xf872
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xf972
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xfa72
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xfb72
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xfc72
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xfd72
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xfe72
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+
+pixels7_full_stored:
 	MOVQ    176(AX), DI
 	CMPQ    DI, $0x00
 	JE      pixels7_full_nosums
@@ -9161,32 +9644,49 @@ pixels7_full_nosums:
 	JMP  pixels7_full
 
 pixels7_tail:
-	CMPQ    BX, $0x00
-	JE      pixels7_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000010, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	MOVQ    $0x0000ffff, DI
-	BZHIQ   BX, DI, DI
-	KMOVW   DI, K1
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Z0
-	VMOVUPS (BX)(SI*1), Z1
-	VMOVUPS (BX)(SI*1), Z2
-	VMOVUPS (BX)(SI*1), Z3
-	VMOVUPS (BX)(SI*1), Z4
-	VMOVUPS (BX)(SI*1), Z5
-	VMOVUPS (BX)(SI*1), Z6
-	MOVQ    DX, BX
-	LEAQ    (BX)(CX*2), DI
-	ADDQ    CX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    200(AX), R9
-	MOVQ    128(AX), R10
+	CMPQ       BX, $0x00
+	JE         pixels7_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000010, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	MOVQ       $0x0000ffff, DI
+	BZHIQ      BX, DI, DI
+	KMOVW      DI, K1
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Z0
+	VMOVUPS    (BX)(SI*1), Z1
+	VMOVUPS    (BX)(SI*1), Z2
+	VMOVUPS    (BX)(SI*1), Z3
+	VMOVUPS    (BX)(SI*1), Z4
+	VMOVUPS    (BX)(SI*1), Z5
+	VMOVUPS    (BX)(SI*1), Z6
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	LEAQ       (BX)(CX*2), DI
+	ADDQ       CX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       200(AX), R9
+	MOVQ       128(AX), R10
 
 pixels7_tail_ky:
 	MOVQ 136(AX), R11
@@ -9401,23 +9901,61 @@ pixels7_tail_not_silu:
 
 pixels7_tail_not_hardswish:
 pixels7_tail_done:
-	MOVQ      192(AX), BX
-	MOVQ      80(AX), DI
-	ADDQ      SI, BX
-	VMOVUPS   Z0, K1, (BX)
+	MOVQ    192(AX), BX
+	MOVQ    80(AX), DI
+	ADDQ    SI, BX
+	CMPQ    216(AX), $0x00
+	JNE     pixels7_tail_bf16
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z5, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z6, K1, (BX)
+	ADDQ    DI, BX
+	JMP     pixels7_tail_stored
+
+pixels7_tail_bf16:
+	MOVQ      SI, R8
+	SHRQ      $0x01, R8
+	SUBQ      R8, BX
+	LONG      $0x487ef262
+	WORD      $0xf872
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z1, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xf972
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z2, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xfa72
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z3, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xfb72
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z4, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xfc72
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z5, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xfd72
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z6, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xfe72
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
+
+pixels7_tail_stored:
 	MOVQ      176(AX), BX
 	CMPQ      BX, $0x00
 	JE        pixels7_tail_nosums
@@ -9458,18 +9996,29 @@ pixels4:
 	MOVQ DI, 200(AX)
 
 pixels4_full:
-	CMPQ    BX, $+16
-	JLT     pixels4_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Z0
-	VMOVUPS (DI)(SI*1), Z1
-	VMOVUPS (DI)(SI*1), Z2
-	VMOVUPS (DI)(SI*1), Z3
-	MOVQ    DX, DI
-	LEAQ    (DI)(CX*2), R8
-	ADDQ    CX, R8
-	MOVQ    200(AX), R9
-	MOVQ    128(AX), R10
+	CMPQ       BX, $+16
+	JLT        pixels4_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Z0
+	VMOVUPS    (DI)(SI*1), Z1
+	VMOVUPS    (DI)(SI*1), Z2
+	VMOVUPS    (DI)(SI*1), Z3
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       200(AX), R9
+	MOVQ       128(AX), R10
 
 pixels4_full_ky:
 	MOVQ 136(AX), R11
@@ -9610,6 +10159,8 @@ pixels4_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	CMPQ    216(AX), $0x00
+	JNE     pixels4_full_bf16
 	VMOVUPS Z0, (DI)
 	ADDQ    R8, DI
 	VMOVUPS Z1, (DI)
@@ -9618,6 +10169,30 @@ pixels4_full_done:
 	ADDQ    R8, DI
 	VMOVUPS Z3, (DI)
 	ADDQ    R8, DI
+	JMP     pixels4_full_stored
+
+pixels4_full_bf16:
+	MOVQ      SI, R9
+	SHRQ      $0x01, R9
+	SUBQ      R9, DI
+	LONG      $0x487ef262
+	WORD      $0xe072
+	VMOVDQU16 Y4, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xe172
+	VMOVDQU16 Y4, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xe272
+	VMOVDQU16 Y4, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xe372
+	VMOVDQU16 Y4, (DI)
+	ADDQ      R8, DI
+
+pixels4_full_stored:
 	MOVQ    176(AX), DI
 	CMPQ    DI, $0x00
 	JE      pixels4_full_nosums
@@ -9637,27 +10212,38 @@ pixels4_full_nosums:
 	JMP  pixels4_full
 
 pixels4_tail:
-	CMPQ    BX, $0x00
-	JE      pixels4_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000010, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	MOVQ    $0x0000ffff, DI
-	BZHIQ   BX, DI, DI
-	KMOVW   DI, K1
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Z0
-	VMOVUPS (BX)(SI*1), Z1
-	VMOVUPS (BX)(SI*1), Z2
-	VMOVUPS (BX)(SI*1), Z3
-	MOVQ    DX, BX
-	LEAQ    (BX)(CX*2), DI
-	ADDQ    CX, DI
-	MOVQ    200(AX), R8
-	MOVQ    128(AX), R9
+	CMPQ       BX, $0x00
+	JE         pixels4_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000010, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	MOVQ       $0x0000ffff, DI
+	BZHIQ      BX, DI, DI
+	KMOVW      DI, K1
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Z0
+	VMOVUPS    (BX)(SI*1), Z1
+	VMOVUPS    (BX)(SI*1), Z2
+	VMOVUPS    (BX)(SI*1), Z3
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	LEAQ       (BX)(CX*2), DI
+	ADDQ       CX, DI
+	MOVQ       200(AX), R8
+	MOVQ       128(AX), R9
 
 pixels4_tail_ky:
 	MOVQ 136(AX), R10
@@ -9795,17 +10381,43 @@ pixels4_tail_not_silu:
 
 pixels4_tail_not_hardswish:
 pixels4_tail_done:
-	MOVQ      192(AX), BX
-	MOVQ      80(AX), DI
-	ADDQ      SI, BX
-	VMOVUPS   Z0, K1, (BX)
+	MOVQ    192(AX), BX
+	MOVQ    80(AX), DI
+	ADDQ    SI, BX
+	CMPQ    216(AX), $0x00
+	JNE     pixels4_tail_bf16
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    DI, BX
+	JMP     pixels4_tail_stored
+
+pixels4_tail_bf16:
+	MOVQ      SI, R8
+	SHRQ      $0x01, R8
+	SUBQ      R8, BX
+	LONG      $0x487ef262
+	WORD      $0xe072
+	VMOVDQU16 Y4, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z1, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xe172
+	VMOVDQU16 Y4, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z2, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xe272
+	VMOVDQU16 Y4, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z3, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xe372
+	VMOVDQU16 Y4, K1, (BX)
 	ADDQ      DI, BX
+
+pixels4_tail_stored:
 	MOVQ      176(AX), BX
 	CMPQ      BX, $0x00
 	JE        pixels4_tail_nosums
@@ -9843,14 +10455,21 @@ pixels2:
 	MOVQ DI, 200(AX)
 
 pixels2_full:
-	CMPQ    BX, $+16
-	JLT     pixels2_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Z0
-	VMOVUPS (DI)(SI*1), Z1
-	MOVQ    DX, DI
-	MOVQ    200(AX), R8
-	MOVQ    128(AX), R9
+	CMPQ       BX, $+16
+	JLT        pixels2_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Z0
+	VMOVUPS    (DI)(SI*1), Z1
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	MOVQ       200(AX), R8
+	MOVQ       128(AX), R9
 
 pixels2_full_ky:
 	MOVQ 136(AX), R10
@@ -9939,10 +10558,28 @@ pixels2_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	CMPQ    216(AX), $0x00
+	JNE     pixels2_full_bf16
 	VMOVUPS Z0, (DI)
 	ADDQ    R8, DI
 	VMOVUPS Z1, (DI)
 	ADDQ    R8, DI
+	JMP     pixels2_full_stored
+
+pixels2_full_bf16:
+	MOVQ      SI, R9
+	SHRQ      $0x01, R9
+	SUBQ      R9, DI
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, (DI)
+	ADDQ      R8, DI
+
+pixels2_full_stored:
 	MOVQ    176(AX), DI
 	CMPQ    DI, $0x00
 	JE      pixels2_full_nosums
@@ -9960,23 +10597,30 @@ pixels2_full_nosums:
 	JMP  pixels2_full
 
 pixels2_tail:
-	CMPQ    BX, $0x00
-	JE      pixels2_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000010, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	MOVQ    $0x0000ffff, DI
-	BZHIQ   BX, DI, DI
-	KMOVW   DI, K1
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Z0
-	VMOVUPS (BX)(SI*1), Z1
-	MOVQ    DX, BX
-	MOVQ    200(AX), DI
-	MOVQ    128(AX), R8
+	CMPQ       BX, $0x00
+	JE         pixels2_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000010, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	MOVQ       $0x0000ffff, DI
+	BZHIQ      BX, DI, DI
+	KMOVW      DI, K1
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Z0
+	VMOVUPS    (BX)(SI*1), Z1
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	MOVQ       200(AX), DI
+	MOVQ       128(AX), R8
 
 pixels2_tail_ky:
 	MOVQ 136(AX), R9
@@ -10062,13 +10706,31 @@ pixels2_tail_not_silu:
 
 pixels2_tail_not_hardswish:
 pixels2_tail_done:
-	MOVQ      192(AX), BX
-	MOVQ      80(AX), DI
-	ADDQ      SI, BX
-	VMOVUPS   Z0, K1, (BX)
+	MOVQ    192(AX), BX
+	MOVQ    80(AX), DI
+	ADDQ    SI, BX
+	CMPQ    216(AX), $0x00
+	JNE     pixels2_tail_bf16
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    DI, BX
+	JMP     pixels2_tail_stored
+
+pixels2_tail_bf16:
+	MOVQ      SI, R8
+	SHRQ      $0x01, R8
+	SUBQ      R8, BX
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z1, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, K1, (BX)
 	ADDQ      DI, BX
+
+pixels2_tail_stored:
 	MOVQ      176(AX), BX
 	CMPQ      BX, $0x00
 	JE        pixels2_tail_nosums
@@ -10104,13 +10766,18 @@ pixels1:
 	MOVQ DI, 200(AX)
 
 pixels1_full:
-	CMPQ    BX, $+16
-	JLT     pixels1_tail
-	MOVQ    88(AX), DI
-	VMOVUPS (DI)(SI*1), Z0
-	MOVQ    DX, DI
-	MOVQ    200(AX), R8
-	MOVQ    128(AX), R9
+	CMPQ       BX, $+16
+	JLT        pixels1_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Z0
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	MOVQ       200(AX), R8
+	MOVQ       128(AX), R9
 
 pixels1_full_ky:
 	MOVQ 136(AX), R10
@@ -10174,8 +10841,22 @@ pixels1_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	CMPQ    216(AX), $0x00
+	JNE     pixels1_full_bf16
 	VMOVUPS Z0, (DI)
 	ADDQ    R8, DI
+	JMP     pixels1_full_stored
+
+pixels1_full_bf16:
+	MOVQ      SI, R9
+	SHRQ      $0x01, R9
+	SUBQ      R9, DI
+	LONG      $0x487ef262
+	WORD      $0xc872
+	VMOVDQU16 Y1, (DI)
+	ADDQ      R8, DI
+
+pixels1_full_stored:
 	MOVQ    176(AX), DI
 	CMPQ    DI, $0x00
 	JE      pixels1_full_nosums
@@ -10192,22 +10873,27 @@ pixels1_full_nosums:
 	JMP  pixels1_full
 
 pixels1_tail:
-	CMPQ    BX, $0x00
-	JE      pixels1_done
-	XORQ    DI, DI
-	CMPQ    BX, DI
-	CMOVQLT DI, BX
-	MOVQ    $0x00000010, DI
-	CMPQ    BX, DI
-	CMOVQGT DI, BX
-	MOVQ    $0x0000ffff, DI
-	BZHIQ   BX, DI, DI
-	KMOVW   DI, K1
-	MOVQ    88(AX), BX
-	VMOVUPS (BX)(SI*1), Z0
-	MOVQ    DX, BX
-	MOVQ    200(AX), DI
-	MOVQ    128(AX), R8
+	CMPQ       BX, $0x00
+	JE         pixels1_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000010, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	MOVQ       $0x0000ffff, DI
+	BZHIQ      BX, DI, DI
+	KMOVW      DI, K1
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Z0
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	MOVQ       200(AX), DI
+	MOVQ       128(AX), R8
 
 pixels1_tail_ky:
 	MOVQ 136(AX), R9
@@ -10268,11 +10954,25 @@ pixels1_tail_not_silu:
 
 pixels1_tail_not_hardswish:
 pixels1_tail_done:
-	MOVQ      192(AX), BX
-	MOVQ      80(AX), DI
-	ADDQ      SI, BX
-	VMOVUPS   Z0, K1, (BX)
+	MOVQ    192(AX), BX
+	MOVQ    80(AX), DI
+	ADDQ    SI, BX
+	CMPQ    216(AX), $0x00
+	JNE     pixels1_tail_bf16
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    DI, BX
+	JMP     pixels1_tail_stored
+
+pixels1_tail_bf16:
+	MOVQ      SI, R8
+	SHRQ      $0x01, R8
+	SUBQ      R8, BX
+	LONG      $0x487ef262
+	WORD      $0xc872
+	VMOVDQU16 Y1, K1, (BX)
 	ADDQ      DI, BX
+
+pixels1_tail_stored:
 	MOVQ      176(AX), BX
 	CMPQ      BX, $0x00
 	JE        pixels1_tail_nosums
@@ -11408,83 +12108,6 @@ max1_end:
 max_done:
 	RET
 
-// func affineAVX512(dst *float32, x *float32, scale *float32, shift *float32, n int)
-// Requires: AVX512F, BMI2, CMOV
-TEXT ·affineAVX512(SB), NOSPLIT, $0-40
-	MOVQ x+8(FP), AX
-	MOVQ scale+16(FP), CX
-	MOVQ shift+24(FP), DX
-	MOVQ dst+0(FP), BX
-	MOVQ n+32(FP), SI
-
-affine4:
-	SUBQ        $+64, SI
-	JLT         affine4_end
-	VMOVUPS     (AX), Z0
-	VMOVUPS     64(AX), Z1
-	VMOVUPS     128(AX), Z2
-	VMOVUPS     192(AX), Z3
-	VMOVUPS     (CX), Z4
-	VMOVUPS     64(CX), Z5
-	VMOVUPS     128(CX), Z6
-	VMOVUPS     192(CX), Z7
-	VMOVUPS     (DX), Z8
-	VMOVUPS     64(DX), Z9
-	VMOVUPS     128(DX), Z10
-	VMOVUPS     192(DX), Z11
-	VFMADD213PS Z8, Z4, Z0
-	VFMADD213PS Z9, Z5, Z1
-	VFMADD213PS Z10, Z6, Z2
-	VFMADD213PS Z11, Z7, Z3
-	VMOVUPS     Z0, (BX)
-	VMOVUPS     Z1, 64(BX)
-	VMOVUPS     Z2, 128(BX)
-	VMOVUPS     Z3, 192(BX)
-	ADDQ        $+256, AX
-	ADDQ        $+256, CX
-	ADDQ        $+256, DX
-	ADDQ        $+256, BX
-	JMP         affine4
-
-affine4_end:
-	ADDQ $+64, SI
-
-affine1:
-	SUBQ        $+16, SI
-	JLT         affine1_end
-	VMOVUPS     (AX), Z0
-	VMOVUPS     (CX), Z1
-	VMOVUPS     (DX), Z2
-	VFMADD213PS Z2, Z1, Z0
-	VMOVUPS     Z0, (BX)
-	ADDQ        $+64, AX
-	ADDQ        $+64, CX
-	ADDQ        $+64, DX
-	ADDQ        $+64, BX
-	JMP         affine1
-
-affine1_end:
-	ADDQ        $+16, SI
-	CMPQ        SI, $0x00
-	JE          affine_done
-	XORQ        DI, DI
-	CMPQ        SI, DI
-	CMOVQLT     DI, SI
-	MOVQ        $0x00000010, DI
-	CMPQ        SI, DI
-	CMOVQGT     DI, SI
-	MOVQ        $0x0000ffff, DI
-	BZHIQ       SI, DI, DI
-	KMOVW       DI, K1
-	VMOVUPS.Z   (AX), K1, Z0
-	VMOVUPS.Z   (CX), K1, Z1
-	VMOVUPS.Z   (DX), K1, Z2
-	VFMADD213PS Z2, Z1, Z0
-	VMOVUPS     Z0, K1, (BX)
-
-affine_done:
-	RET
-
 // func sumAVX512(x *float32, n int) float32
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, SSE
 TEXT ·sumAVX512(SB), NOSPLIT, $0-20
@@ -12373,8 +12996,8 @@ channels:
 	ADDQ              $+64, R9
 	CMPQ              R9, 40(AX)
 	JLT               channels
-	MOVQ              SI, R8
-	SHLQ              $0x02, R8
+	MOVQ              16(AX), R8
+	IMUL3Q            $+4, R8, R8
 	ADDQ              R8, 80(AX)
 	DECQ              48(AX)
 	JNZ               tile
@@ -13163,8 +13786,8 @@ row3_done:
 	ADDQ    $+64, R9
 	CMPQ    R9, 40(AX)
 	JLT     channels
-	MOVQ    SI, R8
-	SHLQ    $0x02, R8
+	MOVQ    16(AX), R8
+	IMUL3Q  $+4, R8, R8
 	ADDQ    R8, 80(AX)
 	DECQ    48(AX)
 	JNZ     tile
@@ -13172,3 +13795,9515 @@ row3_done:
 
 DATA f41000000x1<>+0(SB)/4, $0x41000000
 GLOBL f41000000x1<>(SB), RODATA|NOPTR, $4
+
+// func gemmTAVX512(a *byte)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, CMOV, FMA3
+TEXT ·gemmTAVX512(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, 80(AX)
+	MOVQ 32(AX), CX
+	MOVQ CX, 88(AX)
+	CMPQ 56(AX), $+32
+	JNE  columns32_end
+	MOVQ 8(AX), CX
+	MOVQ 24(AX), DX
+
+columns32_rows12:
+	CMPQ    48(AX), $+12
+	JLT     columns32_rows12_end
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	VXORPS  Z5, Z5, Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	VXORPS  Z14, Z14, Z14
+	VXORPS  Z15, Z15, Z15
+	VXORPS  Z16, Z16, Z16
+	VXORPS  Z17, Z17, Z17
+	VXORPS  Z18, Z18, Z18
+	VXORPS  Z19, Z19, Z19
+	VXORPS  Z20, Z20, Z20
+	VXORPS  Z21, Z21, Z21
+	VXORPS  Z22, Z22, Z22
+	VXORPS  Z23, Z23, Z23
+	CMPQ    72(AX), $0x00
+	JE      columns32_rows12_zero
+	MOVQ    88(AX), BX
+	MOVQ    40(AX), SI
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z2
+	VMOVUPS 64(BX), Z3
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z4
+	VMOVUPS 64(BX), Z5
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z6
+	VMOVUPS 64(BX), Z7
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z8
+	VMOVUPS 64(BX), Z9
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z10
+	VMOVUPS 64(BX), Z11
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z12
+	VMOVUPS 64(BX), Z13
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z14
+	VMOVUPS 64(BX), Z15
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z16
+	VMOVUPS 64(BX), Z17
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z18
+	VMOVUPS 64(BX), Z19
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z20
+	VMOVUPS 64(BX), Z21
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z22
+	VMOVUPS 64(BX), Z23
+	ADDQ    SI, BX
+
+columns32_rows12_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+columns32_rows12_k:
+	VMOVUPS      (SI), Z24
+	VMOVUPS      64(SI), Z25
+	VBROADCASTSS (BX), Z26
+	VFMADD231PS  Z26, Z24, Z0
+	VFMADD231PS  Z26, Z25, Z1
+	VBROADCASTSS 4(BX), Z26
+	VFMADD231PS  Z26, Z24, Z2
+	VFMADD231PS  Z26, Z25, Z3
+	VBROADCASTSS 8(BX), Z26
+	VFMADD231PS  Z26, Z24, Z4
+	VFMADD231PS  Z26, Z25, Z5
+	VBROADCASTSS 12(BX), Z26
+	VFMADD231PS  Z26, Z24, Z6
+	VFMADD231PS  Z26, Z25, Z7
+	VBROADCASTSS 16(BX), Z26
+	VFMADD231PS  Z26, Z24, Z8
+	VFMADD231PS  Z26, Z25, Z9
+	VBROADCASTSS 20(BX), Z26
+	VFMADD231PS  Z26, Z24, Z10
+	VFMADD231PS  Z26, Z25, Z11
+	VBROADCASTSS 24(BX), Z26
+	VFMADD231PS  Z26, Z24, Z12
+	VFMADD231PS  Z26, Z25, Z13
+	VBROADCASTSS 28(BX), Z26
+	VFMADD231PS  Z26, Z24, Z14
+	VFMADD231PS  Z26, Z25, Z15
+	VBROADCASTSS 32(BX), Z26
+	VFMADD231PS  Z26, Z24, Z16
+	VFMADD231PS  Z26, Z25, Z17
+	VBROADCASTSS 36(BX), Z26
+	VFMADD231PS  Z26, Z24, Z18
+	VFMADD231PS  Z26, Z25, Z19
+	VBROADCASTSS 40(BX), Z26
+	VFMADD231PS  Z26, Z24, Z20
+	VFMADD231PS  Z26, Z25, Z21
+	VBROADCASTSS 44(BX), Z26
+	VFMADD231PS  Z26, Z24, Z22
+	VFMADD231PS  Z26, Z25, Z23
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          columns32_rows12_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z2, (BX)
+	VMOVUPS      Z3, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z4, (BX)
+	VMOVUPS      Z5, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z6, (BX)
+	VMOVUPS      Z7, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z8, (BX)
+	VMOVUPS      Z9, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z10, (BX)
+	VMOVUPS      Z11, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z12, (BX)
+	VMOVUPS      Z13, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z14, (BX)
+	VMOVUPS      Z15, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z16, (BX)
+	VMOVUPS      Z17, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z18, (BX)
+	VMOVUPS      Z19, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z20, (BX)
+	VMOVUPS      Z21, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z22, (BX)
+	VMOVUPS      Z23, 64(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+48, 80(AX)
+	SUBQ         $+12, 48(AX)
+	JMP          columns32_rows12
+
+columns32_rows12_end:
+columns32_rows4:
+	CMPQ    48(AX), $+4
+	JLT     columns32_rows4_end
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	VXORPS  Z5, Z5, Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	CMPQ    72(AX), $0x00
+	JE      columns32_rows4_zero
+	MOVQ    88(AX), BX
+	MOVQ    40(AX), SI
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z2
+	VMOVUPS 64(BX), Z3
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z4
+	VMOVUPS 64(BX), Z5
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z6
+	VMOVUPS 64(BX), Z7
+	ADDQ    SI, BX
+
+columns32_rows4_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+columns32_rows4_k:
+	VMOVUPS      (SI), Z8
+	VMOVUPS      64(SI), Z9
+	VBROADCASTSS (BX), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Z10, Z9, Z1
+	VBROADCASTSS 4(BX), Z10
+	VFMADD231PS  Z10, Z8, Z2
+	VFMADD231PS  Z10, Z9, Z3
+	VBROADCASTSS 8(BX), Z10
+	VFMADD231PS  Z10, Z8, Z4
+	VFMADD231PS  Z10, Z9, Z5
+	VBROADCASTSS 12(BX), Z10
+	VFMADD231PS  Z10, Z8, Z6
+	VFMADD231PS  Z10, Z9, Z7
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          columns32_rows4_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z2, (BX)
+	VMOVUPS      Z3, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z4, (BX)
+	VMOVUPS      Z5, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z6, (BX)
+	VMOVUPS      Z7, 64(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+16, 80(AX)
+	SUBQ         $+4, 48(AX)
+	JMP          columns32_rows4
+
+columns32_rows4_end:
+columns32_rows2:
+	CMPQ    48(AX), $+2
+	JLT     columns32_rows2_end
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	CMPQ    72(AX), $0x00
+	JE      columns32_rows2_zero
+	MOVQ    88(AX), BX
+	MOVQ    40(AX), SI
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	ADDQ    SI, BX
+	VMOVUPS (BX), Z2
+	VMOVUPS 64(BX), Z3
+	ADDQ    SI, BX
+
+columns32_rows2_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+columns32_rows2_k:
+	VMOVUPS      (SI), Z4
+	VMOVUPS      64(SI), Z5
+	VBROADCASTSS (BX), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z1
+	VBROADCASTSS 4(BX), Z6
+	VFMADD231PS  Z6, Z4, Z2
+	VFMADD231PS  Z6, Z5, Z3
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          columns32_rows2_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z2, (BX)
+	VMOVUPS      Z3, 64(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+8, 80(AX)
+	SUBQ         $+2, 48(AX)
+	JMP          columns32_rows2
+
+columns32_rows2_end:
+columns32_rows1:
+	CMPQ    48(AX), $+1
+	JLT     columns32_rows1_end
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	CMPQ    72(AX), $0x00
+	JE      columns32_rows1_zero
+	MOVQ    88(AX), BX
+	MOVQ    40(AX), SI
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	ADDQ    SI, BX
+
+columns32_rows1_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+columns32_rows1_k:
+	VMOVUPS      (SI), Z2
+	VMOVUPS      64(SI), Z3
+	VBROADCASTSS (BX), Z4
+	VFMADD231PS  Z4, Z2, Z0
+	VFMADD231PS  Z4, Z3, Z1
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          columns32_rows1_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, 64(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+4, 80(AX)
+	SUBQ         $+1, 48(AX)
+	JMP          columns32_rows1
+
+columns32_rows1_end:
+	VZEROUPPER
+	RET
+
+columns32_end:
+	CMPQ    56(AX), $+8
+	JGT     upto8_end
+	MOVQ    56(AX), CX
+	SUBQ    $+0, CX
+	XORQ    DX, DX
+	CMPQ    CX, DX
+	CMOVQLT DX, CX
+	MOVQ    $0x00000008, DX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	MOVQ    $0x0000ffff, DX
+	BZHIQ   CX, DX, DX
+	KMOVW   DX, K1
+	MOVQ    8(AX), CX
+	MOVQ    24(AX), DX
+
+upto8_rows12:
+	CMPQ      48(AX), $+12
+	JLT       upto8_rows12_end
+	VXORPS    Y0, Y0, Y0
+	VXORPS    Y1, Y1, Y1
+	VXORPS    Y2, Y2, Y2
+	VXORPS    Y3, Y3, Y3
+	VXORPS    Y4, Y4, Y4
+	VXORPS    Y5, Y5, Y5
+	VXORPS    Y6, Y6, Y6
+	VXORPS    Y7, Y7, Y7
+	VXORPS    Y8, Y8, Y8
+	VXORPS    Y9, Y9, Y9
+	VXORPS    Y10, Y10, Y10
+	VXORPS    Y11, Y11, Y11
+	CMPQ      72(AX), $0x00
+	JE        upto8_rows12_zero
+	MOVQ      88(AX), BX
+	MOVQ      40(AX), SI
+	VMOVUPS.Z (BX), K1, Y0
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y1
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y2
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y3
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y4
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y5
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y6
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y7
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y8
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y9
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y10
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y11
+	ADDQ      SI, BX
+
+upto8_rows12_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto8_rows12_k:
+	VMOVUPS.Z    (SI), K1, Y12
+	VBROADCASTSS (BX), Y13
+	VFMADD231PS  Y13, Y12, Y0
+	VBROADCASTSS 4(BX), Y13
+	VFMADD231PS  Y13, Y12, Y1
+	VBROADCASTSS 8(BX), Y13
+	VFMADD231PS  Y13, Y12, Y2
+	VBROADCASTSS 12(BX), Y13
+	VFMADD231PS  Y13, Y12, Y3
+	VBROADCASTSS 16(BX), Y13
+	VFMADD231PS  Y13, Y12, Y4
+	VBROADCASTSS 20(BX), Y13
+	VFMADD231PS  Y13, Y12, Y5
+	VBROADCASTSS 24(BX), Y13
+	VFMADD231PS  Y13, Y12, Y6
+	VBROADCASTSS 28(BX), Y13
+	VFMADD231PS  Y13, Y12, Y7
+	VBROADCASTSS 32(BX), Y13
+	VFMADD231PS  Y13, Y12, Y8
+	VBROADCASTSS 36(BX), Y13
+	VFMADD231PS  Y13, Y12, Y9
+	VBROADCASTSS 40(BX), Y13
+	VFMADD231PS  Y13, Y12, Y10
+	VBROADCASTSS 44(BX), Y13
+	VFMADD231PS  Y13, Y12, Y11
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto8_rows12_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Y0, K1, (BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y1, K1, (BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y2, K1, (BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y3, K1, (BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y4, K1, (BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y5, K1, (BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y6, K1, (BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y7, K1, (BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y8, K1, (BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y9, K1, (BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y10, K1, (BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y11, K1, (BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+48, 80(AX)
+	SUBQ         $+12, 48(AX)
+	JMP          upto8_rows12
+
+upto8_rows12_end:
+upto8_rows4:
+	CMPQ      48(AX), $+4
+	JLT       upto8_rows4_end
+	VXORPS    Y0, Y0, Y0
+	VXORPS    Y1, Y1, Y1
+	VXORPS    Y2, Y2, Y2
+	VXORPS    Y3, Y3, Y3
+	CMPQ      72(AX), $0x00
+	JE        upto8_rows4_zero
+	MOVQ      88(AX), BX
+	MOVQ      40(AX), SI
+	VMOVUPS.Z (BX), K1, Y0
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y1
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y2
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y3
+	ADDQ      SI, BX
+
+upto8_rows4_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto8_rows4_k:
+	VMOVUPS.Z    (SI), K1, Y4
+	VBROADCASTSS (BX), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 4(BX), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 8(BX), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 12(BX), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto8_rows4_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Y0, K1, (BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y1, K1, (BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y2, K1, (BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y3, K1, (BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+16, 80(AX)
+	SUBQ         $+4, 48(AX)
+	JMP          upto8_rows4
+
+upto8_rows4_end:
+upto8_rows2:
+	CMPQ      48(AX), $+2
+	JLT       upto8_rows2_end
+	VXORPS    Y0, Y0, Y0
+	VXORPS    Y1, Y1, Y1
+	CMPQ      72(AX), $0x00
+	JE        upto8_rows2_zero
+	MOVQ      88(AX), BX
+	MOVQ      40(AX), SI
+	VMOVUPS.Z (BX), K1, Y0
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y1
+	ADDQ      SI, BX
+
+upto8_rows2_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto8_rows2_k:
+	VMOVUPS.Z    (SI), K1, Y2
+	VBROADCASTSS (BX), Y3
+	VFMADD231PS  Y3, Y2, Y0
+	VBROADCASTSS 4(BX), Y3
+	VFMADD231PS  Y3, Y2, Y1
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto8_rows2_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Y0, K1, (BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y1, K1, (BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+8, 80(AX)
+	SUBQ         $+2, 48(AX)
+	JMP          upto8_rows2
+
+upto8_rows2_end:
+upto8_rows1:
+	CMPQ      48(AX), $+1
+	JLT       upto8_rows1_end
+	VXORPS    Y0, Y0, Y0
+	CMPQ      72(AX), $0x00
+	JE        upto8_rows1_zero
+	MOVQ      88(AX), BX
+	MOVQ      40(AX), SI
+	VMOVUPS.Z (BX), K1, Y0
+	ADDQ      SI, BX
+
+upto8_rows1_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto8_rows1_k:
+	VMOVUPS.Z    (SI), K1, Y1
+	VBROADCASTSS (BX), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto8_rows1_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Y0, K1, (BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+4, 80(AX)
+	SUBQ         $+1, 48(AX)
+	JMP          upto8_rows1
+
+upto8_rows1_end:
+	VZEROUPPER
+	RET
+
+upto8_end:
+	CMPQ    56(AX), $+16
+	JGT     upto16_end
+	MOVQ    56(AX), CX
+	SUBQ    $+0, CX
+	XORQ    DX, DX
+	CMPQ    CX, DX
+	CMOVQLT DX, CX
+	MOVQ    $0x00000008, DX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	MOVQ    $0x0000ffff, DX
+	BZHIQ   CX, DX, DX
+	KMOVW   DX, K1
+	MOVQ    56(AX), CX
+	SUBQ    $+8, CX
+	XORQ    DX, DX
+	CMPQ    CX, DX
+	CMOVQLT DX, CX
+	MOVQ    $0x00000008, DX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	MOVQ    $0x0000ffff, DX
+	BZHIQ   CX, DX, DX
+	KMOVW   DX, K2
+	MOVQ    8(AX), CX
+	MOVQ    24(AX), DX
+
+upto16_rows12:
+	CMPQ      48(AX), $+12
+	JLT       upto16_rows12_end
+	VXORPS    Y0, Y0, Y0
+	VXORPS    Y1, Y1, Y1
+	VXORPS    Y2, Y2, Y2
+	VXORPS    Y3, Y3, Y3
+	VXORPS    Y4, Y4, Y4
+	VXORPS    Y5, Y5, Y5
+	VXORPS    Y6, Y6, Y6
+	VXORPS    Y7, Y7, Y7
+	VXORPS    Y8, Y8, Y8
+	VXORPS    Y9, Y9, Y9
+	VXORPS    Y10, Y10, Y10
+	VXORPS    Y11, Y11, Y11
+	VXORPS    Y12, Y12, Y12
+	VXORPS    Y13, Y13, Y13
+	VXORPS    Y14, Y14, Y14
+	VXORPS    Y15, Y15, Y15
+	VXORPS    Y16, Y16, Y16
+	VXORPS    Y17, Y17, Y17
+	VXORPS    Y18, Y18, Y18
+	VXORPS    Y19, Y19, Y19
+	VXORPS    Y20, Y20, Y20
+	VXORPS    Y21, Y21, Y21
+	VXORPS    Y22, Y22, Y22
+	VXORPS    Y23, Y23, Y23
+	CMPQ      72(AX), $0x00
+	JE        upto16_rows12_zero
+	MOVQ      88(AX), BX
+	MOVQ      40(AX), SI
+	VMOVUPS.Z (BX), K1, Y0
+	VMOVUPS.Z 32(BX), K2, Y1
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y2
+	VMOVUPS.Z 32(BX), K2, Y3
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y4
+	VMOVUPS.Z 32(BX), K2, Y5
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y6
+	VMOVUPS.Z 32(BX), K2, Y7
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y8
+	VMOVUPS.Z 32(BX), K2, Y9
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y10
+	VMOVUPS.Z 32(BX), K2, Y11
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y12
+	VMOVUPS.Z 32(BX), K2, Y13
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y14
+	VMOVUPS.Z 32(BX), K2, Y15
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y16
+	VMOVUPS.Z 32(BX), K2, Y17
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y18
+	VMOVUPS.Z 32(BX), K2, Y19
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y20
+	VMOVUPS.Z 32(BX), K2, Y21
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y22
+	VMOVUPS.Z 32(BX), K2, Y23
+	ADDQ      SI, BX
+
+upto16_rows12_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto16_rows12_k:
+	VMOVUPS.Z    (SI), K1, Y24
+	VMOVUPS.Z    32(SI), K2, Y25
+	VBROADCASTSS (BX), Y26
+	VFMADD231PS  Y26, Y24, Y0
+	VFMADD231PS  Y26, Y25, Y1
+	VBROADCASTSS 4(BX), Y26
+	VFMADD231PS  Y26, Y24, Y2
+	VFMADD231PS  Y26, Y25, Y3
+	VBROADCASTSS 8(BX), Y26
+	VFMADD231PS  Y26, Y24, Y4
+	VFMADD231PS  Y26, Y25, Y5
+	VBROADCASTSS 12(BX), Y26
+	VFMADD231PS  Y26, Y24, Y6
+	VFMADD231PS  Y26, Y25, Y7
+	VBROADCASTSS 16(BX), Y26
+	VFMADD231PS  Y26, Y24, Y8
+	VFMADD231PS  Y26, Y25, Y9
+	VBROADCASTSS 20(BX), Y26
+	VFMADD231PS  Y26, Y24, Y10
+	VFMADD231PS  Y26, Y25, Y11
+	VBROADCASTSS 24(BX), Y26
+	VFMADD231PS  Y26, Y24, Y12
+	VFMADD231PS  Y26, Y25, Y13
+	VBROADCASTSS 28(BX), Y26
+	VFMADD231PS  Y26, Y24, Y14
+	VFMADD231PS  Y26, Y25, Y15
+	VBROADCASTSS 32(BX), Y26
+	VFMADD231PS  Y26, Y24, Y16
+	VFMADD231PS  Y26, Y25, Y17
+	VBROADCASTSS 36(BX), Y26
+	VFMADD231PS  Y26, Y24, Y18
+	VFMADD231PS  Y26, Y25, Y19
+	VBROADCASTSS 40(BX), Y26
+	VFMADD231PS  Y26, Y24, Y20
+	VFMADD231PS  Y26, Y25, Y21
+	VBROADCASTSS 44(BX), Y26
+	VFMADD231PS  Y26, Y24, Y22
+	VFMADD231PS  Y26, Y25, Y23
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto16_rows12_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Y0, K1, (BX)
+	VMOVUPS      Y1, K2, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y2, K1, (BX)
+	VMOVUPS      Y3, K2, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y4, K1, (BX)
+	VMOVUPS      Y5, K2, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y6, K1, (BX)
+	VMOVUPS      Y7, K2, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y8, K1, (BX)
+	VMOVUPS      Y9, K2, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y10, K1, (BX)
+	VMOVUPS      Y11, K2, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y12, K1, (BX)
+	VMOVUPS      Y13, K2, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y14, K1, (BX)
+	VMOVUPS      Y15, K2, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y16, K1, (BX)
+	VMOVUPS      Y17, K2, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y18, K1, (BX)
+	VMOVUPS      Y19, K2, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y20, K1, (BX)
+	VMOVUPS      Y21, K2, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y22, K1, (BX)
+	VMOVUPS      Y23, K2, 32(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+48, 80(AX)
+	SUBQ         $+12, 48(AX)
+	JMP          upto16_rows12
+
+upto16_rows12_end:
+upto16_rows4:
+	CMPQ      48(AX), $+4
+	JLT       upto16_rows4_end
+	VXORPS    Y0, Y0, Y0
+	VXORPS    Y1, Y1, Y1
+	VXORPS    Y2, Y2, Y2
+	VXORPS    Y3, Y3, Y3
+	VXORPS    Y4, Y4, Y4
+	VXORPS    Y5, Y5, Y5
+	VXORPS    Y6, Y6, Y6
+	VXORPS    Y7, Y7, Y7
+	CMPQ      72(AX), $0x00
+	JE        upto16_rows4_zero
+	MOVQ      88(AX), BX
+	MOVQ      40(AX), SI
+	VMOVUPS.Z (BX), K1, Y0
+	VMOVUPS.Z 32(BX), K2, Y1
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y2
+	VMOVUPS.Z 32(BX), K2, Y3
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y4
+	VMOVUPS.Z 32(BX), K2, Y5
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y6
+	VMOVUPS.Z 32(BX), K2, Y7
+	ADDQ      SI, BX
+
+upto16_rows4_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto16_rows4_k:
+	VMOVUPS.Z    (SI), K1, Y8
+	VMOVUPS.Z    32(SI), K2, Y9
+	VBROADCASTSS (BX), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS 4(BX), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y3
+	VBROADCASTSS 8(BX), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y9, Y5
+	VBROADCASTSS 12(BX), Y10
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto16_rows4_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Y0, K1, (BX)
+	VMOVUPS      Y1, K2, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y2, K1, (BX)
+	VMOVUPS      Y3, K2, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y4, K1, (BX)
+	VMOVUPS      Y5, K2, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y6, K1, (BX)
+	VMOVUPS      Y7, K2, 32(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+16, 80(AX)
+	SUBQ         $+4, 48(AX)
+	JMP          upto16_rows4
+
+upto16_rows4_end:
+upto16_rows2:
+	CMPQ      48(AX), $+2
+	JLT       upto16_rows2_end
+	VXORPS    Y0, Y0, Y0
+	VXORPS    Y1, Y1, Y1
+	VXORPS    Y2, Y2, Y2
+	VXORPS    Y3, Y3, Y3
+	CMPQ      72(AX), $0x00
+	JE        upto16_rows2_zero
+	MOVQ      88(AX), BX
+	MOVQ      40(AX), SI
+	VMOVUPS.Z (BX), K1, Y0
+	VMOVUPS.Z 32(BX), K2, Y1
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Y2
+	VMOVUPS.Z 32(BX), K2, Y3
+	ADDQ      SI, BX
+
+upto16_rows2_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto16_rows2_k:
+	VMOVUPS.Z    (SI), K1, Y4
+	VMOVUPS.Z    32(SI), K2, Y5
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS 4(BX), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto16_rows2_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Y0, K1, (BX)
+	VMOVUPS      Y1, K2, 32(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Y2, K1, (BX)
+	VMOVUPS      Y3, K2, 32(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+8, 80(AX)
+	SUBQ         $+2, 48(AX)
+	JMP          upto16_rows2
+
+upto16_rows2_end:
+upto16_rows1:
+	CMPQ      48(AX), $+1
+	JLT       upto16_rows1_end
+	VXORPS    Y0, Y0, Y0
+	VXORPS    Y1, Y1, Y1
+	CMPQ      72(AX), $0x00
+	JE        upto16_rows1_zero
+	MOVQ      88(AX), BX
+	MOVQ      40(AX), SI
+	VMOVUPS.Z (BX), K1, Y0
+	VMOVUPS.Z 32(BX), K2, Y1
+	ADDQ      SI, BX
+
+upto16_rows1_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto16_rows1_k:
+	VMOVUPS.Z    (SI), K1, Y2
+	VMOVUPS.Z    32(SI), K2, Y3
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto16_rows1_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Y0, K1, (BX)
+	VMOVUPS      Y1, K2, 32(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+4, 80(AX)
+	SUBQ         $+1, 48(AX)
+	JMP          upto16_rows1
+
+upto16_rows1_end:
+	VZEROUPPER
+	RET
+
+upto16_end:
+	CMPQ    56(AX), $+24
+	JGT     upto24_end
+	MOVQ    56(AX), CX
+	SUBQ    $+0, CX
+	XORQ    DX, DX
+	CMPQ    CX, DX
+	CMOVQLT DX, CX
+	MOVQ    $0x00000010, DX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	MOVQ    $0x0000ffff, DX
+	BZHIQ   CX, DX, DX
+	KMOVW   DX, K1
+	MOVQ    56(AX), CX
+	SUBQ    $+16, CX
+	XORQ    DX, DX
+	CMPQ    CX, DX
+	CMOVQLT DX, CX
+	MOVQ    $0x00000008, DX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	MOVQ    $0x0000ffff, DX
+	BZHIQ   CX, DX, DX
+	KMOVW   DX, K2
+	MOVQ    8(AX), CX
+	MOVQ    24(AX), DX
+
+upto24_rows12:
+	CMPQ      48(AX), $+12
+	JLT       upto24_rows12_end
+	VXORPS    Z0, Z0, Z0
+	VXORPS    Y1, Y1, Y1
+	VXORPS    Z2, Z2, Z2
+	VXORPS    Y3, Y3, Y3
+	VXORPS    Z4, Z4, Z4
+	VXORPS    Y5, Y5, Y5
+	VXORPS    Z6, Z6, Z6
+	VXORPS    Y7, Y7, Y7
+	VXORPS    Z8, Z8, Z8
+	VXORPS    Y9, Y9, Y9
+	VXORPS    Z10, Z10, Z10
+	VXORPS    Y11, Y11, Y11
+	VXORPS    Z12, Z12, Z12
+	VXORPS    Y13, Y13, Y13
+	VXORPS    Z14, Z14, Z14
+	VXORPS    Y15, Y15, Y15
+	VXORPS    Z16, Z16, Z16
+	VXORPS    Y17, Y17, Y17
+	VXORPS    Z18, Z18, Z18
+	VXORPS    Y19, Y19, Y19
+	VXORPS    Z20, Z20, Z20
+	VXORPS    Y21, Y21, Y21
+	VXORPS    Z22, Z22, Z22
+	VXORPS    Y23, Y23, Y23
+	CMPQ      72(AX), $0x00
+	JE        upto24_rows12_zero
+	MOVQ      88(AX), BX
+	MOVQ      40(AX), SI
+	VMOVUPS.Z (BX), K1, Z0
+	VMOVUPS.Z 64(BX), K2, Y1
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z2
+	VMOVUPS.Z 64(BX), K2, Y3
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z4
+	VMOVUPS.Z 64(BX), K2, Y5
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z6
+	VMOVUPS.Z 64(BX), K2, Y7
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z8
+	VMOVUPS.Z 64(BX), K2, Y9
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z10
+	VMOVUPS.Z 64(BX), K2, Y11
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z12
+	VMOVUPS.Z 64(BX), K2, Y13
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z14
+	VMOVUPS.Z 64(BX), K2, Y15
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z16
+	VMOVUPS.Z 64(BX), K2, Y17
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z18
+	VMOVUPS.Z 64(BX), K2, Y19
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z20
+	VMOVUPS.Z 64(BX), K2, Y21
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z22
+	VMOVUPS.Z 64(BX), K2, Y23
+	ADDQ      SI, BX
+
+upto24_rows12_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto24_rows12_k:
+	VMOVUPS.Z    (SI), K1, Z24
+	VMOVUPS.Z    64(SI), K2, Y25
+	VBROADCASTSS (BX), Z26
+	VFMADD231PS  Z26, Z24, Z0
+	VFMADD231PS  Y26, Y25, Y1
+	VBROADCASTSS 4(BX), Z26
+	VFMADD231PS  Z26, Z24, Z2
+	VFMADD231PS  Y26, Y25, Y3
+	VBROADCASTSS 8(BX), Z26
+	VFMADD231PS  Z26, Z24, Z4
+	VFMADD231PS  Y26, Y25, Y5
+	VBROADCASTSS 12(BX), Z26
+	VFMADD231PS  Z26, Z24, Z6
+	VFMADD231PS  Y26, Y25, Y7
+	VBROADCASTSS 16(BX), Z26
+	VFMADD231PS  Z26, Z24, Z8
+	VFMADD231PS  Y26, Y25, Y9
+	VBROADCASTSS 20(BX), Z26
+	VFMADD231PS  Z26, Z24, Z10
+	VFMADD231PS  Y26, Y25, Y11
+	VBROADCASTSS 24(BX), Z26
+	VFMADD231PS  Z26, Z24, Z12
+	VFMADD231PS  Y26, Y25, Y13
+	VBROADCASTSS 28(BX), Z26
+	VFMADD231PS  Z26, Z24, Z14
+	VFMADD231PS  Y26, Y25, Y15
+	VBROADCASTSS 32(BX), Z26
+	VFMADD231PS  Z26, Z24, Z16
+	VFMADD231PS  Y26, Y25, Y17
+	VBROADCASTSS 36(BX), Z26
+	VFMADD231PS  Z26, Z24, Z18
+	VFMADD231PS  Y26, Y25, Y19
+	VBROADCASTSS 40(BX), Z26
+	VFMADD231PS  Z26, Z24, Z20
+	VFMADD231PS  Y26, Y25, Y21
+	VBROADCASTSS 44(BX), Z26
+	VFMADD231PS  Z26, Z24, Z22
+	VFMADD231PS  Y26, Y25, Y23
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto24_rows12_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Z0, K1, (BX)
+	VMOVUPS      Y1, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z2, K1, (BX)
+	VMOVUPS      Y3, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z4, K1, (BX)
+	VMOVUPS      Y5, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z6, K1, (BX)
+	VMOVUPS      Y7, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z8, K1, (BX)
+	VMOVUPS      Y9, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z10, K1, (BX)
+	VMOVUPS      Y11, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z12, K1, (BX)
+	VMOVUPS      Y13, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z14, K1, (BX)
+	VMOVUPS      Y15, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z16, K1, (BX)
+	VMOVUPS      Y17, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z18, K1, (BX)
+	VMOVUPS      Y19, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z20, K1, (BX)
+	VMOVUPS      Y21, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z22, K1, (BX)
+	VMOVUPS      Y23, K2, 64(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+48, 80(AX)
+	SUBQ         $+12, 48(AX)
+	JMP          upto24_rows12
+
+upto24_rows12_end:
+upto24_rows4:
+	CMPQ      48(AX), $+4
+	JLT       upto24_rows4_end
+	VXORPS    Z0, Z0, Z0
+	VXORPS    Y1, Y1, Y1
+	VXORPS    Z2, Z2, Z2
+	VXORPS    Y3, Y3, Y3
+	VXORPS    Z4, Z4, Z4
+	VXORPS    Y5, Y5, Y5
+	VXORPS    Z6, Z6, Z6
+	VXORPS    Y7, Y7, Y7
+	CMPQ      72(AX), $0x00
+	JE        upto24_rows4_zero
+	MOVQ      88(AX), BX
+	MOVQ      40(AX), SI
+	VMOVUPS.Z (BX), K1, Z0
+	VMOVUPS.Z 64(BX), K2, Y1
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z2
+	VMOVUPS.Z 64(BX), K2, Y3
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z4
+	VMOVUPS.Z 64(BX), K2, Y5
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z6
+	VMOVUPS.Z 64(BX), K2, Y7
+	ADDQ      SI, BX
+
+upto24_rows4_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto24_rows4_k:
+	VMOVUPS.Z    (SI), K1, Z8
+	VMOVUPS.Z    64(SI), K2, Y9
+	VBROADCASTSS (BX), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS 4(BX), Z10
+	VFMADD231PS  Z10, Z8, Z2
+	VFMADD231PS  Y10, Y9, Y3
+	VBROADCASTSS 8(BX), Z10
+	VFMADD231PS  Z10, Z8, Z4
+	VFMADD231PS  Y10, Y9, Y5
+	VBROADCASTSS 12(BX), Z10
+	VFMADD231PS  Z10, Z8, Z6
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto24_rows4_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Z0, K1, (BX)
+	VMOVUPS      Y1, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z2, K1, (BX)
+	VMOVUPS      Y3, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z4, K1, (BX)
+	VMOVUPS      Y5, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z6, K1, (BX)
+	VMOVUPS      Y7, K2, 64(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+16, 80(AX)
+	SUBQ         $+4, 48(AX)
+	JMP          upto24_rows4
+
+upto24_rows4_end:
+upto24_rows2:
+	CMPQ      48(AX), $+2
+	JLT       upto24_rows2_end
+	VXORPS    Z0, Z0, Z0
+	VXORPS    Y1, Y1, Y1
+	VXORPS    Z2, Z2, Z2
+	VXORPS    Y3, Y3, Y3
+	CMPQ      72(AX), $0x00
+	JE        upto24_rows2_zero
+	MOVQ      88(AX), BX
+	MOVQ      40(AX), SI
+	VMOVUPS.Z (BX), K1, Z0
+	VMOVUPS.Z 64(BX), K2, Y1
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z2
+	VMOVUPS.Z 64(BX), K2, Y3
+	ADDQ      SI, BX
+
+upto24_rows2_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto24_rows2_k:
+	VMOVUPS.Z    (SI), K1, Z4
+	VMOVUPS.Z    64(SI), K2, Y5
+	VBROADCASTSS (BX), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS 4(BX), Z6
+	VFMADD231PS  Z6, Z4, Z2
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto24_rows2_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Z0, K1, (BX)
+	VMOVUPS      Y1, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z2, K1, (BX)
+	VMOVUPS      Y3, K2, 64(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+8, 80(AX)
+	SUBQ         $+2, 48(AX)
+	JMP          upto24_rows2
+
+upto24_rows2_end:
+upto24_rows1:
+	CMPQ      48(AX), $+1
+	JLT       upto24_rows1_end
+	VXORPS    Z0, Z0, Z0
+	VXORPS    Y1, Y1, Y1
+	CMPQ      72(AX), $0x00
+	JE        upto24_rows1_zero
+	MOVQ      88(AX), BX
+	MOVQ      40(AX), SI
+	VMOVUPS.Z (BX), K1, Z0
+	VMOVUPS.Z 64(BX), K2, Y1
+	ADDQ      SI, BX
+
+upto24_rows1_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto24_rows1_k:
+	VMOVUPS.Z    (SI), K1, Z2
+	VMOVUPS.Z    64(SI), K2, Y3
+	VBROADCASTSS (BX), Z4
+	VFMADD231PS  Z4, Z2, Z0
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto24_rows1_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Z0, K1, (BX)
+	VMOVUPS      Y1, K2, 64(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+4, 80(AX)
+	SUBQ         $+1, 48(AX)
+	JMP          upto24_rows1
+
+upto24_rows1_end:
+	VZEROUPPER
+	RET
+
+upto24_end:
+	CMPQ    56(AX), $+32
+	MOVQ    56(AX), CX
+	SUBQ    $+0, CX
+	XORQ    DX, DX
+	CMPQ    CX, DX
+	CMOVQLT DX, CX
+	MOVQ    $0x00000010, DX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	MOVQ    $0x0000ffff, DX
+	BZHIQ   CX, DX, DX
+	KMOVW   DX, K1
+	MOVQ    56(AX), CX
+	SUBQ    $+16, CX
+	XORQ    DX, DX
+	CMPQ    CX, DX
+	CMOVQLT DX, CX
+	MOVQ    $0x00000010, DX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+	MOVQ    $0x0000ffff, DX
+	BZHIQ   CX, DX, DX
+	KMOVW   DX, K2
+	MOVQ    8(AX), CX
+	MOVQ    24(AX), DX
+
+upto32_rows12:
+	CMPQ      48(AX), $+12
+	JLT       upto32_rows12_end
+	VXORPS    Z0, Z0, Z0
+	VXORPS    Z1, Z1, Z1
+	VXORPS    Z2, Z2, Z2
+	VXORPS    Z3, Z3, Z3
+	VXORPS    Z4, Z4, Z4
+	VXORPS    Z5, Z5, Z5
+	VXORPS    Z6, Z6, Z6
+	VXORPS    Z7, Z7, Z7
+	VXORPS    Z8, Z8, Z8
+	VXORPS    Z9, Z9, Z9
+	VXORPS    Z10, Z10, Z10
+	VXORPS    Z11, Z11, Z11
+	VXORPS    Z12, Z12, Z12
+	VXORPS    Z13, Z13, Z13
+	VXORPS    Z14, Z14, Z14
+	VXORPS    Z15, Z15, Z15
+	VXORPS    Z16, Z16, Z16
+	VXORPS    Z17, Z17, Z17
+	VXORPS    Z18, Z18, Z18
+	VXORPS    Z19, Z19, Z19
+	VXORPS    Z20, Z20, Z20
+	VXORPS    Z21, Z21, Z21
+	VXORPS    Z22, Z22, Z22
+	VXORPS    Z23, Z23, Z23
+	CMPQ      72(AX), $0x00
+	JE        upto32_rows12_zero
+	MOVQ      88(AX), BX
+	MOVQ      40(AX), SI
+	VMOVUPS.Z (BX), K1, Z0
+	VMOVUPS.Z 64(BX), K2, Z1
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z2
+	VMOVUPS.Z 64(BX), K2, Z3
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z4
+	VMOVUPS.Z 64(BX), K2, Z5
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z6
+	VMOVUPS.Z 64(BX), K2, Z7
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z8
+	VMOVUPS.Z 64(BX), K2, Z9
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z10
+	VMOVUPS.Z 64(BX), K2, Z11
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z12
+	VMOVUPS.Z 64(BX), K2, Z13
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z14
+	VMOVUPS.Z 64(BX), K2, Z15
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z16
+	VMOVUPS.Z 64(BX), K2, Z17
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z18
+	VMOVUPS.Z 64(BX), K2, Z19
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z20
+	VMOVUPS.Z 64(BX), K2, Z21
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z22
+	VMOVUPS.Z 64(BX), K2, Z23
+	ADDQ      SI, BX
+
+upto32_rows12_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto32_rows12_k:
+	VMOVUPS.Z    (SI), K1, Z24
+	VMOVUPS.Z    64(SI), K2, Z25
+	VBROADCASTSS (BX), Z26
+	VFMADD231PS  Z26, Z24, Z0
+	VFMADD231PS  Z26, Z25, Z1
+	VBROADCASTSS 4(BX), Z26
+	VFMADD231PS  Z26, Z24, Z2
+	VFMADD231PS  Z26, Z25, Z3
+	VBROADCASTSS 8(BX), Z26
+	VFMADD231PS  Z26, Z24, Z4
+	VFMADD231PS  Z26, Z25, Z5
+	VBROADCASTSS 12(BX), Z26
+	VFMADD231PS  Z26, Z24, Z6
+	VFMADD231PS  Z26, Z25, Z7
+	VBROADCASTSS 16(BX), Z26
+	VFMADD231PS  Z26, Z24, Z8
+	VFMADD231PS  Z26, Z25, Z9
+	VBROADCASTSS 20(BX), Z26
+	VFMADD231PS  Z26, Z24, Z10
+	VFMADD231PS  Z26, Z25, Z11
+	VBROADCASTSS 24(BX), Z26
+	VFMADD231PS  Z26, Z24, Z12
+	VFMADD231PS  Z26, Z25, Z13
+	VBROADCASTSS 28(BX), Z26
+	VFMADD231PS  Z26, Z24, Z14
+	VFMADD231PS  Z26, Z25, Z15
+	VBROADCASTSS 32(BX), Z26
+	VFMADD231PS  Z26, Z24, Z16
+	VFMADD231PS  Z26, Z25, Z17
+	VBROADCASTSS 36(BX), Z26
+	VFMADD231PS  Z26, Z24, Z18
+	VFMADD231PS  Z26, Z25, Z19
+	VBROADCASTSS 40(BX), Z26
+	VFMADD231PS  Z26, Z24, Z20
+	VFMADD231PS  Z26, Z25, Z21
+	VBROADCASTSS 44(BX), Z26
+	VFMADD231PS  Z26, Z24, Z22
+	VFMADD231PS  Z26, Z25, Z23
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto32_rows12_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Z0, K1, (BX)
+	VMOVUPS      Z1, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z2, K1, (BX)
+	VMOVUPS      Z3, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z4, K1, (BX)
+	VMOVUPS      Z5, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z6, K1, (BX)
+	VMOVUPS      Z7, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z8, K1, (BX)
+	VMOVUPS      Z9, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z10, K1, (BX)
+	VMOVUPS      Z11, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z12, K1, (BX)
+	VMOVUPS      Z13, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z14, K1, (BX)
+	VMOVUPS      Z15, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z16, K1, (BX)
+	VMOVUPS      Z17, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z18, K1, (BX)
+	VMOVUPS      Z19, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z20, K1, (BX)
+	VMOVUPS      Z21, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z22, K1, (BX)
+	VMOVUPS      Z23, K2, 64(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+48, 80(AX)
+	SUBQ         $+12, 48(AX)
+	JMP          upto32_rows12
+
+upto32_rows12_end:
+upto32_rows4:
+	CMPQ      48(AX), $+4
+	JLT       upto32_rows4_end
+	VXORPS    Z0, Z0, Z0
+	VXORPS    Z1, Z1, Z1
+	VXORPS    Z2, Z2, Z2
+	VXORPS    Z3, Z3, Z3
+	VXORPS    Z4, Z4, Z4
+	VXORPS    Z5, Z5, Z5
+	VXORPS    Z6, Z6, Z6
+	VXORPS    Z7, Z7, Z7
+	CMPQ      72(AX), $0x00
+	JE        upto32_rows4_zero
+	MOVQ      88(AX), BX
+	MOVQ      40(AX), SI
+	VMOVUPS.Z (BX), K1, Z0
+	VMOVUPS.Z 64(BX), K2, Z1
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z2
+	VMOVUPS.Z 64(BX), K2, Z3
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z4
+	VMOVUPS.Z 64(BX), K2, Z5
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z6
+	VMOVUPS.Z 64(BX), K2, Z7
+	ADDQ      SI, BX
+
+upto32_rows4_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto32_rows4_k:
+	VMOVUPS.Z    (SI), K1, Z8
+	VMOVUPS.Z    64(SI), K2, Z9
+	VBROADCASTSS (BX), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Z10, Z9, Z1
+	VBROADCASTSS 4(BX), Z10
+	VFMADD231PS  Z10, Z8, Z2
+	VFMADD231PS  Z10, Z9, Z3
+	VBROADCASTSS 8(BX), Z10
+	VFMADD231PS  Z10, Z8, Z4
+	VFMADD231PS  Z10, Z9, Z5
+	VBROADCASTSS 12(BX), Z10
+	VFMADD231PS  Z10, Z8, Z6
+	VFMADD231PS  Z10, Z9, Z7
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto32_rows4_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Z0, K1, (BX)
+	VMOVUPS      Z1, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z2, K1, (BX)
+	VMOVUPS      Z3, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z4, K1, (BX)
+	VMOVUPS      Z5, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z6, K1, (BX)
+	VMOVUPS      Z7, K2, 64(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+16, 80(AX)
+	SUBQ         $+4, 48(AX)
+	JMP          upto32_rows4
+
+upto32_rows4_end:
+upto32_rows2:
+	CMPQ      48(AX), $+2
+	JLT       upto32_rows2_end
+	VXORPS    Z0, Z0, Z0
+	VXORPS    Z1, Z1, Z1
+	VXORPS    Z2, Z2, Z2
+	VXORPS    Z3, Z3, Z3
+	CMPQ      72(AX), $0x00
+	JE        upto32_rows2_zero
+	MOVQ      88(AX), BX
+	MOVQ      40(AX), SI
+	VMOVUPS.Z (BX), K1, Z0
+	VMOVUPS.Z 64(BX), K2, Z1
+	ADDQ      SI, BX
+	VMOVUPS.Z (BX), K1, Z2
+	VMOVUPS.Z 64(BX), K2, Z3
+	ADDQ      SI, BX
+
+upto32_rows2_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto32_rows2_k:
+	VMOVUPS.Z    (SI), K1, Z4
+	VMOVUPS.Z    64(SI), K2, Z5
+	VBROADCASTSS (BX), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z1
+	VBROADCASTSS 4(BX), Z6
+	VFMADD231PS  Z6, Z4, Z2
+	VFMADD231PS  Z6, Z5, Z3
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto32_rows2_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Z0, K1, (BX)
+	VMOVUPS      Z1, K2, 64(BX)
+	ADDQ         SI, BX
+	VMOVUPS      Z2, K1, (BX)
+	VMOVUPS      Z3, K2, 64(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+8, 80(AX)
+	SUBQ         $+2, 48(AX)
+	JMP          upto32_rows2
+
+upto32_rows2_end:
+upto32_rows1:
+	CMPQ      48(AX), $+1
+	JLT       upto32_rows1_end
+	VXORPS    Z0, Z0, Z0
+	VXORPS    Z1, Z1, Z1
+	CMPQ      72(AX), $0x00
+	JE        upto32_rows1_zero
+	MOVQ      88(AX), BX
+	MOVQ      40(AX), SI
+	VMOVUPS.Z (BX), K1, Z0
+	VMOVUPS.Z 64(BX), K2, Z1
+	ADDQ      SI, BX
+
+upto32_rows1_zero:
+	MOVQ 80(AX), BX
+	MOVQ 16(AX), SI
+	MOVQ 64(AX), DI
+
+upto32_rows1_k:
+	VMOVUPS.Z    (SI), K1, Z2
+	VMOVUPS.Z    64(SI), K2, Z3
+	VBROADCASTSS (BX), Z4
+	VFMADD231PS  Z4, Z2, Z0
+	VFMADD231PS  Z4, Z3, Z1
+	ADDQ         CX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNZ          upto32_rows1_k
+	MOVQ         88(AX), BX
+	MOVQ         40(AX), SI
+	VMOVUPS      Z0, K1, (BX)
+	VMOVUPS      Z1, K2, 64(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 88(AX)
+	ADDQ         $+4, 80(AX)
+	SUBQ         $+1, 48(AX)
+	JMP          upto32_rows1
+
+upto32_rows1_end:
+	VZEROUPPER
+	RET
+
+// func columnsAffineAVX512(a *byte)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, MMX+
+TEXT ·columnsAffineAVX512(SB), NOSPLIT, $0-8
+	MOVQ  a+0(FP), AX
+	CMPQ  88(AX), $+0
+	JNE   next_none
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+none2:
+	CMPQ    CX, $+32
+	JLT     none2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+none2_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  64(R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Z4
+	VMOVUPS     64(SI), Z5
+	ADDQ        R9, SI
+	VFMADD213PS Z2, Z0, Z4
+	VFMADD213PS Z3, Z1, Z5
+	VMOVUPS     Z4, (DI)
+	VMOVUPS     Z5, 64(DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         none2_row
+	SUBQ        $+32, CX
+	ADDQ        $+128, DX
+	JMP         none2
+
+none2_end:
+none1:
+	CMPQ    CX, $+16
+	JLT     none1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+none1_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z2
+	ADDQ        R9, SI
+	VFMADD213PS Z1, Z0, Z2
+	VMOVUPS     Z2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         none1_row
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         none1
+
+none1_end:
+	CMPQ      CX, $0x00
+	JE        none_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      16(AX), SI
+	ADDQ      DX, SI
+	MOVQ      32(AX), DX
+	MOVQ      24(AX), DI
+	MOVQ      (AX), R8
+	MOVQ      16(AX), AX
+
+none_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS.Z   (CX), K1, Z2
+	ADDQ        DI, CX
+	VFMADD213PS Z1, Z0, Z2
+	VMOVUPS     Z2, K1, (SI)
+	ADDQ        DI, SI
+	DECQ        DX
+	JNZ         none_tail_row
+
+none_done:
+	VZEROUPPER
+	RET
+
+next_none:
+	CMPQ  88(AX), $+1
+	JNE   next_relu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+relu2:
+	CMPQ    CX, $+32
+	JLT     relu2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+relu2_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  64(R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Z4
+	VMOVUPS     64(SI), Z5
+	ADDQ        R9, SI
+	VFMADD213PS Z2, Z0, Z4
+	VFMADD213PS Z3, Z1, Z5
+	VXORPS      Z6, Z6, Z6
+	VMAXPS      Z6, Z4, Z4
+	VXORPS      Z6, Z6, Z6
+	VMAXPS      Z6, Z5, Z5
+	VMOVUPS     Z4, (DI)
+	VMOVUPS     Z5, 64(DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         relu2_row
+	SUBQ        $+32, CX
+	ADDQ        $+128, DX
+	JMP         relu2
+
+relu2_end:
+relu1:
+	CMPQ    CX, $+16
+	JLT     relu1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+relu1_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z2
+	ADDQ        R9, SI
+	VFMADD213PS Z1, Z0, Z2
+	VXORPS      Z3, Z3, Z3
+	VMAXPS      Z3, Z2, Z2
+	VMOVUPS     Z2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         relu1_row
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         relu1
+
+relu1_end:
+	CMPQ      CX, $0x00
+	JE        relu_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      16(AX), SI
+	ADDQ      DX, SI
+	MOVQ      32(AX), DX
+	MOVQ      24(AX), DI
+	MOVQ      (AX), R8
+	MOVQ      16(AX), AX
+
+relu_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS.Z   (CX), K1, Z2
+	ADDQ        DI, CX
+	VFMADD213PS Z1, Z0, Z2
+	VXORPS      Z3, Z3, Z3
+	VMAXPS      Z3, Z2, Z2
+	VMOVUPS     Z2, K1, (SI)
+	ADDQ        DI, SI
+	DECQ        DX
+	JNZ         relu_tail_row
+
+relu_done:
+	VZEROUPPER
+	RET
+
+next_relu:
+	CMPQ  88(AX), $+2
+	JNE   next_relu6
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+relu62:
+	CMPQ    CX, $+32
+	JLT     relu62_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+relu62_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  64(R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Z4
+	VMOVUPS     64(SI), Z5
+	ADDQ        R9, SI
+	VFMADD213PS Z2, Z0, Z4
+	VFMADD213PS Z3, Z1, Z5
+	VXORPS      Z6, Z6, Z6
+	VMAXPS      Z6, Z4, Z4
+	VMINPS.BCST f40c00000x1<>+0(SB), Z4, Z4
+	VXORPS      Z6, Z6, Z6
+	VMAXPS      Z6, Z5, Z5
+	VMINPS.BCST f40c00000x1<>+0(SB), Z5, Z5
+	VMOVUPS     Z4, (DI)
+	VMOVUPS     Z5, 64(DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         relu62_row
+	SUBQ        $+32, CX
+	ADDQ        $+128, DX
+	JMP         relu62
+
+relu62_end:
+relu61:
+	CMPQ    CX, $+16
+	JLT     relu61_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+relu61_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z2
+	ADDQ        R9, SI
+	VFMADD213PS Z1, Z0, Z2
+	VXORPS      Z3, Z3, Z3
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMOVUPS     Z2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         relu61_row
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         relu61
+
+relu61_end:
+	CMPQ      CX, $0x00
+	JE        relu6_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      16(AX), SI
+	ADDQ      DX, SI
+	MOVQ      32(AX), DX
+	MOVQ      24(AX), DI
+	MOVQ      (AX), R8
+	MOVQ      16(AX), AX
+
+relu6_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS.Z   (CX), K1, Z2
+	ADDQ        DI, CX
+	VFMADD213PS Z1, Z0, Z2
+	VXORPS      Z3, Z3, Z3
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMOVUPS     Z2, K1, (SI)
+	ADDQ        DI, SI
+	DECQ        DX
+	JNZ         relu6_tail_row
+
+relu6_done:
+	VZEROUPPER
+	RET
+
+next_relu6:
+	CMPQ  88(AX), $+3
+	JNE   next_silu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+silu2:
+	CMPQ    CX, $+32
+	JLT     silu2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+silu2_row:
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       64(R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       64(R11)(BX*1)
+	ADDQ             $+128, BX
+	VMOVUPS          (SI), Z4
+	VMOVUPS          64(SI), Z5
+	ADDQ             R9, SI
+	VFMADD213PS      Z2, Z0, Z4
+	VFMADD213PS      Z3, Z1, Z5
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z4, Z6
+	VRNDSCALEPS      $0x00, Z6, Z7
+	VSUBPS           Z7, Z6, Z6
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z8
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z6, Z8
+	VSCALEFPS        Z7, Z8, Z6
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z6, Z6
+	VDIVPS           Z6, Z4, Z4
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z5, Z6
+	VRNDSCALEPS      $0x00, Z6, Z7
+	VSUBPS           Z7, Z6, Z6
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z8
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z6, Z8
+	VSCALEFPS        Z7, Z8, Z6
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z6, Z6
+	VDIVPS           Z6, Z5, Z5
+	VMOVUPS          Z4, (DI)
+	VMOVUPS          Z5, 64(DI)
+	ADDQ             R9, DI
+	DECQ             R8
+	JNZ              silu2_row
+	SUBQ             $+32, CX
+	ADDQ             $+128, DX
+	JMP              silu2
+
+silu2_end:
+silu1:
+	CMPQ    CX, $+16
+	JLT     silu1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+silu1_row:
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS          (SI), Z2
+	ADDQ             R9, SI
+	VFMADD213PS      Z1, Z0, Z2
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z2, Z3
+	VRNDSCALEPS      $0x00, Z3, Z4
+	VSUBPS           Z4, Z3, Z3
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z5
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z3, Z5
+	VSCALEFPS        Z4, Z5, Z3
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z3, Z3
+	VDIVPS           Z3, Z2, Z2
+	VMOVUPS          Z2, (DI)
+	ADDQ             R9, DI
+	DECQ             R8
+	JNZ              silu1_row
+	SUBQ             $+16, CX
+	ADDQ             $+64, DX
+	JMP              silu1
+
+silu1_end:
+	CMPQ      CX, $0x00
+	JE        silu_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      16(AX), SI
+	ADDQ      DX, SI
+	MOVQ      32(AX), DX
+	MOVQ      24(AX), DI
+	MOVQ      (AX), R8
+	MOVQ      16(AX), AX
+
+silu_tail_row:
+	PREFETCHT0       (R8)(BX*1)
+	PREFETCHT0       (AX)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS.Z        (CX), K1, Z2
+	ADDQ             DI, CX
+	VFMADD213PS      Z1, Z0, Z2
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z2, Z3
+	VRNDSCALEPS      $0x00, Z3, Z4
+	VSUBPS           Z4, Z3, Z3
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z5
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z3, Z5
+	VSCALEFPS        Z4, Z5, Z3
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z3, Z3
+	VDIVPS           Z3, Z2, Z2
+	VMOVUPS          Z2, K1, (SI)
+	ADDQ             DI, SI
+	DECQ             DX
+	JNZ              silu_tail_row
+
+silu_done:
+	VZEROUPPER
+	RET
+
+next_silu:
+	CMPQ  88(AX), $+4
+	JNE   next_hardswish
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+hardswish2:
+	CMPQ    CX, $+32
+	JLT     hardswish2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+hardswish2_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  64(R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Z4
+	VMOVUPS     64(SI), Z5
+	ADDQ        R9, SI
+	VFMADD213PS Z2, Z0, Z4
+	VFMADD213PS Z3, Z1, Z5
+	VXORPS      Z7, Z7, Z7
+	VMOVAPS     Z4, Z6
+	VADDPS.BCST f40400000x1<>+0(SB), Z6, Z6
+	VMAXPS      Z7, Z6, Z6
+	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z6, Z6
+	VMULPS      Z6, Z4, Z4
+	VXORPS      Z7, Z7, Z7
+	VMOVAPS     Z5, Z6
+	VADDPS.BCST f40400000x1<>+0(SB), Z6, Z6
+	VMAXPS      Z7, Z6, Z6
+	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z6, Z6
+	VMULPS      Z6, Z5, Z5
+	VMOVUPS     Z4, (DI)
+	VMOVUPS     Z5, 64(DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         hardswish2_row
+	SUBQ        $+32, CX
+	ADDQ        $+128, DX
+	JMP         hardswish2
+
+hardswish2_end:
+hardswish1:
+	CMPQ    CX, $+16
+	JLT     hardswish1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+hardswish1_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z2
+	ADDQ        R9, SI
+	VFMADD213PS Z1, Z0, Z2
+	VXORPS      Z4, Z4, Z4
+	VMOVAPS     Z2, Z3
+	VADDPS.BCST f40400000x1<>+0(SB), Z3, Z3
+	VMAXPS      Z4, Z3, Z3
+	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z3, Z3
+	VMULPS      Z3, Z2, Z2
+	VMOVUPS     Z2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         hardswish1_row
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         hardswish1
+
+hardswish1_end:
+	CMPQ      CX, $0x00
+	JE        hardswish_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      16(AX), SI
+	ADDQ      DX, SI
+	MOVQ      32(AX), DX
+	MOVQ      24(AX), DI
+	MOVQ      (AX), R8
+	MOVQ      16(AX), AX
+
+hardswish_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS.Z   (CX), K1, Z2
+	ADDQ        DI, CX
+	VFMADD213PS Z1, Z0, Z2
+	VXORPS      Z4, Z4, Z4
+	VMOVAPS     Z2, Z3
+	VADDPS.BCST f40400000x1<>+0(SB), Z3, Z3
+	VMAXPS      Z4, Z3, Z3
+	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z3, Z3
+	VMULPS      Z3, Z2, Z2
+	VMOVUPS     Z2, K1, (SI)
+	ADDQ        DI, SI
+	DECQ        DX
+	JNZ         hardswish_tail_row
+
+hardswish_done:
+	VZEROUPPER
+	RET
+
+next_hardswish:
+	CMPQ  88(AX), $+5
+	JNE   next_sigmoid
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+sigmoid2:
+	CMPQ    CX, $+32
+	JLT     sigmoid2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+sigmoid2_row:
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       64(R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       64(R11)(BX*1)
+	ADDQ             $+128, BX
+	VMOVUPS          (SI), Z4
+	VMOVUPS          64(SI), Z5
+	ADDQ             R9, SI
+	VFMADD213PS      Z2, Z0, Z4
+	VFMADD213PS      Z3, Z1, Z5
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z4, Z4
+	VRNDSCALEPS      $0x00, Z4, Z6
+	VSUBPS           Z6, Z4, Z4
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z7
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z4, Z7
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z4, Z7
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z4, Z7
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z4, Z7
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z4, Z7
+	VSCALEFPS        Z6, Z7, Z4
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z4, Z4
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z6
+	VDIVPS           Z4, Z6, Z4
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z5, Z5
+	VRNDSCALEPS      $0x00, Z5, Z6
+	VSUBPS           Z6, Z5, Z5
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z7
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z5, Z7
+	VSCALEFPS        Z6, Z7, Z5
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z5, Z5
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z6
+	VDIVPS           Z5, Z6, Z5
+	VMOVUPS          Z4, (DI)
+	VMOVUPS          Z5, 64(DI)
+	ADDQ             R9, DI
+	DECQ             R8
+	JNZ              sigmoid2_row
+	SUBQ             $+32, CX
+	ADDQ             $+128, DX
+	JMP              sigmoid2
+
+sigmoid2_end:
+sigmoid1:
+	CMPQ    CX, $+16
+	JLT     sigmoid1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+sigmoid1_row:
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS          (SI), Z2
+	ADDQ             R9, SI
+	VFMADD213PS      Z1, Z0, Z2
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z2, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z4
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z4
+	VSCALEFPS        Z3, Z4, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z3
+	VDIVPS           Z2, Z3, Z2
+	VMOVUPS          Z2, (DI)
+	ADDQ             R9, DI
+	DECQ             R8
+	JNZ              sigmoid1_row
+	SUBQ             $+16, CX
+	ADDQ             $+64, DX
+	JMP              sigmoid1
+
+sigmoid1_end:
+	CMPQ      CX, $0x00
+	JE        sigmoid_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      16(AX), SI
+	ADDQ      DX, SI
+	MOVQ      32(AX), DX
+	MOVQ      24(AX), DI
+	MOVQ      (AX), R8
+	MOVQ      16(AX), AX
+
+sigmoid_tail_row:
+	PREFETCHT0       (R8)(BX*1)
+	PREFETCHT0       (AX)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS.Z        (CX), K1, Z2
+	ADDQ             DI, CX
+	VFMADD213PS      Z1, Z0, Z2
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z2, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z4
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z4
+	VSCALEFPS        Z3, Z4, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z3
+	VDIVPS           Z2, Z3, Z2
+	VMOVUPS          Z2, K1, (SI)
+	ADDQ             DI, SI
+	DECQ             DX
+	JNZ              sigmoid_tail_row
+
+sigmoid_done:
+	VZEROUPPER
+	RET
+
+next_sigmoid:
+	CMPQ  88(AX), $+6
+	JNE   next_hardsigmoid
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+hardsigmoid2:
+	CMPQ    CX, $+32
+	JLT     hardsigmoid2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+hardsigmoid2_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  64(R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Z4
+	VMOVUPS     64(SI), Z5
+	ADDQ        R9, SI
+	VFMADD213PS Z2, Z0, Z4
+	VFMADD213PS Z3, Z1, Z5
+	VXORPS      Z6, Z6, Z6
+	VMOVAPS     Z4, Z4
+	VADDPS.BCST f40400000x1<>+0(SB), Z4, Z4
+	VMAXPS      Z6, Z4, Z4
+	VMINPS.BCST f40c00000x1<>+0(SB), Z4, Z4
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z4, Z4
+	VXORPS      Z6, Z6, Z6
+	VMOVAPS     Z5, Z5
+	VADDPS.BCST f40400000x1<>+0(SB), Z5, Z5
+	VMAXPS      Z6, Z5, Z5
+	VMINPS.BCST f40c00000x1<>+0(SB), Z5, Z5
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z5, Z5
+	VMOVUPS     Z4, (DI)
+	VMOVUPS     Z5, 64(DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         hardsigmoid2_row
+	SUBQ        $+32, CX
+	ADDQ        $+128, DX
+	JMP         hardsigmoid2
+
+hardsigmoid2_end:
+hardsigmoid1:
+	CMPQ    CX, $+16
+	JLT     hardsigmoid1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+hardsigmoid1_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z2
+	ADDQ        R9, SI
+	VFMADD213PS Z1, Z0, Z2
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z2, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMOVUPS     Z2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         hardsigmoid1_row
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         hardsigmoid1
+
+hardsigmoid1_end:
+	CMPQ      CX, $0x00
+	JE        hardsigmoid_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      16(AX), SI
+	ADDQ      DX, SI
+	MOVQ      32(AX), DX
+	MOVQ      24(AX), DI
+	MOVQ      (AX), R8
+	MOVQ      16(AX), AX
+
+hardsigmoid_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS.Z   (CX), K1, Z2
+	ADDQ        DI, CX
+	VFMADD213PS Z1, Z0, Z2
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z2, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMOVUPS     Z2, K1, (SI)
+	ADDQ        DI, SI
+	DECQ        DX
+	JNZ         hardsigmoid_tail_row
+
+hardsigmoid_done:
+	VZEROUPPER
+	RET
+
+next_hardsigmoid:
+	CMPQ  88(AX), $+7
+	JNE   next_gelu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+gelu2:
+	CMPQ    CX, $+32
+	JLT     gelu2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+gelu2_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  64(R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Z4
+	VMOVUPS     64(SI), Z5
+	ADDQ        R9, SI
+	VFMADD213PS Z2, Z0, Z4
+	VFMADD213PS Z3, Z1, Z5
+	VANDPS.BCST f7fffffffx1<>+0(SB), Z4, Z6
+	VMULPS.BCST f40300000x1<>+0(SB), Z6, Z7
+	VMINPS.BCST f41700000x1<>+0(SB), Z7, Z7
+	VADDPS.BCST f4b000000x1<>+0(SB), Z7, Z8
+	VADDPS.BCST fcb000000x1<>+0(SB), Z8, Z9
+	VSUBPS      Z9, Z7, Z7
+	VPERMPS     gelu0<>+0(SB), Z8, Z9
+	VPERMPS     gelu1<>+0(SB), Z8, Z10
+	VFMADD213PS Z10, Z7, Z9
+	VPERMPS     gelu2<>+0(SB), Z8, Z10
+	VFMADD213PS Z10, Z7, Z9
+	VPERMPS     gelu3<>+0(SB), Z8, Z10
+	VFMADD213PS Z10, Z7, Z9
+	VPERMPS     gelu4<>+0(SB), Z8, Z8
+	VFMADD213PS Z8, Z7, Z9
+	VMULPS.BCST f3f000000x1<>+0(SB), Z4, Z4
+	VFMADD231PS Z6, Z9, Z4
+	VANDPS.BCST f7fffffffx1<>+0(SB), Z5, Z6
+	VMULPS.BCST f40300000x1<>+0(SB), Z6, Z7
+	VMINPS.BCST f41700000x1<>+0(SB), Z7, Z7
+	VADDPS.BCST f4b000000x1<>+0(SB), Z7, Z8
+	VADDPS.BCST fcb000000x1<>+0(SB), Z8, Z9
+	VSUBPS      Z9, Z7, Z7
+	VPERMPS     gelu0<>+0(SB), Z8, Z9
+	VPERMPS     gelu1<>+0(SB), Z8, Z10
+	VFMADD213PS Z10, Z7, Z9
+	VPERMPS     gelu2<>+0(SB), Z8, Z10
+	VFMADD213PS Z10, Z7, Z9
+	VPERMPS     gelu3<>+0(SB), Z8, Z10
+	VFMADD213PS Z10, Z7, Z9
+	VPERMPS     gelu4<>+0(SB), Z8, Z8
+	VFMADD213PS Z8, Z7, Z9
+	VMULPS.BCST f3f000000x1<>+0(SB), Z5, Z5
+	VFMADD231PS Z6, Z9, Z5
+	VMOVUPS     Z4, (DI)
+	VMOVUPS     Z5, 64(DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         gelu2_row
+	SUBQ        $+32, CX
+	ADDQ        $+128, DX
+	JMP         gelu2
+
+gelu2_end:
+gelu1:
+	CMPQ    CX, $+16
+	JLT     gelu1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+gelu1_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z2
+	ADDQ        R9, SI
+	VFMADD213PS Z1, Z0, Z2
+	VANDPS.BCST f7fffffffx1<>+0(SB), Z2, Z3
+	VMULPS.BCST f40300000x1<>+0(SB), Z3, Z4
+	VMINPS.BCST f41700000x1<>+0(SB), Z4, Z4
+	VADDPS.BCST f4b000000x1<>+0(SB), Z4, Z5
+	VADDPS.BCST fcb000000x1<>+0(SB), Z5, Z6
+	VSUBPS      Z6, Z4, Z4
+	VPERMPS     gelu0<>+0(SB), Z5, Z6
+	VPERMPS     gelu1<>+0(SB), Z5, Z7
+	VFMADD213PS Z7, Z4, Z6
+	VPERMPS     gelu2<>+0(SB), Z5, Z7
+	VFMADD213PS Z7, Z4, Z6
+	VPERMPS     gelu3<>+0(SB), Z5, Z7
+	VFMADD213PS Z7, Z4, Z6
+	VPERMPS     gelu4<>+0(SB), Z5, Z5
+	VFMADD213PS Z5, Z4, Z6
+	VMULPS.BCST f3f000000x1<>+0(SB), Z2, Z2
+	VFMADD231PS Z3, Z6, Z2
+	VMOVUPS     Z2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         gelu1_row
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         gelu1
+
+gelu1_end:
+	CMPQ      CX, $0x00
+	JE        gelu_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      16(AX), SI
+	ADDQ      DX, SI
+	MOVQ      32(AX), DX
+	MOVQ      24(AX), DI
+	MOVQ      (AX), R8
+	MOVQ      16(AX), AX
+
+gelu_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS.Z   (CX), K1, Z2
+	ADDQ        DI, CX
+	VFMADD213PS Z1, Z0, Z2
+	VANDPS.BCST f7fffffffx1<>+0(SB), Z2, Z3
+	VMULPS.BCST f40300000x1<>+0(SB), Z3, Z4
+	VMINPS.BCST f41700000x1<>+0(SB), Z4, Z4
+	VADDPS.BCST f4b000000x1<>+0(SB), Z4, Z5
+	VADDPS.BCST fcb000000x1<>+0(SB), Z5, Z6
+	VSUBPS      Z6, Z4, Z4
+	VPERMPS     gelu0<>+0(SB), Z5, Z6
+	VPERMPS     gelu1<>+0(SB), Z5, Z7
+	VFMADD213PS Z7, Z4, Z6
+	VPERMPS     gelu2<>+0(SB), Z5, Z7
+	VFMADD213PS Z7, Z4, Z6
+	VPERMPS     gelu3<>+0(SB), Z5, Z7
+	VFMADD213PS Z7, Z4, Z6
+	VPERMPS     gelu4<>+0(SB), Z5, Z5
+	VFMADD213PS Z5, Z4, Z6
+	VMULPS.BCST f3f000000x1<>+0(SB), Z2, Z2
+	VFMADD231PS Z3, Z6, Z2
+	VMOVUPS     Z2, K1, (SI)
+	ADDQ        DI, SI
+	DECQ        DX
+	JNZ         gelu_tail_row
+
+gelu_done:
+	VZEROUPPER
+	RET
+
+next_gelu:
+	CMPQ  88(AX), $+8
+	JNE   next_gelutanh
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+gelutanh2:
+	CMPQ    CX, $+32
+	JLT     gelutanh2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+gelutanh2_row:
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       64(R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       64(R11)(BX*1)
+	ADDQ             $+128, BX
+	VMOVUPS          (SI), Z4
+	VMOVUPS          64(SI), Z5
+	ADDQ             R9, SI
+	VFMADD213PS      Z2, Z0, Z4
+	VFMADD213PS      Z3, Z1, Z5
+	VMULPS           Z4, Z4, Z6
+	VMULPS.BCST      fbdd2d3e8x1<>+0(SB), Z6, Z6
+	VADDPS.BCST      fc0135761x1<>+0(SB), Z6, Z6
+	VMULPS           Z4, Z6, Z6
+	VRNDSCALEPS      $0x00, Z6, Z7
+	VSUBPS           Z7, Z6, Z6
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z8
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z6, Z8
+	VSCALEFPS        Z7, Z8, Z6
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z6, Z6
+	VDIVPS           Z6, Z4, Z4
+	VMULPS           Z5, Z5, Z6
+	VMULPS.BCST      fbdd2d3e8x1<>+0(SB), Z6, Z6
+	VADDPS.BCST      fc0135761x1<>+0(SB), Z6, Z6
+	VMULPS           Z5, Z6, Z6
+	VRNDSCALEPS      $0x00, Z6, Z7
+	VSUBPS           Z7, Z6, Z6
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z8
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z6, Z8
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z6, Z8
+	VSCALEFPS        Z7, Z8, Z6
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z6, Z6
+	VDIVPS           Z6, Z5, Z5
+	VMOVUPS          Z4, (DI)
+	VMOVUPS          Z5, 64(DI)
+	ADDQ             R9, DI
+	DECQ             R8
+	JNZ              gelutanh2_row
+	SUBQ             $+32, CX
+	ADDQ             $+128, DX
+	JMP              gelutanh2
+
+gelutanh2_end:
+gelutanh1:
+	CMPQ    CX, $+16
+	JLT     gelutanh1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+gelutanh1_row:
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS          (SI), Z2
+	ADDQ             R9, SI
+	VFMADD213PS      Z1, Z0, Z2
+	VMULPS           Z2, Z2, Z3
+	VMULPS.BCST      fbdd2d3e8x1<>+0(SB), Z3, Z3
+	VADDPS.BCST      fc0135761x1<>+0(SB), Z3, Z3
+	VMULPS           Z2, Z3, Z3
+	VRNDSCALEPS      $0x00, Z3, Z4
+	VSUBPS           Z4, Z3, Z3
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z5
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z3, Z5
+	VSCALEFPS        Z4, Z5, Z3
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z3, Z3
+	VDIVPS           Z3, Z2, Z2
+	VMOVUPS          Z2, (DI)
+	ADDQ             R9, DI
+	DECQ             R8
+	JNZ              gelutanh1_row
+	SUBQ             $+16, CX
+	ADDQ             $+64, DX
+	JMP              gelutanh1
+
+gelutanh1_end:
+	CMPQ      CX, $0x00
+	JE        gelutanh_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      16(AX), SI
+	ADDQ      DX, SI
+	MOVQ      32(AX), DX
+	MOVQ      24(AX), DI
+	MOVQ      (AX), R8
+	MOVQ      16(AX), AX
+
+gelutanh_tail_row:
+	PREFETCHT0       (R8)(BX*1)
+	PREFETCHT0       (AX)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS.Z        (CX), K1, Z2
+	ADDQ             DI, CX
+	VFMADD213PS      Z1, Z0, Z2
+	VMULPS           Z2, Z2, Z3
+	VMULPS.BCST      fbdd2d3e8x1<>+0(SB), Z3, Z3
+	VADDPS.BCST      fc0135761x1<>+0(SB), Z3, Z3
+	VMULPS           Z2, Z3, Z3
+	VRNDSCALEPS      $0x00, Z3, Z4
+	VSUBPS           Z4, Z3, Z3
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z5
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z3, Z5
+	VSCALEFPS        Z4, Z5, Z3
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z3, Z3
+	VDIVPS           Z3, Z2, Z2
+	VMOVUPS          Z2, K1, (SI)
+	ADDQ             DI, SI
+	DECQ             DX
+	JNZ              gelutanh_tail_row
+
+gelutanh_done:
+	VZEROUPPER
+	RET
+
+next_gelutanh:
+	CMPQ  88(AX), $+9
+	JNE   next_tanh
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+tanh2:
+	CMPQ    CX, $+32
+	JLT     tanh2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+tanh2_row:
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       64(R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       64(R11)(BX*1)
+	ADDQ             $+128, BX
+	VMOVUPS          (SI), Z4
+	VMOVUPS          64(SI), Z5
+	ADDQ             R9, SI
+	VFMADD213PS      Z2, Z0, Z4
+	VFMADD213PS      Z3, Z1, Z5
+	VMULPS.BCST      fc038aa3bx1<>+0(SB), Z4, Z4
+	VRNDSCALEPS      $0x00, Z4, Z6
+	VSUBPS           Z6, Z4, Z4
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z7
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z4, Z7
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z4, Z7
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z4, Z7
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z4, Z7
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z4, Z7
+	VSCALEFPS        Z6, Z7, Z4
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z4, Z4
+	VBROADCASTSS     f40000000x1<>+0(SB), Z6
+	VDIVPS           Z4, Z6, Z4
+	VADDPS.BCST      fbf800000x1<>+0(SB), Z4, Z4
+	VMULPS.BCST      fc038aa3bx1<>+0(SB), Z5, Z5
+	VRNDSCALEPS      $0x00, Z5, Z6
+	VSUBPS           Z6, Z5, Z5
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z7
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z5, Z7
+	VSCALEFPS        Z6, Z7, Z5
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z5, Z5
+	VBROADCASTSS     f40000000x1<>+0(SB), Z6
+	VDIVPS           Z5, Z6, Z5
+	VADDPS.BCST      fbf800000x1<>+0(SB), Z5, Z5
+	VMOVUPS          Z4, (DI)
+	VMOVUPS          Z5, 64(DI)
+	ADDQ             R9, DI
+	DECQ             R8
+	JNZ              tanh2_row
+	SUBQ             $+32, CX
+	ADDQ             $+128, DX
+	JMP              tanh2
+
+tanh2_end:
+tanh1:
+	CMPQ    CX, $+16
+	JLT     tanh1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    16(AX), DI
+	ADDQ    DX, DI
+	MOVQ    32(AX), R8
+	MOVQ    24(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    16(AX), R11
+
+tanh1_row:
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS          (SI), Z2
+	ADDQ             R9, SI
+	VFMADD213PS      Z1, Z0, Z2
+	VMULPS.BCST      fc038aa3bx1<>+0(SB), Z2, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z4
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z4
+	VSCALEFPS        Z3, Z4, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VBROADCASTSS     f40000000x1<>+0(SB), Z3
+	VDIVPS           Z2, Z3, Z2
+	VADDPS.BCST      fbf800000x1<>+0(SB), Z2, Z2
+	VMOVUPS          Z2, (DI)
+	ADDQ             R9, DI
+	DECQ             R8
+	JNZ              tanh1_row
+	SUBQ             $+16, CX
+	ADDQ             $+64, DX
+	JMP              tanh1
+
+tanh1_end:
+	CMPQ      CX, $0x00
+	JE        tanh_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      16(AX), SI
+	ADDQ      DX, SI
+	MOVQ      32(AX), DX
+	MOVQ      24(AX), DI
+	MOVQ      (AX), R8
+	MOVQ      16(AX), AX
+
+tanh_tail_row:
+	PREFETCHT0       (R8)(BX*1)
+	PREFETCHT0       (AX)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS.Z        (CX), K1, Z2
+	ADDQ             DI, CX
+	VFMADD213PS      Z1, Z0, Z2
+	VMULPS.BCST      fc038aa3bx1<>+0(SB), Z2, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z4
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z4
+	VSCALEFPS        Z3, Z4, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VBROADCASTSS     f40000000x1<>+0(SB), Z3
+	VDIVPS           Z2, Z3, Z2
+	VADDPS.BCST      fbf800000x1<>+0(SB), Z2, Z2
+	VMOVUPS          Z2, K1, (SI)
+	ADDQ             DI, SI
+	DECQ             DX
+	JNZ              tanh_tail_row
+
+tanh_done:
+	VZEROUPPER
+	RET
+
+next_tanh:
+	RET
+
+// func columnsMomentsAVX512(a *byte)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, MMX+
+TEXT ·columnsMomentsAVX512(SB), NOSPLIT, $0-8
+	MOVQ  a+0(FP), AX
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+moments4:
+	CMPQ    CX, $+64
+	JLT     moments4_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	VMOVUPS 128(SI)(DX*1), Z2
+	VMOVUPS 192(SI)(DX*1), Z3
+	VXORPS  Z4, Z4, Z4
+	VXORPS  Z5, Z5, Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    32(AX), DI
+	MOVQ    24(AX), R8
+	MOVQ    (AX), R9
+
+moments4_row:
+	PREFETCHT0  (R9)(BX*1)
+	PREFETCHT0  64(R9)(BX*1)
+	PREFETCHT0  128(R9)(BX*1)
+	PREFETCHT0  192(R9)(BX*1)
+	ADDQ        $+256, BX
+	VMOVUPS     (SI), Z12
+	VMOVUPS     64(SI), Z13
+	VMOVUPS     128(SI), Z14
+	VMOVUPS     192(SI), Z15
+	ADDQ        R8, SI
+	VSUBPS      Z0, Z12, Z12
+	VADDPS      Z12, Z4, Z4
+	VFMADD231PS Z12, Z12, Z8
+	VSUBPS      Z1, Z13, Z13
+	VADDPS      Z13, Z5, Z5
+	VFMADD231PS Z13, Z13, Z9
+	VSUBPS      Z2, Z14, Z14
+	VADDPS      Z14, Z6, Z6
+	VFMADD231PS Z14, Z14, Z10
+	VSUBPS      Z3, Z15, Z15
+	VADDPS      Z15, Z7, Z7
+	VFMADD231PS Z15, Z15, Z11
+	DECQ        DI
+	JNZ         moments4_row
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
+	VADDPS      Z4, Z0, Z0
+	VMOVUPS     Z0, (SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Z0
+	VADDPS      Z5, Z0, Z0
+	VMOVUPS     Z0, 64(SI)(DX*1)
+	VMOVUPS     128(SI)(DX*1), Z0
+	VADDPS      Z6, Z0, Z0
+	VMOVUPS     Z0, 128(SI)(DX*1)
+	VMOVUPS     192(SI)(DX*1), Z0
+	VADDPS      Z7, Z0, Z0
+	VMOVUPS     Z0, 192(SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
+	VADDPS      Z8, Z0, Z0
+	VMOVUPS     Z0, (SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Z0
+	VADDPS      Z9, Z0, Z0
+	VMOVUPS     Z0, 64(SI)(DX*1)
+	VMOVUPS     128(SI)(DX*1), Z0
+	VADDPS      Z10, Z0, Z0
+	VMOVUPS     Z0, 128(SI)(DX*1)
+	VMOVUPS     192(SI)(DX*1), Z0
+	VADDPS      Z11, Z0, Z0
+	VMOVUPS     Z0, 192(SI)(DX*1)
+	SUBQ        $+64, CX
+	ADDQ        $+256, DX
+	JMP         moments4
+
+moments4_end:
+moments1:
+	CMPQ    CX, $+16
+	JLT     moments1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    32(AX), DI
+	MOVQ    24(AX), R8
+	MOVQ    (AX), R9
+
+moments1_row:
+	PREFETCHT0  (R9)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z3
+	ADDQ        R8, SI
+	VSUBPS      Z0, Z3, Z3
+	VADDPS      Z3, Z1, Z1
+	VFMADD231PS Z3, Z3, Z2
+	DECQ        DI
+	JNZ         moments1_row
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
+	VADDPS      Z1, Z0, Z0
+	VMOVUPS     Z0, (SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
+	VADDPS      Z2, Z0, Z0
+	VMOVUPS     Z0, (SI)(DX*1)
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         moments1
+
+moments1_end:
+	CMPQ      CX, $0x00
+	JE        moments_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	VXORPS    Z1, Z1, Z1
+	VXORPS    Z2, Z2, Z2
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      32(AX), SI
+	MOVQ      24(AX), DI
+	MOVQ      (AX), R8
+
+moments_tail_row:
+	PREFETCHT0  (R8)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS.Z   (CX), K1, Z3
+	ADDQ        DI, CX
+	VSUBPS      Z0, Z3, Z3
+	VADDPS      Z3, Z1, Z1
+	VFMADD231PS Z3, Z3, Z2
+	DECQ        SI
+	JNZ         moments_tail_row
+	MOVQ        72(AX), CX
+	VMOVUPS.Z   (CX)(DX*1), K1, Z0
+	VADDPS      Z1, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)(DX*1)
+	MOVQ        80(AX), AX
+	VMOVUPS.Z   (AX)(DX*1), K1, Z0
+	VADDPS      Z2, Z0, Z0
+	VMOVUPS     Z0, K1, (AX)(DX*1)
+
+moments_done:
+	VZEROUPPER
+	RET
+
+// func columnsGradAVX512(a *byte)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, MMX+
+TEXT ·columnsGradAVX512(SB), NOSPLIT, $0-8
+	MOVQ  a+0(FP), AX
+	CMPQ  88(AX), $+0
+	JNE   next_none
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+none2:
+	CMPQ    CX, $+32
+	JLT     none2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z4
+	VMOVUPS 64(SI)(DX*1), Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+none2_row:
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  64(R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	PREFETCHT0  64(R13)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Z10
+	VMOVUPS     64(SI), Z11
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Z12
+	VMOVUPS     64(DI), Z13
+	ADDQ        R10, DI
+	VMOVAPS     Z10, Z14
+	VFMADD213PS Z2, Z0, Z14
+	VADDPS      Z12, Z6, Z6
+	VSUBPS      Z4, Z10, Z10
+	VFMADD231PS Z10, Z12, Z8
+	VMOVAPS     Z11, Z10
+	VFMADD213PS Z3, Z1, Z10
+	VADDPS      Z13, Z7, Z7
+	VSUBPS      Z5, Z11, Z11
+	VFMADD231PS Z11, Z13, Z9
+	VMOVUPS     Z12, (R8)
+	VMOVUPS     Z13, 64(R8)
+	ADDQ        R10, R8
+	DECQ        R9
+	JNZ         none2_row
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
+	VADDPS      Z6, Z0, Z0
+	VMOVUPS     Z0, (SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Z0
+	VADDPS      Z7, Z0, Z0
+	VMOVUPS     Z0, 64(SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
+	VADDPS      Z8, Z0, Z0
+	VMOVUPS     Z0, (SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Z0
+	VADDPS      Z9, Z0, Z0
+	VMOVUPS     Z0, 64(SI)(DX*1)
+	SUBQ        $+32, CX
+	ADDQ        $+128, DX
+	JMP         none2
+
+none2_end:
+none1:
+	CMPQ    CX, $+16
+	JLT     none1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+none1_row:
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z5
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Z6
+	ADDQ        R10, DI
+	VMOVAPS     Z5, Z7
+	VFMADD213PS Z1, Z0, Z7
+	VADDPS      Z6, Z3, Z3
+	VSUBPS      Z2, Z5, Z5
+	VFMADD231PS Z5, Z6, Z4
+	VMOVUPS     Z6, (R8)
+	ADDQ        R10, R8
+	DECQ        R9
+	JNZ         none1_row
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
+	VADDPS      Z3, Z0, Z0
+	VMOVUPS     Z0, (SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
+	VADDPS      Z4, Z0, Z0
+	VMOVUPS     Z0, (SI)(DX*1)
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         none1
+
+none1_end:
+	CMPQ      CX, $0x00
+	JE        none_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      64(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z2
+	VXORPS    Z3, Z3, Z3
+	VXORPS    Z4, Z4, Z4
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      8(AX), SI
+	ADDQ      DX, SI
+	MOVQ      16(AX), DI
+	ADDQ      DX, DI
+	MOVQ      32(AX), R8
+	MOVQ      24(AX), R9
+	MOVQ      (AX), R10
+	MOVQ      8(AX), R11
+	MOVQ      16(AX), R12
+
+none_tail_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS.Z   (CX), K1, Z5
+	ADDQ        R9, CX
+	VMOVUPS.Z   (SI), K1, Z6
+	ADDQ        R9, SI
+	VMOVAPS     Z5, Z7
+	VFMADD213PS Z1, Z0, Z7
+	VADDPS      Z6, Z3, Z3
+	VSUBPS      Z2, Z5, Z5
+	VFMADD231PS Z5, Z6, Z4
+	VMOVUPS     Z6, K1, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         none_tail_row
+	MOVQ        72(AX), CX
+	VMOVUPS.Z   (CX)(DX*1), K1, Z0
+	VADDPS      Z3, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)(DX*1)
+	MOVQ        80(AX), AX
+	VMOVUPS.Z   (AX)(DX*1), K1, Z0
+	VADDPS      Z4, Z0, Z0
+	VMOVUPS     Z0, K1, (AX)(DX*1)
+
+none_done:
+	VZEROUPPER
+	RET
+
+next_none:
+	CMPQ  88(AX), $+1
+	JNE   next_relu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+relu2:
+	CMPQ    CX, $+32
+	JLT     relu2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z4
+	VMOVUPS 64(SI)(DX*1), Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+relu2_row:
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  64(R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	PREFETCHT0  64(R13)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Z10
+	VMOVUPS     64(SI), Z11
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Z12
+	VMOVUPS     64(DI), Z13
+	ADDQ        R10, DI
+	VMOVAPS     Z10, Z14
+	VFMADD213PS Z2, Z0, Z14
+	VXORPS      Z15, Z15, Z15
+	VCMPPS      $0x01, Z14, Z15, K1
+	VMOVAPS.Z   Z12, K1, Z12
+	VADDPS      Z12, Z6, Z6
+	VSUBPS      Z4, Z10, Z10
+	VFMADD231PS Z10, Z12, Z8
+	VMOVAPS     Z11, Z10
+	VFMADD213PS Z3, Z1, Z10
+	VXORPS      Z14, Z14, Z14
+	VCMPPS      $0x01, Z10, Z14, K1
+	VMOVAPS.Z   Z13, K1, Z13
+	VADDPS      Z13, Z7, Z7
+	VSUBPS      Z5, Z11, Z11
+	VFMADD231PS Z11, Z13, Z9
+	VMOVUPS     Z12, (R8)
+	VMOVUPS     Z13, 64(R8)
+	ADDQ        R10, R8
+	DECQ        R9
+	JNZ         relu2_row
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
+	VADDPS      Z6, Z0, Z0
+	VMOVUPS     Z0, (SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Z0
+	VADDPS      Z7, Z0, Z0
+	VMOVUPS     Z0, 64(SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
+	VADDPS      Z8, Z0, Z0
+	VMOVUPS     Z0, (SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Z0
+	VADDPS      Z9, Z0, Z0
+	VMOVUPS     Z0, 64(SI)(DX*1)
+	SUBQ        $+32, CX
+	ADDQ        $+128, DX
+	JMP         relu2
+
+relu2_end:
+relu1:
+	CMPQ    CX, $+16
+	JLT     relu1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+relu1_row:
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z5
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Z6
+	ADDQ        R10, DI
+	VMOVAPS     Z5, Z7
+	VFMADD213PS Z1, Z0, Z7
+	VXORPS      Z8, Z8, Z8
+	VCMPPS      $0x01, Z7, Z8, K1
+	VMOVAPS.Z   Z6, K1, Z6
+	VADDPS      Z6, Z3, Z3
+	VSUBPS      Z2, Z5, Z5
+	VFMADD231PS Z5, Z6, Z4
+	VMOVUPS     Z6, (R8)
+	ADDQ        R10, R8
+	DECQ        R9
+	JNZ         relu1_row
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
+	VADDPS      Z3, Z0, Z0
+	VMOVUPS     Z0, (SI)(DX*1)
+	MOVQ        80(AX), SI
+	VMOVUPS     (SI)(DX*1), Z0
+	VADDPS      Z4, Z0, Z0
+	VMOVUPS     Z0, (SI)(DX*1)
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         relu1
+
+relu1_end:
+	CMPQ      CX, $0x00
+	JE        relu_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      64(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z2
+	VXORPS    Z3, Z3, Z3
+	VXORPS    Z4, Z4, Z4
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      8(AX), SI
+	ADDQ      DX, SI
+	MOVQ      16(AX), DI
+	ADDQ      DX, DI
+	MOVQ      32(AX), R8
+	MOVQ      24(AX), R9
+	MOVQ      (AX), R10
+	MOVQ      8(AX), R11
+	MOVQ      16(AX), R12
+
+relu_tail_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS.Z   (CX), K1, Z5
+	ADDQ        R9, CX
+	VMOVUPS.Z   (SI), K1, Z6
+	ADDQ        R9, SI
+	VMOVAPS     Z5, Z7
+	VFMADD213PS Z1, Z0, Z7
+	VXORPS      Z8, Z8, Z8
+	VCMPPS      $0x01, Z7, Z8, K2
+	VMOVAPS.Z   Z6, K2, Z6
+	VADDPS      Z6, Z3, Z3
+	VSUBPS      Z2, Z5, Z5
+	VFMADD231PS Z5, Z6, Z4
+	VMOVUPS     Z6, K1, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         relu_tail_row
+	MOVQ        72(AX), CX
+	VMOVUPS.Z   (CX)(DX*1), K1, Z0
+	VADDPS      Z3, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)(DX*1)
+	MOVQ        80(AX), AX
+	VMOVUPS.Z   (AX)(DX*1), K1, Z0
+	VADDPS      Z4, Z0, Z0
+	VMOVUPS     Z0, K1, (AX)(DX*1)
+
+relu_done:
+	VZEROUPPER
+	RET
+
+next_relu:
+	CMPQ  88(AX), $+2
+	JNE   next_relu6
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+relu62:
+	CMPQ    CX, $+32
+	JLT     relu62_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z4
+	VMOVUPS 64(SI)(DX*1), Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+relu62_row:
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   64(R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   64(R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	PREFETCHT0   64(R13)(BX*1)
+	ADDQ         $+128, BX
+	VMOVUPS      (SI), Z10
+	VMOVUPS      64(SI), Z11
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Z12
+	VMOVUPS      64(DI), Z13
+	ADDQ         R10, DI
+	VMOVAPS      Z10, Z14
+	VFMADD213PS  Z2, Z0, Z14
+	VXORPS       Z15, Z15, Z15
+	VCMPPS       $0x01, Z14, Z15, K1
+	VMOVAPS.Z    Z12, K1, Z12
+	VBROADCASTSS f40c00000x1<>+0(SB), Z15
+	VCMPPS       $0x01, Z15, Z14, K1
+	VMOVAPS.Z    Z12, K1, Z12
+	VADDPS       Z12, Z6, Z6
+	VSUBPS       Z4, Z10, Z10
+	VFMADD231PS  Z10, Z12, Z8
+	VMOVAPS      Z11, Z10
+	VFMADD213PS  Z3, Z1, Z10
+	VXORPS       Z14, Z14, Z14
+	VCMPPS       $0x01, Z10, Z14, K1
+	VMOVAPS.Z    Z13, K1, Z13
+	VBROADCASTSS f40c00000x1<>+0(SB), Z14
+	VCMPPS       $0x01, Z14, Z10, K1
+	VMOVAPS.Z    Z13, K1, Z13
+	VADDPS       Z13, Z7, Z7
+	VSUBPS       Z5, Z11, Z11
+	VFMADD231PS  Z11, Z13, Z9
+	VMOVUPS      Z12, (R8)
+	VMOVUPS      Z13, 64(R8)
+	ADDQ         R10, R8
+	DECQ         R9
+	JNZ          relu62_row
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
+	VADDPS       Z6, Z0, Z0
+	VMOVUPS      Z0, (SI)(DX*1)
+	VMOVUPS      64(SI)(DX*1), Z0
+	VADDPS       Z7, Z0, Z0
+	VMOVUPS      Z0, 64(SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
+	VADDPS       Z8, Z0, Z0
+	VMOVUPS      Z0, (SI)(DX*1)
+	VMOVUPS      64(SI)(DX*1), Z0
+	VADDPS       Z9, Z0, Z0
+	VMOVUPS      Z0, 64(SI)(DX*1)
+	SUBQ         $+32, CX
+	ADDQ         $+128, DX
+	JMP          relu62
+
+relu62_end:
+relu61:
+	CMPQ    CX, $+16
+	JLT     relu61_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+relu61_row:
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Z5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Z6
+	ADDQ         R10, DI
+	VMOVAPS      Z5, Z7
+	VFMADD213PS  Z1, Z0, Z7
+	VXORPS       Z8, Z8, Z8
+	VCMPPS       $0x01, Z7, Z8, K1
+	VMOVAPS.Z    Z6, K1, Z6
+	VBROADCASTSS f40c00000x1<>+0(SB), Z8
+	VCMPPS       $0x01, Z8, Z7, K1
+	VMOVAPS.Z    Z6, K1, Z6
+	VADDPS       Z6, Z3, Z3
+	VSUBPS       Z2, Z5, Z5
+	VFMADD231PS  Z5, Z6, Z4
+	VMOVUPS      Z6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
+	JNZ          relu61_row
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
+	VADDPS       Z3, Z0, Z0
+	VMOVUPS      Z0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
+	VADDPS       Z4, Z0, Z0
+	VMOVUPS      Z0, (SI)(DX*1)
+	SUBQ         $+16, CX
+	ADDQ         $+64, DX
+	JMP          relu61
+
+relu61_end:
+	CMPQ      CX, $0x00
+	JE        relu6_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      64(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z2
+	VXORPS    Z3, Z3, Z3
+	VXORPS    Z4, Z4, Z4
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      8(AX), SI
+	ADDQ      DX, SI
+	MOVQ      16(AX), DI
+	ADDQ      DX, DI
+	MOVQ      32(AX), R8
+	MOVQ      24(AX), R9
+	MOVQ      (AX), R10
+	MOVQ      8(AX), R11
+	MOVQ      16(AX), R12
+
+relu6_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS.Z    (CX), K1, Z5
+	ADDQ         R9, CX
+	VMOVUPS.Z    (SI), K1, Z6
+	ADDQ         R9, SI
+	VMOVAPS      Z5, Z7
+	VFMADD213PS  Z1, Z0, Z7
+	VXORPS       Z8, Z8, Z8
+	VCMPPS       $0x01, Z7, Z8, K2
+	VMOVAPS.Z    Z6, K2, Z6
+	VBROADCASTSS f40c00000x1<>+0(SB), Z8
+	VCMPPS       $0x01, Z8, Z7, K2
+	VMOVAPS.Z    Z6, K2, Z6
+	VADDPS       Z6, Z3, Z3
+	VSUBPS       Z2, Z5, Z5
+	VFMADD231PS  Z5, Z6, Z4
+	VMOVUPS      Z6, K1, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          relu6_tail_row
+	MOVQ         72(AX), CX
+	VMOVUPS.Z    (CX)(DX*1), K1, Z0
+	VADDPS       Z3, Z0, Z0
+	VMOVUPS      Z0, K1, (CX)(DX*1)
+	MOVQ         80(AX), AX
+	VMOVUPS.Z    (AX)(DX*1), K1, Z0
+	VADDPS       Z4, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)(DX*1)
+
+relu6_done:
+	VZEROUPPER
+	RET
+
+next_relu6:
+	CMPQ  88(AX), $+3
+	JNE   next_silu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+silu2:
+	CMPQ    CX, $+32
+	JLT     silu2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z4
+	VMOVUPS 64(SI)(DX*1), Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+silu2_row:
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       64(R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	PREFETCHT0       64(R12)(BX*1)
+	PREFETCHT0       (R13)(BX*1)
+	PREFETCHT0       64(R13)(BX*1)
+	ADDQ             $+128, BX
+	VMOVUPS          (SI), Z10
+	VMOVUPS          64(SI), Z11
+	ADDQ             R10, SI
+	VMOVUPS          (DI), Z12
+	VMOVUPS          64(DI), Z13
+	ADDQ             R10, DI
+	VMOVAPS          Z10, Z14
+	VFMADD213PS      Z2, Z0, Z14
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z14, Z15
+	VRNDSCALEPS      $0x00, Z15, Z16
+	VSUBPS           Z16, Z15, Z15
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z17
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z15, Z17
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z15, Z17
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z15, Z17
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z15, Z17
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z15, Z17
+	VSCALEFPS        Z16, Z17, Z15
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z15, Z15
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z16
+	VDIVPS           Z15, Z16, Z15
+	VMULPS           Z15, Z12, Z12
+	VFNMADD213PS     Z14, Z14, Z15
+	VFMADD231PS      Z15, Z12, Z12
+	VADDPS           Z12, Z6, Z6
+	VSUBPS           Z4, Z10, Z10
+	VFMADD231PS      Z10, Z12, Z8
+	VMOVAPS          Z11, Z10
+	VFMADD213PS      Z3, Z1, Z10
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z10, Z14
+	VRNDSCALEPS      $0x00, Z14, Z15
+	VSUBPS           Z15, Z14, Z14
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z16
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z14, Z16
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z14, Z16
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z14, Z16
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z14, Z16
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z14, Z16
+	VSCALEFPS        Z15, Z16, Z14
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z14, Z14
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z15
+	VDIVPS           Z14, Z15, Z14
+	VMULPS           Z14, Z13, Z13
+	VFNMADD213PS     Z10, Z10, Z14
+	VFMADD231PS      Z14, Z13, Z13
+	VADDPS           Z13, Z7, Z7
+	VSUBPS           Z5, Z11, Z11
+	VFMADD231PS      Z11, Z13, Z9
+	VMOVUPS          Z12, (R8)
+	VMOVUPS          Z13, 64(R8)
+	ADDQ             R10, R8
+	DECQ             R9
+	JNZ              silu2_row
+	MOVQ             72(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z6, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	VMOVUPS          64(SI)(DX*1), Z0
+	VADDPS           Z7, Z0, Z0
+	VMOVUPS          Z0, 64(SI)(DX*1)
+	MOVQ             80(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z8, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	VMOVUPS          64(SI)(DX*1), Z0
+	VADDPS           Z9, Z0, Z0
+	VMOVUPS          Z0, 64(SI)(DX*1)
+	SUBQ             $+32, CX
+	ADDQ             $+128, DX
+	JMP              silu2
+
+silu2_end:
+silu1:
+	CMPQ    CX, $+16
+	JLT     silu1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+silu1_row:
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	PREFETCHT0       (R13)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS          (SI), Z5
+	ADDQ             R10, SI
+	VMOVUPS          (DI), Z6
+	ADDQ             R10, DI
+	VMOVAPS          Z5, Z7
+	VFMADD213PS      Z1, Z0, Z7
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z7, Z8
+	VRNDSCALEPS      $0x00, Z8, Z9
+	VSUBPS           Z9, Z8, Z8
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z10
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z8, Z10
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z8, Z10
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z8, Z10
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z8, Z10
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z8, Z10
+	VSCALEFPS        Z9, Z10, Z8
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z8, Z8
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z9
+	VDIVPS           Z8, Z9, Z8
+	VMULPS           Z8, Z6, Z6
+	VFNMADD213PS     Z7, Z7, Z8
+	VFMADD231PS      Z8, Z6, Z6
+	VADDPS           Z6, Z3, Z3
+	VSUBPS           Z2, Z5, Z5
+	VFMADD231PS      Z5, Z6, Z4
+	VMOVUPS          Z6, (R8)
+	ADDQ             R10, R8
+	DECQ             R9
+	JNZ              silu1_row
+	MOVQ             72(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z3, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	MOVQ             80(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z4, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	SUBQ             $+16, CX
+	ADDQ             $+64, DX
+	JMP              silu1
+
+silu1_end:
+	CMPQ      CX, $0x00
+	JE        silu_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      64(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z2
+	VXORPS    Z3, Z3, Z3
+	VXORPS    Z4, Z4, Z4
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      8(AX), SI
+	ADDQ      DX, SI
+	MOVQ      16(AX), DI
+	ADDQ      DX, DI
+	MOVQ      32(AX), R8
+	MOVQ      24(AX), R9
+	MOVQ      (AX), R10
+	MOVQ      8(AX), R11
+	MOVQ      16(AX), R12
+
+silu_tail_row:
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS.Z        (CX), K1, Z5
+	ADDQ             R9, CX
+	VMOVUPS.Z        (SI), K1, Z6
+	ADDQ             R9, SI
+	VMOVAPS          Z5, Z7
+	VFMADD213PS      Z1, Z0, Z7
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z7, Z8
+	VRNDSCALEPS      $0x00, Z8, Z9
+	VSUBPS           Z9, Z8, Z8
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z10
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z8, Z10
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z8, Z10
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z8, Z10
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z8, Z10
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z8, Z10
+	VSCALEFPS        Z9, Z10, Z8
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z8, Z8
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z9
+	VDIVPS           Z8, Z9, Z8
+	VMULPS           Z8, Z6, Z6
+	VFNMADD213PS     Z7, Z7, Z8
+	VFMADD231PS      Z8, Z6, Z6
+	VADDPS           Z6, Z3, Z3
+	VSUBPS           Z2, Z5, Z5
+	VFMADD231PS      Z5, Z6, Z4
+	VMOVUPS          Z6, K1, (DI)
+	ADDQ             R9, DI
+	DECQ             R8
+	JNZ              silu_tail_row
+	MOVQ             72(AX), CX
+	VMOVUPS.Z        (CX)(DX*1), K1, Z0
+	VADDPS           Z3, Z0, Z0
+	VMOVUPS          Z0, K1, (CX)(DX*1)
+	MOVQ             80(AX), AX
+	VMOVUPS.Z        (AX)(DX*1), K1, Z0
+	VADDPS           Z4, Z0, Z0
+	VMOVUPS          Z0, K1, (AX)(DX*1)
+
+silu_done:
+	VZEROUPPER
+	RET
+
+next_silu:
+	CMPQ  88(AX), $+4
+	JNE   next_hardswish
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+hardswish2:
+	CMPQ    CX, $+32
+	JLT     hardswish2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z4
+	VMOVUPS 64(SI)(DX*1), Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+hardswish2_row:
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   64(R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   64(R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	PREFETCHT0   64(R13)(BX*1)
+	ADDQ         $+128, BX
+	VMOVUPS      (SI), Z10
+	VMOVUPS      64(SI), Z11
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Z12
+	VMOVUPS      64(DI), Z13
+	ADDQ         R10, DI
+	VMOVAPS      Z10, Z14
+	VFMADD213PS  Z2, Z0, Z14
+	VBROADCASTSS f40400000x1<>+0(SB), Z16
+	VBROADCASTSS f3f800000x1<>+0(SB), Z17
+	VBROADCASTSS f3eaaaaabx1<>+0(SB), Z15
+	VMULPS       Z15, Z14, Z15
+	VADDPS.BCST  f3f000000x1<>+0(SB), Z15, Z15
+	VSUBPS       Z17, Z15, Z15
+	VCMPPS       $0x01, Z16, Z14, K1
+	VMOVAPS.Z    Z15, K1, Z15
+	VADDPS       Z17, Z15, Z15
+	VBROADCASTSS fc0400000x1<>+0(SB), Z16
+	VCMPPS       $0x01, Z14, Z16, K1
+	VMOVAPS.Z    Z15, K1, Z15
+	VMULPS       Z15, Z12, Z12
+	VADDPS       Z12, Z6, Z6
+	VSUBPS       Z4, Z10, Z10
+	VFMADD231PS  Z10, Z12, Z8
+	VMOVAPS      Z11, Z10
+	VFMADD213PS  Z3, Z1, Z10
+	VBROADCASTSS f40400000x1<>+0(SB), Z15
+	VBROADCASTSS f3f800000x1<>+0(SB), Z16
+	VBROADCASTSS f3eaaaaabx1<>+0(SB), Z14
+	VMULPS       Z14, Z10, Z14
+	VADDPS.BCST  f3f000000x1<>+0(SB), Z14, Z14
+	VSUBPS       Z16, Z14, Z14
+	VCMPPS       $0x01, Z15, Z10, K1
+	VMOVAPS.Z    Z14, K1, Z14
+	VADDPS       Z16, Z14, Z14
+	VBROADCASTSS fc0400000x1<>+0(SB), Z15
+	VCMPPS       $0x01, Z10, Z15, K1
+	VMOVAPS.Z    Z14, K1, Z14
+	VMULPS       Z14, Z13, Z13
+	VADDPS       Z13, Z7, Z7
+	VSUBPS       Z5, Z11, Z11
+	VFMADD231PS  Z11, Z13, Z9
+	VMOVUPS      Z12, (R8)
+	VMOVUPS      Z13, 64(R8)
+	ADDQ         R10, R8
+	DECQ         R9
+	JNZ          hardswish2_row
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
+	VADDPS       Z6, Z0, Z0
+	VMOVUPS      Z0, (SI)(DX*1)
+	VMOVUPS      64(SI)(DX*1), Z0
+	VADDPS       Z7, Z0, Z0
+	VMOVUPS      Z0, 64(SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
+	VADDPS       Z8, Z0, Z0
+	VMOVUPS      Z0, (SI)(DX*1)
+	VMOVUPS      64(SI)(DX*1), Z0
+	VADDPS       Z9, Z0, Z0
+	VMOVUPS      Z0, 64(SI)(DX*1)
+	SUBQ         $+32, CX
+	ADDQ         $+128, DX
+	JMP          hardswish2
+
+hardswish2_end:
+hardswish1:
+	CMPQ    CX, $+16
+	JLT     hardswish1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+hardswish1_row:
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Z5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Z6
+	ADDQ         R10, DI
+	VMOVAPS      Z5, Z7
+	VFMADD213PS  Z1, Z0, Z7
+	VBROADCASTSS f40400000x1<>+0(SB), Z9
+	VBROADCASTSS f3f800000x1<>+0(SB), Z10
+	VBROADCASTSS f3eaaaaabx1<>+0(SB), Z8
+	VMULPS       Z8, Z7, Z8
+	VADDPS.BCST  f3f000000x1<>+0(SB), Z8, Z8
+	VSUBPS       Z10, Z8, Z8
+	VCMPPS       $0x01, Z9, Z7, K1
+	VMOVAPS.Z    Z8, K1, Z8
+	VADDPS       Z10, Z8, Z8
+	VBROADCASTSS fc0400000x1<>+0(SB), Z9
+	VCMPPS       $0x01, Z7, Z9, K1
+	VMOVAPS.Z    Z8, K1, Z8
+	VMULPS       Z8, Z6, Z6
+	VADDPS       Z6, Z3, Z3
+	VSUBPS       Z2, Z5, Z5
+	VFMADD231PS  Z5, Z6, Z4
+	VMOVUPS      Z6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
+	JNZ          hardswish1_row
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
+	VADDPS       Z3, Z0, Z0
+	VMOVUPS      Z0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
+	VADDPS       Z4, Z0, Z0
+	VMOVUPS      Z0, (SI)(DX*1)
+	SUBQ         $+16, CX
+	ADDQ         $+64, DX
+	JMP          hardswish1
+
+hardswish1_end:
+	CMPQ      CX, $0x00
+	JE        hardswish_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      64(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z2
+	VXORPS    Z3, Z3, Z3
+	VXORPS    Z4, Z4, Z4
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      8(AX), SI
+	ADDQ      DX, SI
+	MOVQ      16(AX), DI
+	ADDQ      DX, DI
+	MOVQ      32(AX), R8
+	MOVQ      24(AX), R9
+	MOVQ      (AX), R10
+	MOVQ      8(AX), R11
+	MOVQ      16(AX), R12
+
+hardswish_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS.Z    (CX), K1, Z5
+	ADDQ         R9, CX
+	VMOVUPS.Z    (SI), K1, Z6
+	ADDQ         R9, SI
+	VMOVAPS      Z5, Z7
+	VFMADD213PS  Z1, Z0, Z7
+	VBROADCASTSS f40400000x1<>+0(SB), Z9
+	VBROADCASTSS f3f800000x1<>+0(SB), Z10
+	VBROADCASTSS f3eaaaaabx1<>+0(SB), Z8
+	VMULPS       Z8, Z7, Z8
+	VADDPS.BCST  f3f000000x1<>+0(SB), Z8, Z8
+	VSUBPS       Z10, Z8, Z8
+	VCMPPS       $0x01, Z9, Z7, K2
+	VMOVAPS.Z    Z8, K2, Z8
+	VADDPS       Z10, Z8, Z8
+	VBROADCASTSS fc0400000x1<>+0(SB), Z9
+	VCMPPS       $0x01, Z7, Z9, K2
+	VMOVAPS.Z    Z8, K2, Z8
+	VMULPS       Z8, Z6, Z6
+	VADDPS       Z6, Z3, Z3
+	VSUBPS       Z2, Z5, Z5
+	VFMADD231PS  Z5, Z6, Z4
+	VMOVUPS      Z6, K1, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          hardswish_tail_row
+	MOVQ         72(AX), CX
+	VMOVUPS.Z    (CX)(DX*1), K1, Z0
+	VADDPS       Z3, Z0, Z0
+	VMOVUPS      Z0, K1, (CX)(DX*1)
+	MOVQ         80(AX), AX
+	VMOVUPS.Z    (AX)(DX*1), K1, Z0
+	VADDPS       Z4, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)(DX*1)
+
+hardswish_done:
+	VZEROUPPER
+	RET
+
+next_hardswish:
+	CMPQ  88(AX), $+5
+	JNE   next_sigmoid
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+sigmoid2:
+	CMPQ    CX, $+32
+	JLT     sigmoid2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z4
+	VMOVUPS 64(SI)(DX*1), Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+sigmoid2_row:
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       64(R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	PREFETCHT0       64(R12)(BX*1)
+	PREFETCHT0       (R13)(BX*1)
+	PREFETCHT0       64(R13)(BX*1)
+	ADDQ             $+128, BX
+	VMOVUPS          (SI), Z10
+	VMOVUPS          64(SI), Z11
+	ADDQ             R10, SI
+	VMOVUPS          (DI), Z12
+	VMOVUPS          64(DI), Z13
+	ADDQ             R10, DI
+	VMOVAPS          Z10, Z14
+	VFMADD213PS      Z2, Z0, Z14
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z14, Z15
+	VRNDSCALEPS      $0x00, Z15, Z14
+	VSUBPS           Z14, Z15, Z15
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z16
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z15, Z16
+	VSCALEFPS        Z14, Z16, Z15
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z15, Z15
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z14
+	VDIVPS           Z15, Z14, Z15
+	VMOVAPS          Z15, Z14
+	VFNMADD231PS     Z15, Z15, Z14
+	VMULPS           Z14, Z12, Z12
+	VADDPS           Z12, Z6, Z6
+	VSUBPS           Z4, Z10, Z10
+	VFMADD231PS      Z10, Z12, Z8
+	VMOVAPS          Z11, Z10
+	VFMADD213PS      Z3, Z1, Z10
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z10, Z14
+	VRNDSCALEPS      $0x00, Z14, Z10
+	VSUBPS           Z10, Z14, Z14
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z15
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z14, Z15
+	VSCALEFPS        Z10, Z15, Z14
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z14, Z14
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z10
+	VDIVPS           Z14, Z10, Z14
+	VMOVAPS          Z14, Z10
+	VFNMADD231PS     Z14, Z14, Z10
+	VMULPS           Z10, Z13, Z13
+	VADDPS           Z13, Z7, Z7
+	VSUBPS           Z5, Z11, Z11
+	VFMADD231PS      Z11, Z13, Z9
+	VMOVUPS          Z12, (R8)
+	VMOVUPS          Z13, 64(R8)
+	ADDQ             R10, R8
+	DECQ             R9
+	JNZ              sigmoid2_row
+	MOVQ             72(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z6, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	VMOVUPS          64(SI)(DX*1), Z0
+	VADDPS           Z7, Z0, Z0
+	VMOVUPS          Z0, 64(SI)(DX*1)
+	MOVQ             80(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z8, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	VMOVUPS          64(SI)(DX*1), Z0
+	VADDPS           Z9, Z0, Z0
+	VMOVUPS          Z0, 64(SI)(DX*1)
+	SUBQ             $+32, CX
+	ADDQ             $+128, DX
+	JMP              sigmoid2
+
+sigmoid2_end:
+sigmoid1:
+	CMPQ    CX, $+16
+	JLT     sigmoid1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+sigmoid1_row:
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	PREFETCHT0       (R13)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS          (SI), Z5
+	ADDQ             R10, SI
+	VMOVUPS          (DI), Z6
+	ADDQ             R10, DI
+	VMOVAPS          Z5, Z7
+	VFMADD213PS      Z1, Z0, Z7
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z7, Z8
+	VRNDSCALEPS      $0x00, Z8, Z7
+	VSUBPS           Z7, Z8, Z8
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z9
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z8, Z9
+	VSCALEFPS        Z7, Z9, Z8
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z8, Z8
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z7
+	VDIVPS           Z8, Z7, Z8
+	VMOVAPS          Z8, Z7
+	VFNMADD231PS     Z8, Z8, Z7
+	VMULPS           Z7, Z6, Z6
+	VADDPS           Z6, Z3, Z3
+	VSUBPS           Z2, Z5, Z5
+	VFMADD231PS      Z5, Z6, Z4
+	VMOVUPS          Z6, (R8)
+	ADDQ             R10, R8
+	DECQ             R9
+	JNZ              sigmoid1_row
+	MOVQ             72(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z3, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	MOVQ             80(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z4, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	SUBQ             $+16, CX
+	ADDQ             $+64, DX
+	JMP              sigmoid1
+
+sigmoid1_end:
+	CMPQ      CX, $0x00
+	JE        sigmoid_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      64(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z2
+	VXORPS    Z3, Z3, Z3
+	VXORPS    Z4, Z4, Z4
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      8(AX), SI
+	ADDQ      DX, SI
+	MOVQ      16(AX), DI
+	ADDQ      DX, DI
+	MOVQ      32(AX), R8
+	MOVQ      24(AX), R9
+	MOVQ      (AX), R10
+	MOVQ      8(AX), R11
+	MOVQ      16(AX), R12
+
+sigmoid_tail_row:
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS.Z        (CX), K1, Z5
+	ADDQ             R9, CX
+	VMOVUPS.Z        (SI), K1, Z6
+	ADDQ             R9, SI
+	VMOVAPS          Z5, Z7
+	VFMADD213PS      Z1, Z0, Z7
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z7, Z8
+	VRNDSCALEPS      $0x00, Z8, Z7
+	VSUBPS           Z7, Z8, Z8
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z9
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z8, Z9
+	VSCALEFPS        Z7, Z9, Z8
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z8, Z8
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z7
+	VDIVPS           Z8, Z7, Z8
+	VMOVAPS          Z8, Z7
+	VFNMADD231PS     Z8, Z8, Z7
+	VMULPS           Z7, Z6, Z6
+	VADDPS           Z6, Z3, Z3
+	VSUBPS           Z2, Z5, Z5
+	VFMADD231PS      Z5, Z6, Z4
+	VMOVUPS          Z6, K1, (DI)
+	ADDQ             R9, DI
+	DECQ             R8
+	JNZ              sigmoid_tail_row
+	MOVQ             72(AX), CX
+	VMOVUPS.Z        (CX)(DX*1), K1, Z0
+	VADDPS           Z3, Z0, Z0
+	VMOVUPS          Z0, K1, (CX)(DX*1)
+	MOVQ             80(AX), AX
+	VMOVUPS.Z        (AX)(DX*1), K1, Z0
+	VADDPS           Z4, Z0, Z0
+	VMOVUPS          Z0, K1, (AX)(DX*1)
+
+sigmoid_done:
+	VZEROUPPER
+	RET
+
+next_sigmoid:
+	CMPQ  88(AX), $+6
+	JNE   next_hardsigmoid
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+hardsigmoid2:
+	CMPQ    CX, $+32
+	JLT     hardsigmoid2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z4
+	VMOVUPS 64(SI)(DX*1), Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+hardsigmoid2_row:
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   64(R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   64(R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	PREFETCHT0   64(R13)(BX*1)
+	ADDQ         $+128, BX
+	VMOVUPS      (SI), Z10
+	VMOVUPS      64(SI), Z11
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Z12
+	VMOVUPS      64(DI), Z13
+	ADDQ         R10, DI
+	VMOVAPS      Z10, Z14
+	VFMADD213PS  Z2, Z0, Z14
+	VMULPS.BCST  f3e2aaaabx1<>+0(SB), Z12, Z12
+	VBROADCASTSS fc0400000x1<>+0(SB), Z15
+	VCMPPS       $0x01, Z14, Z15, K1
+	VMOVAPS.Z    Z12, K1, Z12
+	VBROADCASTSS f40400000x1<>+0(SB), Z15
+	VCMPPS       $0x01, Z15, Z14, K1
+	VMOVAPS.Z    Z12, K1, Z12
+	VADDPS       Z12, Z6, Z6
+	VSUBPS       Z4, Z10, Z10
+	VFMADD231PS  Z10, Z12, Z8
+	VMOVAPS      Z11, Z10
+	VFMADD213PS  Z3, Z1, Z10
+	VMULPS.BCST  f3e2aaaabx1<>+0(SB), Z13, Z13
+	VBROADCASTSS fc0400000x1<>+0(SB), Z14
+	VCMPPS       $0x01, Z10, Z14, K1
+	VMOVAPS.Z    Z13, K1, Z13
+	VBROADCASTSS f40400000x1<>+0(SB), Z14
+	VCMPPS       $0x01, Z14, Z10, K1
+	VMOVAPS.Z    Z13, K1, Z13
+	VADDPS       Z13, Z7, Z7
+	VSUBPS       Z5, Z11, Z11
+	VFMADD231PS  Z11, Z13, Z9
+	VMOVUPS      Z12, (R8)
+	VMOVUPS      Z13, 64(R8)
+	ADDQ         R10, R8
+	DECQ         R9
+	JNZ          hardsigmoid2_row
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
+	VADDPS       Z6, Z0, Z0
+	VMOVUPS      Z0, (SI)(DX*1)
+	VMOVUPS      64(SI)(DX*1), Z0
+	VADDPS       Z7, Z0, Z0
+	VMOVUPS      Z0, 64(SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
+	VADDPS       Z8, Z0, Z0
+	VMOVUPS      Z0, (SI)(DX*1)
+	VMOVUPS      64(SI)(DX*1), Z0
+	VADDPS       Z9, Z0, Z0
+	VMOVUPS      Z0, 64(SI)(DX*1)
+	SUBQ         $+32, CX
+	ADDQ         $+128, DX
+	JMP          hardsigmoid2
+
+hardsigmoid2_end:
+hardsigmoid1:
+	CMPQ    CX, $+16
+	JLT     hardsigmoid1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+hardsigmoid1_row:
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	PREFETCHT0   (R13)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Z5
+	ADDQ         R10, SI
+	VMOVUPS      (DI), Z6
+	ADDQ         R10, DI
+	VMOVAPS      Z5, Z7
+	VFMADD213PS  Z1, Z0, Z7
+	VMULPS.BCST  f3e2aaaabx1<>+0(SB), Z6, Z6
+	VBROADCASTSS fc0400000x1<>+0(SB), Z8
+	VCMPPS       $0x01, Z7, Z8, K1
+	VMOVAPS.Z    Z6, K1, Z6
+	VBROADCASTSS f40400000x1<>+0(SB), Z8
+	VCMPPS       $0x01, Z8, Z7, K1
+	VMOVAPS.Z    Z6, K1, Z6
+	VADDPS       Z6, Z3, Z3
+	VSUBPS       Z2, Z5, Z5
+	VFMADD231PS  Z5, Z6, Z4
+	VMOVUPS      Z6, (R8)
+	ADDQ         R10, R8
+	DECQ         R9
+	JNZ          hardsigmoid1_row
+	MOVQ         72(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
+	VADDPS       Z3, Z0, Z0
+	VMOVUPS      Z0, (SI)(DX*1)
+	MOVQ         80(AX), SI
+	VMOVUPS      (SI)(DX*1), Z0
+	VADDPS       Z4, Z0, Z0
+	VMOVUPS      Z0, (SI)(DX*1)
+	SUBQ         $+16, CX
+	ADDQ         $+64, DX
+	JMP          hardsigmoid1
+
+hardsigmoid1_end:
+	CMPQ      CX, $0x00
+	JE        hardsigmoid_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      64(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z2
+	VXORPS    Z3, Z3, Z3
+	VXORPS    Z4, Z4, Z4
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      8(AX), SI
+	ADDQ      DX, SI
+	MOVQ      16(AX), DI
+	ADDQ      DX, DI
+	MOVQ      32(AX), R8
+	MOVQ      24(AX), R9
+	MOVQ      (AX), R10
+	MOVQ      8(AX), R11
+	MOVQ      16(AX), R12
+
+hardsigmoid_tail_row:
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS.Z    (CX), K1, Z5
+	ADDQ         R9, CX
+	VMOVUPS.Z    (SI), K1, Z6
+	ADDQ         R9, SI
+	VMOVAPS      Z5, Z7
+	VFMADD213PS  Z1, Z0, Z7
+	VMULPS.BCST  f3e2aaaabx1<>+0(SB), Z6, Z6
+	VBROADCASTSS fc0400000x1<>+0(SB), Z8
+	VCMPPS       $0x01, Z7, Z8, K2
+	VMOVAPS.Z    Z6, K2, Z6
+	VBROADCASTSS f40400000x1<>+0(SB), Z8
+	VCMPPS       $0x01, Z8, Z7, K2
+	VMOVAPS.Z    Z6, K2, Z6
+	VADDPS       Z6, Z3, Z3
+	VSUBPS       Z2, Z5, Z5
+	VFMADD231PS  Z5, Z6, Z4
+	VMOVUPS      Z6, K1, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          hardsigmoid_tail_row
+	MOVQ         72(AX), CX
+	VMOVUPS.Z    (CX)(DX*1), K1, Z0
+	VADDPS       Z3, Z0, Z0
+	VMOVUPS      Z0, K1, (CX)(DX*1)
+	MOVQ         80(AX), AX
+	VMOVUPS.Z    (AX)(DX*1), K1, Z0
+	VADDPS       Z4, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)(DX*1)
+
+hardsigmoid_done:
+	VZEROUPPER
+	RET
+
+next_hardsigmoid:
+	CMPQ  88(AX), $+7
+	JNE   next_gelu
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+gelu2:
+	CMPQ    CX, $+32
+	JLT     gelu2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z4
+	VMOVUPS 64(SI)(DX*1), Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+gelu2_row:
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       64(R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	PREFETCHT0       64(R12)(BX*1)
+	PREFETCHT0       (R13)(BX*1)
+	PREFETCHT0       64(R13)(BX*1)
+	ADDQ             $+128, BX
+	VMOVUPS          (SI), Z10
+	VMOVUPS          64(SI), Z11
+	ADDQ             R10, SI
+	VMOVUPS          (DI), Z12
+	VMOVUPS          64(DI), Z13
+	ADDQ             R10, DI
+	VMOVAPS          Z10, Z14
+	VFMADD213PS      Z2, Z0, Z14
+	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z14, Z15
+	VMINPS.BCST      f40800000x1<>+0(SB), Z15, Z15
+	VMAXPS.BCST      fc0800000x1<>+0(SB), Z15, Z15
+	VMULPS           Z15, Z15, Z16
+	VBROADCASTSS     faf95df0bx1<>+0(SB), Z17
+	VFMADD213PS.BCST f32edffeex1<>+0(SB), Z16, Z17
+	VFMADD213PS.BCST fb60cff51x1<>+0(SB), Z16, Z17
+	VFMADD213PS.BCST fb86ec2d2x1<>+0(SB), Z16, Z17
+	VFMADD213PS.BCST fba40ac63x1<>+0(SB), Z16, Z17
+	VFMADD213PS.BCST fbb41a1f6x1<>+0(SB), Z16, Z17
+	VFMADD213PS.BCST fbc83dbd4x1<>+0(SB), Z16, Z17
+	VBROADCASTSS     fb77460cdx1<>+0(SB), Z18
+	VFMADD213PS.BCST fb95fbd29x1<>+0(SB), Z16, Z18
+	VFMADD213PS.BCST fbadc924ex1<>+0(SB), Z16, Z18
+	VFMADD213PS.BCST fbbf19bf8x1<>+0(SB), Z16, Z18
+	VFMADD213PS.BCST fbc69b6a7x1<>+0(SB), Z16, Z18
+	VMULPS           Z15, Z17, Z17
+	VDIVPS           Z18, Z17, Z17
+	VMULPS.BCST      f3f000000x1<>+0(SB), Z17, Z15
+	VADDPS.BCST      f3f000000x1<>+0(SB), Z15, Z15
+	VMULPS           Z14, Z14, Z16
+	VMULPS.BCST      fbf38aa3bx1<>+0(SB), Z16, Z16
+	VRNDSCALEPS      $0x00, Z16, Z17
+	VSUBPS           Z17, Z16, Z16
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z18
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z16, Z18
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z16, Z18
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z16, Z18
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z16, Z18
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z16, Z18
+	VSCALEFPS        Z17, Z18, Z16
+	VMULPS.BCST      f3ecc422ax1<>+0(SB), Z16, Z16
+	VFMADD231PS      Z14, Z16, Z15
+	VMULPS           Z15, Z12, Z12
+	VADDPS           Z12, Z6, Z6
+	VSUBPS           Z4, Z10, Z10
+	VFMADD231PS      Z10, Z12, Z8
+	VMOVAPS          Z11, Z10
+	VFMADD213PS      Z3, Z1, Z10
+	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z10, Z14
+	VMINPS.BCST      f40800000x1<>+0(SB), Z14, Z14
+	VMAXPS.BCST      fc0800000x1<>+0(SB), Z14, Z14
+	VMULPS           Z14, Z14, Z15
+	VBROADCASTSS     faf95df0bx1<>+0(SB), Z16
+	VFMADD213PS.BCST f32edffeex1<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST fb60cff51x1<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST fb86ec2d2x1<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST fba40ac63x1<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST fbb41a1f6x1<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST fbc83dbd4x1<>+0(SB), Z15, Z16
+	VBROADCASTSS     fb77460cdx1<>+0(SB), Z17
+	VFMADD213PS.BCST fb95fbd29x1<>+0(SB), Z15, Z17
+	VFMADD213PS.BCST fbadc924ex1<>+0(SB), Z15, Z17
+	VFMADD213PS.BCST fbbf19bf8x1<>+0(SB), Z15, Z17
+	VFMADD213PS.BCST fbc69b6a7x1<>+0(SB), Z15, Z17
+	VMULPS           Z14, Z16, Z16
+	VDIVPS           Z17, Z16, Z16
+	VMULPS.BCST      f3f000000x1<>+0(SB), Z16, Z14
+	VADDPS.BCST      f3f000000x1<>+0(SB), Z14, Z14
+	VMULPS           Z10, Z10, Z15
+	VMULPS.BCST      fbf38aa3bx1<>+0(SB), Z15, Z15
+	VRNDSCALEPS      $0x00, Z15, Z16
+	VSUBPS           Z16, Z15, Z15
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z17
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z15, Z17
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z15, Z17
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z15, Z17
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z15, Z17
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z15, Z17
+	VSCALEFPS        Z16, Z17, Z15
+	VMULPS.BCST      f3ecc422ax1<>+0(SB), Z15, Z15
+	VFMADD231PS      Z10, Z15, Z14
+	VMULPS           Z14, Z13, Z13
+	VADDPS           Z13, Z7, Z7
+	VSUBPS           Z5, Z11, Z11
+	VFMADD231PS      Z11, Z13, Z9
+	VMOVUPS          Z12, (R8)
+	VMOVUPS          Z13, 64(R8)
+	ADDQ             R10, R8
+	DECQ             R9
+	JNZ              gelu2_row
+	MOVQ             72(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z6, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	VMOVUPS          64(SI)(DX*1), Z0
+	VADDPS           Z7, Z0, Z0
+	VMOVUPS          Z0, 64(SI)(DX*1)
+	MOVQ             80(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z8, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	VMOVUPS          64(SI)(DX*1), Z0
+	VADDPS           Z9, Z0, Z0
+	VMOVUPS          Z0, 64(SI)(DX*1)
+	SUBQ             $+32, CX
+	ADDQ             $+128, DX
+	JMP              gelu2
+
+gelu2_end:
+gelu1:
+	CMPQ    CX, $+16
+	JLT     gelu1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+gelu1_row:
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	PREFETCHT0       (R13)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS          (SI), Z5
+	ADDQ             R10, SI
+	VMOVUPS          (DI), Z6
+	ADDQ             R10, DI
+	VMOVAPS          Z5, Z7
+	VFMADD213PS      Z1, Z0, Z7
+	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z7, Z8
+	VMINPS.BCST      f40800000x1<>+0(SB), Z8, Z8
+	VMAXPS.BCST      fc0800000x1<>+0(SB), Z8, Z8
+	VMULPS           Z8, Z8, Z9
+	VBROADCASTSS     faf95df0bx1<>+0(SB), Z10
+	VFMADD213PS.BCST f32edffeex1<>+0(SB), Z9, Z10
+	VFMADD213PS.BCST fb60cff51x1<>+0(SB), Z9, Z10
+	VFMADD213PS.BCST fb86ec2d2x1<>+0(SB), Z9, Z10
+	VFMADD213PS.BCST fba40ac63x1<>+0(SB), Z9, Z10
+	VFMADD213PS.BCST fbb41a1f6x1<>+0(SB), Z9, Z10
+	VFMADD213PS.BCST fbc83dbd4x1<>+0(SB), Z9, Z10
+	VBROADCASTSS     fb77460cdx1<>+0(SB), Z11
+	VFMADD213PS.BCST fb95fbd29x1<>+0(SB), Z9, Z11
+	VFMADD213PS.BCST fbadc924ex1<>+0(SB), Z9, Z11
+	VFMADD213PS.BCST fbbf19bf8x1<>+0(SB), Z9, Z11
+	VFMADD213PS.BCST fbc69b6a7x1<>+0(SB), Z9, Z11
+	VMULPS           Z8, Z10, Z10
+	VDIVPS           Z11, Z10, Z10
+	VMULPS.BCST      f3f000000x1<>+0(SB), Z10, Z8
+	VADDPS.BCST      f3f000000x1<>+0(SB), Z8, Z8
+	VMULPS           Z7, Z7, Z9
+	VMULPS.BCST      fbf38aa3bx1<>+0(SB), Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z11
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z9, Z11
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z9, Z11
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z9, Z11
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z9, Z11
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z9, Z11
+	VSCALEFPS        Z10, Z11, Z9
+	VMULPS.BCST      f3ecc422ax1<>+0(SB), Z9, Z9
+	VFMADD231PS      Z7, Z9, Z8
+	VMULPS           Z8, Z6, Z6
+	VADDPS           Z6, Z3, Z3
+	VSUBPS           Z2, Z5, Z5
+	VFMADD231PS      Z5, Z6, Z4
+	VMOVUPS          Z6, (R8)
+	ADDQ             R10, R8
+	DECQ             R9
+	JNZ              gelu1_row
+	MOVQ             72(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z3, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	MOVQ             80(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z4, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	SUBQ             $+16, CX
+	ADDQ             $+64, DX
+	JMP              gelu1
+
+gelu1_end:
+	CMPQ      CX, $0x00
+	JE        gelu_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      64(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z2
+	VXORPS    Z3, Z3, Z3
+	VXORPS    Z4, Z4, Z4
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      8(AX), SI
+	ADDQ      DX, SI
+	MOVQ      16(AX), DI
+	ADDQ      DX, DI
+	MOVQ      32(AX), R8
+	MOVQ      24(AX), R9
+	MOVQ      (AX), R10
+	MOVQ      8(AX), R11
+	MOVQ      16(AX), R12
+
+gelu_tail_row:
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS.Z        (CX), K1, Z5
+	ADDQ             R9, CX
+	VMOVUPS.Z        (SI), K1, Z6
+	ADDQ             R9, SI
+	VMOVAPS          Z5, Z7
+	VFMADD213PS      Z1, Z0, Z7
+	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z7, Z8
+	VMINPS.BCST      f40800000x1<>+0(SB), Z8, Z8
+	VMAXPS.BCST      fc0800000x1<>+0(SB), Z8, Z8
+	VMULPS           Z8, Z8, Z9
+	VBROADCASTSS     faf95df0bx1<>+0(SB), Z10
+	VFMADD213PS.BCST f32edffeex1<>+0(SB), Z9, Z10
+	VFMADD213PS.BCST fb60cff51x1<>+0(SB), Z9, Z10
+	VFMADD213PS.BCST fb86ec2d2x1<>+0(SB), Z9, Z10
+	VFMADD213PS.BCST fba40ac63x1<>+0(SB), Z9, Z10
+	VFMADD213PS.BCST fbb41a1f6x1<>+0(SB), Z9, Z10
+	VFMADD213PS.BCST fbc83dbd4x1<>+0(SB), Z9, Z10
+	VBROADCASTSS     fb77460cdx1<>+0(SB), Z11
+	VFMADD213PS.BCST fb95fbd29x1<>+0(SB), Z9, Z11
+	VFMADD213PS.BCST fbadc924ex1<>+0(SB), Z9, Z11
+	VFMADD213PS.BCST fbbf19bf8x1<>+0(SB), Z9, Z11
+	VFMADD213PS.BCST fbc69b6a7x1<>+0(SB), Z9, Z11
+	VMULPS           Z8, Z10, Z10
+	VDIVPS           Z11, Z10, Z10
+	VMULPS.BCST      f3f000000x1<>+0(SB), Z10, Z8
+	VADDPS.BCST      f3f000000x1<>+0(SB), Z8, Z8
+	VMULPS           Z7, Z7, Z9
+	VMULPS.BCST      fbf38aa3bx1<>+0(SB), Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z11
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z9, Z11
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z9, Z11
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z9, Z11
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z9, Z11
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z9, Z11
+	VSCALEFPS        Z10, Z11, Z9
+	VMULPS.BCST      f3ecc422ax1<>+0(SB), Z9, Z9
+	VFMADD231PS      Z7, Z9, Z8
+	VMULPS           Z8, Z6, Z6
+	VADDPS           Z6, Z3, Z3
+	VSUBPS           Z2, Z5, Z5
+	VFMADD231PS      Z5, Z6, Z4
+	VMOVUPS          Z6, K1, (DI)
+	ADDQ             R9, DI
+	DECQ             R8
+	JNZ              gelu_tail_row
+	MOVQ             72(AX), CX
+	VMOVUPS.Z        (CX)(DX*1), K1, Z0
+	VADDPS           Z3, Z0, Z0
+	VMOVUPS          Z0, K1, (CX)(DX*1)
+	MOVQ             80(AX), AX
+	VMOVUPS.Z        (AX)(DX*1), K1, Z0
+	VADDPS           Z4, Z0, Z0
+	VMOVUPS          Z0, K1, (AX)(DX*1)
+
+gelu_done:
+	VZEROUPPER
+	RET
+
+next_gelu:
+	CMPQ  88(AX), $+8
+	JNE   next_gelutanh
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+gelutanh2:
+	CMPQ    CX, $+32
+	JLT     gelutanh2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z4
+	VMOVUPS 64(SI)(DX*1), Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+gelutanh2_row:
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       64(R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	PREFETCHT0       64(R12)(BX*1)
+	PREFETCHT0       (R13)(BX*1)
+	PREFETCHT0       64(R13)(BX*1)
+	ADDQ             $+128, BX
+	VMOVUPS          (SI), Z10
+	VMOVUPS          64(SI), Z11
+	ADDQ             R10, SI
+	VMOVUPS          (DI), Z12
+	VMOVUPS          64(DI), Z13
+	ADDQ             R10, DI
+	VMOVAPS          Z10, Z14
+	VFMADD213PS      Z2, Z0, Z14
+	VMULPS           Z14, Z14, Z16
+	VMULPS.BCST      fbdd2d3e8x1<>+0(SB), Z16, Z15
+	VADDPS.BCST      fc0135761x1<>+0(SB), Z15, Z15
+	VMULPS           Z14, Z15, Z15
+	VRNDSCALEPS      $0x00, Z15, Z17
+	VSUBPS           Z17, Z15, Z15
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z18
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z15, Z18
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z15, Z18
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z15, Z18
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z15, Z18
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z15, Z18
+	VSCALEFPS        Z17, Z18, Z15
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z15, Z15
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z17
+	VDIVPS           Z15, Z17, Z15
+	VMULPS.BCST      f3e5b33b6x1<>+0(SB), Z16, Z16
+	VADDPS.BCST      f3fcc422ax1<>+0(SB), Z16, Z16
+	VMULPS           Z14, Z16, Z16
+	VFNMADD231PS     Z15, Z16, Z16
+	VMULPS           Z15, Z12, Z12
+	VFMADD231PS      Z16, Z12, Z12
+	VADDPS           Z12, Z6, Z6
+	VSUBPS           Z4, Z10, Z10
+	VFMADD231PS      Z10, Z12, Z8
+	VMOVAPS          Z11, Z10
+	VFMADD213PS      Z3, Z1, Z10
+	VMULPS           Z10, Z10, Z15
+	VMULPS.BCST      fbdd2d3e8x1<>+0(SB), Z15, Z14
+	VADDPS.BCST      fc0135761x1<>+0(SB), Z14, Z14
+	VMULPS           Z10, Z14, Z14
+	VRNDSCALEPS      $0x00, Z14, Z16
+	VSUBPS           Z16, Z14, Z14
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z17
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z14, Z17
+	VSCALEFPS        Z16, Z17, Z14
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z14, Z14
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z16
+	VDIVPS           Z14, Z16, Z14
+	VMULPS.BCST      f3e5b33b6x1<>+0(SB), Z15, Z15
+	VADDPS.BCST      f3fcc422ax1<>+0(SB), Z15, Z15
+	VMULPS           Z10, Z15, Z15
+	VFNMADD231PS     Z14, Z15, Z15
+	VMULPS           Z14, Z13, Z13
+	VFMADD231PS      Z15, Z13, Z13
+	VADDPS           Z13, Z7, Z7
+	VSUBPS           Z5, Z11, Z11
+	VFMADD231PS      Z11, Z13, Z9
+	VMOVUPS          Z12, (R8)
+	VMOVUPS          Z13, 64(R8)
+	ADDQ             R10, R8
+	DECQ             R9
+	JNZ              gelutanh2_row
+	MOVQ             72(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z6, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	VMOVUPS          64(SI)(DX*1), Z0
+	VADDPS           Z7, Z0, Z0
+	VMOVUPS          Z0, 64(SI)(DX*1)
+	MOVQ             80(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z8, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	VMOVUPS          64(SI)(DX*1), Z0
+	VADDPS           Z9, Z0, Z0
+	VMOVUPS          Z0, 64(SI)(DX*1)
+	SUBQ             $+32, CX
+	ADDQ             $+128, DX
+	JMP              gelutanh2
+
+gelutanh2_end:
+gelutanh1:
+	CMPQ    CX, $+16
+	JLT     gelutanh1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+gelutanh1_row:
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	PREFETCHT0       (R13)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS          (SI), Z5
+	ADDQ             R10, SI
+	VMOVUPS          (DI), Z6
+	ADDQ             R10, DI
+	VMOVAPS          Z5, Z7
+	VFMADD213PS      Z1, Z0, Z7
+	VMULPS           Z7, Z7, Z9
+	VMULPS.BCST      fbdd2d3e8x1<>+0(SB), Z9, Z8
+	VADDPS.BCST      fc0135761x1<>+0(SB), Z8, Z8
+	VMULPS           Z7, Z8, Z8
+	VRNDSCALEPS      $0x00, Z8, Z10
+	VSUBPS           Z10, Z8, Z8
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z11
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z8, Z11
+	VSCALEFPS        Z10, Z11, Z8
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z8, Z8
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z10
+	VDIVPS           Z8, Z10, Z8
+	VMULPS.BCST      f3e5b33b6x1<>+0(SB), Z9, Z9
+	VADDPS.BCST      f3fcc422ax1<>+0(SB), Z9, Z9
+	VMULPS           Z7, Z9, Z9
+	VFNMADD231PS     Z8, Z9, Z9
+	VMULPS           Z8, Z6, Z6
+	VFMADD231PS      Z9, Z6, Z6
+	VADDPS           Z6, Z3, Z3
+	VSUBPS           Z2, Z5, Z5
+	VFMADD231PS      Z5, Z6, Z4
+	VMOVUPS          Z6, (R8)
+	ADDQ             R10, R8
+	DECQ             R9
+	JNZ              gelutanh1_row
+	MOVQ             72(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z3, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	MOVQ             80(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z4, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	SUBQ             $+16, CX
+	ADDQ             $+64, DX
+	JMP              gelutanh1
+
+gelutanh1_end:
+	CMPQ      CX, $0x00
+	JE        gelutanh_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      64(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z2
+	VXORPS    Z3, Z3, Z3
+	VXORPS    Z4, Z4, Z4
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      8(AX), SI
+	ADDQ      DX, SI
+	MOVQ      16(AX), DI
+	ADDQ      DX, DI
+	MOVQ      32(AX), R8
+	MOVQ      24(AX), R9
+	MOVQ      (AX), R10
+	MOVQ      8(AX), R11
+	MOVQ      16(AX), R12
+
+gelutanh_tail_row:
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS.Z        (CX), K1, Z5
+	ADDQ             R9, CX
+	VMOVUPS.Z        (SI), K1, Z6
+	ADDQ             R9, SI
+	VMOVAPS          Z5, Z7
+	VFMADD213PS      Z1, Z0, Z7
+	VMULPS           Z7, Z7, Z9
+	VMULPS.BCST      fbdd2d3e8x1<>+0(SB), Z9, Z8
+	VADDPS.BCST      fc0135761x1<>+0(SB), Z8, Z8
+	VMULPS           Z7, Z8, Z8
+	VRNDSCALEPS      $0x00, Z8, Z10
+	VSUBPS           Z10, Z8, Z8
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z11
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z8, Z11
+	VSCALEFPS        Z10, Z11, Z8
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z8, Z8
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z10
+	VDIVPS           Z8, Z10, Z8
+	VMULPS.BCST      f3e5b33b6x1<>+0(SB), Z9, Z9
+	VADDPS.BCST      f3fcc422ax1<>+0(SB), Z9, Z9
+	VMULPS           Z7, Z9, Z9
+	VFNMADD231PS     Z8, Z9, Z9
+	VMULPS           Z8, Z6, Z6
+	VFMADD231PS      Z9, Z6, Z6
+	VADDPS           Z6, Z3, Z3
+	VSUBPS           Z2, Z5, Z5
+	VFMADD231PS      Z5, Z6, Z4
+	VMOVUPS          Z6, K1, (DI)
+	ADDQ             R9, DI
+	DECQ             R8
+	JNZ              gelutanh_tail_row
+	MOVQ             72(AX), CX
+	VMOVUPS.Z        (CX)(DX*1), K1, Z0
+	VADDPS           Z3, Z0, Z0
+	VMOVUPS          Z0, K1, (CX)(DX*1)
+	MOVQ             80(AX), AX
+	VMOVUPS.Z        (AX)(DX*1), K1, Z0
+	VADDPS           Z4, Z0, Z0
+	VMOVUPS          Z0, K1, (AX)(DX*1)
+
+gelutanh_done:
+	VZEROUPPER
+	RET
+
+next_gelutanh:
+	CMPQ  88(AX), $+9
+	JNE   next_tanh
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+tanh2:
+	CMPQ    CX, $+32
+	JLT     tanh2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z4
+	VMOVUPS 64(SI)(DX*1), Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+tanh2_row:
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       64(R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	PREFETCHT0       64(R12)(BX*1)
+	PREFETCHT0       (R13)(BX*1)
+	PREFETCHT0       64(R13)(BX*1)
+	ADDQ             $+128, BX
+	VMOVUPS          (SI), Z10
+	VMOVUPS          64(SI), Z11
+	ADDQ             R10, SI
+	VMOVUPS          (DI), Z12
+	VMOVUPS          64(DI), Z13
+	ADDQ             R10, DI
+	VMOVAPS          Z10, Z14
+	VFMADD213PS      Z2, Z0, Z14
+	VMULPS.BCST      fc038aa3bx1<>+0(SB), Z14, Z15
+	VRNDSCALEPS      $0x00, Z15, Z14
+	VSUBPS           Z14, Z15, Z15
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z16
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z15, Z16
+	VSCALEFPS        Z14, Z16, Z15
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z15, Z15
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z14
+	VDIVPS           Z15, Z14, Z15
+	VADDPS           Z15, Z15, Z15
+	VADDPS.BCST      fbf800000x1<>+0(SB), Z15, Z15
+	VMULPS           Z15, Z12, Z14
+	VFNMADD231PS     Z15, Z14, Z12
+	VADDPS           Z12, Z6, Z6
+	VSUBPS           Z4, Z10, Z10
+	VFMADD231PS      Z10, Z12, Z8
+	VMOVAPS          Z11, Z10
+	VFMADD213PS      Z3, Z1, Z10
+	VMULPS.BCST      fc038aa3bx1<>+0(SB), Z10, Z14
+	VRNDSCALEPS      $0x00, Z14, Z10
+	VSUBPS           Z10, Z14, Z14
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z15
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z14, Z15
+	VSCALEFPS        Z10, Z15, Z14
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z14, Z14
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z10
+	VDIVPS           Z14, Z10, Z14
+	VADDPS           Z14, Z14, Z14
+	VADDPS.BCST      fbf800000x1<>+0(SB), Z14, Z14
+	VMULPS           Z14, Z13, Z10
+	VFNMADD231PS     Z14, Z10, Z13
+	VADDPS           Z13, Z7, Z7
+	VSUBPS           Z5, Z11, Z11
+	VFMADD231PS      Z11, Z13, Z9
+	VMOVUPS          Z12, (R8)
+	VMOVUPS          Z13, 64(R8)
+	ADDQ             R10, R8
+	DECQ             R9
+	JNZ              tanh2_row
+	MOVQ             72(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z6, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	VMOVUPS          64(SI)(DX*1), Z0
+	VADDPS           Z7, Z0, Z0
+	VMOVUPS          Z0, 64(SI)(DX*1)
+	MOVQ             80(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z8, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	VMOVUPS          64(SI)(DX*1), Z0
+	VADDPS           Z9, Z0, Z0
+	VMOVUPS          Z0, 64(SI)(DX*1)
+	SUBQ             $+32, CX
+	ADDQ             $+128, DX
+	JMP              tanh2
+
+tanh2_end:
+tanh1:
+	CMPQ    CX, $+16
+	JLT     tanh1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+tanh1_row:
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	PREFETCHT0       (R13)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS          (SI), Z5
+	ADDQ             R10, SI
+	VMOVUPS          (DI), Z6
+	ADDQ             R10, DI
+	VMOVAPS          Z5, Z7
+	VFMADD213PS      Z1, Z0, Z7
+	VMULPS.BCST      fc038aa3bx1<>+0(SB), Z7, Z8
+	VRNDSCALEPS      $0x00, Z8, Z7
+	VSUBPS           Z7, Z8, Z8
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z9
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z8, Z9
+	VSCALEFPS        Z7, Z9, Z8
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z8, Z8
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z7
+	VDIVPS           Z8, Z7, Z8
+	VADDPS           Z8, Z8, Z8
+	VADDPS.BCST      fbf800000x1<>+0(SB), Z8, Z8
+	VMULPS           Z8, Z6, Z7
+	VFNMADD231PS     Z8, Z7, Z6
+	VADDPS           Z6, Z3, Z3
+	VSUBPS           Z2, Z5, Z5
+	VFMADD231PS      Z5, Z6, Z4
+	VMOVUPS          Z6, (R8)
+	ADDQ             R10, R8
+	DECQ             R9
+	JNZ              tanh1_row
+	MOVQ             72(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z3, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	MOVQ             80(AX), SI
+	VMOVUPS          (SI)(DX*1), Z0
+	VADDPS           Z4, Z0, Z0
+	VMOVUPS          Z0, (SI)(DX*1)
+	SUBQ             $+16, CX
+	ADDQ             $+64, DX
+	JMP              tanh1
+
+tanh1_end:
+	CMPQ      CX, $0x00
+	JE        tanh_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      64(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z2
+	VXORPS    Z3, Z3, Z3
+	VXORPS    Z4, Z4, Z4
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      8(AX), SI
+	ADDQ      DX, SI
+	MOVQ      16(AX), DI
+	ADDQ      DX, DI
+	MOVQ      32(AX), R8
+	MOVQ      24(AX), R9
+	MOVQ      (AX), R10
+	MOVQ      8(AX), R11
+	MOVQ      16(AX), R12
+
+tanh_tail_row:
+	PREFETCHT0       (R10)(BX*1)
+	PREFETCHT0       (R11)(BX*1)
+	PREFETCHT0       (R12)(BX*1)
+	ADDQ             $+64, BX
+	VMOVUPS.Z        (CX), K1, Z5
+	ADDQ             R9, CX
+	VMOVUPS.Z        (SI), K1, Z6
+	ADDQ             R9, SI
+	VMOVAPS          Z5, Z7
+	VFMADD213PS      Z1, Z0, Z7
+	VMULPS.BCST      fc038aa3bx1<>+0(SB), Z7, Z8
+	VRNDSCALEPS      $0x00, Z8, Z7
+	VSUBPS           Z7, Z8, Z8
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z9
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z8, Z9
+	VSCALEFPS        Z7, Z9, Z8
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z8, Z8
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z7
+	VDIVPS           Z8, Z7, Z8
+	VADDPS           Z8, Z8, Z8
+	VADDPS.BCST      fbf800000x1<>+0(SB), Z8, Z8
+	VMULPS           Z8, Z6, Z7
+	VFNMADD231PS     Z8, Z7, Z6
+	VADDPS           Z6, Z3, Z3
+	VSUBPS           Z2, Z5, Z5
+	VFMADD231PS      Z5, Z6, Z4
+	VMOVUPS          Z6, K1, (DI)
+	ADDQ             R9, DI
+	DECQ             R8
+	JNZ              tanh_tail_row
+	MOVQ             72(AX), CX
+	VMOVUPS.Z        (CX)(DX*1), K1, Z0
+	VADDPS           Z3, Z0, Z0
+	VMOVUPS          Z0, K1, (CX)(DX*1)
+	MOVQ             80(AX), AX
+	VMOVUPS.Z        (AX)(DX*1), K1, Z0
+	VADDPS           Z4, Z0, Z0
+	VMOVUPS          Z0, K1, (AX)(DX*1)
+
+tanh_done:
+	VZEROUPPER
+	RET
+
+next_tanh:
+	RET
+
+DATA f3eaaaaabx1<>+0(SB)/4, $0x3eaaaaab
+GLOBL f3eaaaaabx1<>(SB), RODATA|NOPTR, $4
+
+DATA fc0400000x1<>+0(SB)/4, $0xc0400000
+GLOBL fc0400000x1<>(SB), RODATA|NOPTR, $4
+
+DATA f3f3504f3x1<>+0(SB)/4, $0x3f3504f3
+GLOBL f3f3504f3x1<>(SB), RODATA|NOPTR, $4
+
+DATA fc0800000x1<>+0(SB)/4, $0xc0800000
+GLOBL fc0800000x1<>(SB), RODATA|NOPTR, $4
+
+DATA faf95df0bx1<>+0(SB)/4, $0xaf95df0b
+GLOBL faf95df0bx1<>(SB), RODATA|NOPTR, $4
+
+DATA f32edffeex1<>+0(SB)/4, $0x32edffee
+GLOBL f32edffeex1<>(SB), RODATA|NOPTR, $4
+
+DATA fb60cff51x1<>+0(SB)/4, $0xb60cff51
+GLOBL fb60cff51x1<>(SB), RODATA|NOPTR, $4
+
+DATA fb86ec2d2x1<>+0(SB)/4, $0xb86ec2d2
+GLOBL fb86ec2d2x1<>(SB), RODATA|NOPTR, $4
+
+DATA fba40ac63x1<>+0(SB)/4, $0xba40ac63
+GLOBL fba40ac63x1<>(SB), RODATA|NOPTR, $4
+
+DATA fbb41a1f6x1<>+0(SB)/4, $0xbb41a1f6
+GLOBL fbb41a1f6x1<>(SB), RODATA|NOPTR, $4
+
+DATA fbc83dbd4x1<>+0(SB)/4, $0xbc83dbd4
+GLOBL fbc83dbd4x1<>(SB), RODATA|NOPTR, $4
+
+DATA fb77460cdx1<>+0(SB)/4, $0xb77460cd
+GLOBL fb77460cdx1<>(SB), RODATA|NOPTR, $4
+
+DATA fb95fbd29x1<>+0(SB)/4, $0xb95fbd29
+GLOBL fb95fbd29x1<>(SB), RODATA|NOPTR, $4
+
+DATA fbadc924ex1<>+0(SB)/4, $0xbadc924e
+GLOBL fbadc924ex1<>(SB), RODATA|NOPTR, $4
+
+DATA fbbf19bf8x1<>+0(SB)/4, $0xbbf19bf8
+GLOBL fbbf19bf8x1<>(SB), RODATA|NOPTR, $4
+
+DATA fbc69b6a7x1<>+0(SB)/4, $0xbc69b6a7
+GLOBL fbc69b6a7x1<>(SB), RODATA|NOPTR, $4
+
+DATA fbf38aa3bx1<>+0(SB)/4, $0xbf38aa3b
+GLOBL fbf38aa3bx1<>(SB), RODATA|NOPTR, $4
+
+DATA f3ecc422ax1<>+0(SB)/4, $0x3ecc422a
+GLOBL f3ecc422ax1<>(SB), RODATA|NOPTR, $4
+
+DATA f3e5b33b6x1<>+0(SB)/4, $0x3e5b33b6
+GLOBL f3e5b33b6x1<>(SB), RODATA|NOPTR, $4
+
+DATA f3fcc422ax1<>+0(SB)/4, $0x3fcc422a
+GLOBL f3fcc422ax1<>(SB), RODATA|NOPTR, $4
+
+// func columnsCombineAVX512(a *byte)
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
+TEXT ·columnsCombineAVX512(SB), NOSPLIT, $0-8
+	MOVQ  a+0(FP), AX
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+combine2:
+	CMPQ    CX, $+32
+	JLT     combine2_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	VMOVUPS 64(SI)(DX*1), Z1
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	VMOVUPS 64(SI)(DX*1), Z3
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z4
+	VMOVUPS 64(SI)(DX*1), Z5
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+combine2_row:
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  64(R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	PREFETCHT0  64(R13)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Z6
+	VMOVUPS     64(SI), Z7
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Z8
+	VMOVUPS     64(DI), Z9
+	ADDQ        R10, DI
+	VFMADD213PS Z4, Z2, Z8
+	VFMADD231PS Z6, Z0, Z8
+	VFMADD213PS Z5, Z3, Z9
+	VFMADD231PS Z7, Z1, Z9
+	VMOVUPS     Z8, (R8)
+	VMOVUPS     Z9, 64(R8)
+	ADDQ        R10, R8
+	DECQ        R9
+	JNZ         combine2_row
+	SUBQ        $+32, CX
+	ADDQ        $+128, DX
+	JMP         combine2
+
+combine2_end:
+combine1:
+	CMPQ    CX, $+16
+	JLT     combine1_end
+	MOVQ    48(AX), SI
+	VMOVUPS (SI)(DX*1), Z0
+	MOVQ    56(AX), SI
+	VMOVUPS (SI)(DX*1), Z1
+	MOVQ    64(AX), SI
+	VMOVUPS (SI)(DX*1), Z2
+	MOVQ    (AX), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	ADDQ    DX, DI
+	MOVQ    16(AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	MOVQ    24(AX), R10
+	MOVQ    (AX), R11
+	MOVQ    8(AX), R12
+	MOVQ    16(AX), R13
+
+combine1_row:
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  (R12)(BX*1)
+	PREFETCHT0  (R13)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z3
+	ADDQ        R10, SI
+	VMOVUPS     (DI), Z4
+	ADDQ        R10, DI
+	VFMADD213PS Z2, Z1, Z4
+	VFMADD231PS Z3, Z0, Z4
+	VMOVUPS     Z4, (R8)
+	ADDQ        R10, R8
+	DECQ        R9
+	JNZ         combine1_row
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         combine1
+
+combine1_end:
+	CMPQ      CX, $0x00
+	JE        combine_done
+	XORQ      SI, SI
+	CMPQ      CX, SI
+	CMOVQLT   SI, CX
+	MOVQ      $0x00000010, SI
+	CMPQ      CX, SI
+	CMOVQGT   SI, CX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     CX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      48(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z0
+	MOVQ      56(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	MOVQ      64(AX), CX
+	VMOVUPS.Z (CX)(DX*1), K1, Z2
+	MOVQ      (AX), CX
+	ADDQ      DX, CX
+	MOVQ      8(AX), SI
+	ADDQ      DX, SI
+	MOVQ      16(AX), DI
+	ADDQ      DX, DI
+	MOVQ      32(AX), DX
+	MOVQ      24(AX), R8
+	MOVQ      (AX), R9
+	MOVQ      8(AX), R10
+	MOVQ      16(AX), AX
+
+combine_tail_row:
+	PREFETCHT0  (R9)(BX*1)
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS.Z   (CX), K1, Z3
+	ADDQ        R8, CX
+	VMOVUPS.Z   (SI), K1, Z4
+	ADDQ        R8, SI
+	VFMADD213PS Z2, Z1, Z4
+	VFMADD231PS Z3, Z0, Z4
+	VMOVUPS     Z4, K1, (DI)
+	ADDQ        R8, DI
+	DECQ        DX
+	JNZ         combine_tail_row
+
+combine_done:
+	VZEROUPPER
+	RET
+
+// func columnsSumAVX512(a *byte)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, MMX+
+TEXT ·columnsSumAVX512(SB), NOSPLIT, $0-8
+	MOVQ  a+0(FP), AX
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+sum4:
+	CMPQ   CX, $+64
+	JLT    sum4_end
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	MOVQ   (AX), SI
+	ADDQ   DX, SI
+	MOVQ   32(AX), DI
+	MOVQ   24(AX), R8
+	MOVQ   (AX), R9
+
+sum4_row:
+	PREFETCHT0 (R9)(BX*1)
+	PREFETCHT0 64(R9)(BX*1)
+	PREFETCHT0 128(R9)(BX*1)
+	PREFETCHT0 192(R9)(BX*1)
+	ADDQ       $+256, BX
+	VMOVUPS    (SI), Z4
+	VMOVUPS    64(SI), Z5
+	VMOVUPS    128(SI), Z6
+	VMOVUPS    192(SI), Z7
+	ADDQ       R8, SI
+	VADDPS     Z4, Z0, Z0
+	VADDPS     Z5, Z1, Z1
+	VADDPS     Z6, Z2, Z2
+	VADDPS     Z7, Z3, Z3
+	DECQ       DI
+	JNZ        sum4_row
+	MOVQ       72(AX), SI
+	VMOVUPS    (SI)(DX*1), Z4
+	VADDPS     Z0, Z4, Z4
+	VMOVUPS    Z4, (SI)(DX*1)
+	VMOVUPS    64(SI)(DX*1), Z0
+	VADDPS     Z1, Z0, Z0
+	VMOVUPS    Z0, 64(SI)(DX*1)
+	VMOVUPS    128(SI)(DX*1), Z0
+	VADDPS     Z2, Z0, Z0
+	VMOVUPS    Z0, 128(SI)(DX*1)
+	VMOVUPS    192(SI)(DX*1), Z0
+	VADDPS     Z3, Z0, Z0
+	VMOVUPS    Z0, 192(SI)(DX*1)
+	SUBQ       $+64, CX
+	ADDQ       $+256, DX
+	JMP        sum4
+
+sum4_end:
+sum1:
+	CMPQ   CX, $+16
+	JLT    sum1_end
+	VXORPS Z0, Z0, Z0
+	MOVQ   (AX), SI
+	ADDQ   DX, SI
+	MOVQ   32(AX), DI
+	MOVQ   24(AX), R8
+	MOVQ   (AX), R9
+
+sum1_row:
+	PREFETCHT0 (R9)(BX*1)
+	ADDQ       $+64, BX
+	VMOVUPS    (SI), Z1
+	ADDQ       R8, SI
+	VADDPS     Z1, Z0, Z0
+	DECQ       DI
+	JNZ        sum1_row
+	MOVQ       72(AX), SI
+	VMOVUPS    (SI)(DX*1), Z1
+	VADDPS     Z0, Z1, Z1
+	VMOVUPS    Z1, (SI)(DX*1)
+	SUBQ       $+16, CX
+	ADDQ       $+64, DX
+	JMP        sum1
+
+sum1_end:
+	CMPQ    CX, $0x00
+	JE      sum_done
+	XORQ    SI, SI
+	CMPQ    CX, SI
+	CMOVQLT SI, CX
+	MOVQ    $0x00000010, SI
+	CMPQ    CX, SI
+	CMOVQGT SI, CX
+	MOVQ    $0x0000ffff, SI
+	BZHIQ   CX, SI, SI
+	KMOVW   SI, K1
+	VXORPS  Z0, Z0, Z0
+	MOVQ    (AX), CX
+	ADDQ    DX, CX
+	MOVQ    32(AX), SI
+	MOVQ    24(AX), DI
+	MOVQ    (AX), R8
+
+sum_tail_row:
+	PREFETCHT0 (R8)(BX*1)
+	ADDQ       $+64, BX
+	VMOVUPS.Z  (CX), K1, Z1
+	ADDQ       DI, CX
+	VADDPS     Z1, Z0, Z0
+	DECQ       SI
+	JNZ        sum_tail_row
+	MOVQ       72(AX), AX
+	VMOVUPS.Z  (AX)(DX*1), K1, Z1
+	VADDPS     Z0, Z1, Z1
+	VMOVUPS    Z1, K1, (AX)(DX*1)
+
+sum_done:
+	VZEROUPPER
+	RET
+
+// func columnsDotAVX512(a *byte)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, MMX+
+TEXT ·columnsDotAVX512(SB), NOSPLIT, $0-8
+	MOVQ  a+0(FP), AX
+	MOVQ  40(AX), CX
+	XORQ  DX, DX
+	MOVQ  24(AX), BX
+	IMULQ 32(AX), BX
+
+dot4:
+	CMPQ   CX, $+64
+	JLT    dot4_end
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	MOVQ   (AX), SI
+	ADDQ   DX, SI
+	MOVQ   8(AX), DI
+	ADDQ   DX, DI
+	MOVQ   32(AX), R8
+	MOVQ   24(AX), R9
+	MOVQ   (AX), R10
+	MOVQ   8(AX), R11
+
+dot4_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  64(R10)(BX*1)
+	PREFETCHT0  128(R10)(BX*1)
+	PREFETCHT0  192(R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	PREFETCHT0  128(R11)(BX*1)
+	PREFETCHT0  192(R11)(BX*1)
+	ADDQ        $+256, BX
+	VMOVUPS     (SI), Z4
+	VMOVUPS     64(SI), Z5
+	VMOVUPS     128(SI), Z6
+	VMOVUPS     192(SI), Z7
+	ADDQ        R9, SI
+	VMOVUPS     (DI), Z8
+	VMOVUPS     64(DI), Z9
+	VMOVUPS     128(DI), Z10
+	VMOVUPS     192(DI), Z11
+	ADDQ        R9, DI
+	VFMADD231PS Z4, Z8, Z0
+	VFMADD231PS Z5, Z9, Z1
+	VFMADD231PS Z6, Z10, Z2
+	VFMADD231PS Z7, Z11, Z3
+	DECQ        R8
+	JNZ         dot4_row
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Z4
+	VADDPS      Z0, Z4, Z4
+	VMOVUPS     Z4, (SI)(DX*1)
+	VMOVUPS     64(SI)(DX*1), Z0
+	VADDPS      Z1, Z0, Z0
+	VMOVUPS     Z0, 64(SI)(DX*1)
+	VMOVUPS     128(SI)(DX*1), Z0
+	VADDPS      Z2, Z0, Z0
+	VMOVUPS     Z0, 128(SI)(DX*1)
+	VMOVUPS     192(SI)(DX*1), Z0
+	VADDPS      Z3, Z0, Z0
+	VMOVUPS     Z0, 192(SI)(DX*1)
+	SUBQ        $+64, CX
+	ADDQ        $+256, DX
+	JMP         dot4
+
+dot4_end:
+dot1:
+	CMPQ   CX, $+16
+	JLT    dot1_end
+	VXORPS Z0, Z0, Z0
+	MOVQ   (AX), SI
+	ADDQ   DX, SI
+	MOVQ   8(AX), DI
+	ADDQ   DX, DI
+	MOVQ   32(AX), R8
+	MOVQ   24(AX), R9
+	MOVQ   (AX), R10
+	MOVQ   8(AX), R11
+
+dot1_row:
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z1
+	ADDQ        R9, SI
+	VMOVUPS     (DI), Z2
+	ADDQ        R9, DI
+	VFMADD231PS Z1, Z2, Z0
+	DECQ        R8
+	JNZ         dot1_row
+	MOVQ        72(AX), SI
+	VMOVUPS     (SI)(DX*1), Z1
+	VADDPS      Z0, Z1, Z1
+	VMOVUPS     Z1, (SI)(DX*1)
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         dot1
+
+dot1_end:
+	CMPQ    CX, $0x00
+	JE      dot_done
+	XORQ    SI, SI
+	CMPQ    CX, SI
+	CMOVQLT SI, CX
+	MOVQ    $0x00000010, SI
+	CMPQ    CX, SI
+	CMOVQGT SI, CX
+	MOVQ    $0x0000ffff, SI
+	BZHIQ   CX, SI, SI
+	KMOVW   SI, K1
+	VXORPS  Z0, Z0, Z0
+	MOVQ    (AX), CX
+	ADDQ    DX, CX
+	MOVQ    8(AX), SI
+	ADDQ    DX, SI
+	MOVQ    32(AX), DI
+	MOVQ    24(AX), R8
+	MOVQ    (AX), R9
+	MOVQ    8(AX), R10
+
+dot_tail_row:
+	PREFETCHT0  (R9)(BX*1)
+	PREFETCHT0  (R10)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS.Z   (CX), K1, Z1
+	ADDQ        R8, CX
+	VMOVUPS.Z   (SI), K1, Z2
+	ADDQ        R8, SI
+	VFMADD231PS Z1, Z2, Z0
+	DECQ        DI
+	JNZ         dot_tail_row
+	MOVQ        72(AX), AX
+	VMOVUPS.Z   (AX)(DX*1), K1, Z1
+	VADDPS      Z0, Z1, Z1
+	VMOVUPS     Z1, K1, (AX)(DX*1)
+
+dot_done:
+	VZEROUPPER
+	RET
+
+// func actGradAVX512(dst *float32, dy *float32, x *float32, n int, act int)
+// Requires: AVX512DQ, AVX512F, BMI2, CMOV
+TEXT ·actGradAVX512(SB), NOSPLIT, $0-40
+	MOVQ act+32(FP), AX
+	CMPQ AX, $+0
+	JNE  none_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+none2:
+	SUBQ    $+32, BX
+	JLT     none2_end
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z0
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ    $+128, AX
+	ADDQ    $+128, CX
+	ADDQ    $+128, DX
+	JMP     none2
+
+none2_end:
+	ADDQ $+32, BX
+
+none1:
+	SUBQ    $+16, BX
+	JLT     none1_end
+	VMOVUPS (AX), Z0
+	VMOVUPS (CX), Z0
+	VMOVUPS Z0, (DX)
+	ADDQ    $+64, AX
+	ADDQ    $+64, CX
+	ADDQ    $+64, DX
+	JMP     none1
+
+none1_end:
+	ADDQ      $+16, BX
+	CMPQ      BX, $0x00
+	JE        none_done
+	XORQ      SI, SI
+	CMPQ      BX, SI
+	CMOVQLT   SI, BX
+	MOVQ      $0x00000010, SI
+	CMPQ      BX, SI
+	CMOVQGT   SI, BX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     BX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS   Z0, K1, (DX)
+
+none_done:
+	RET
+
+none_next:
+	CMPQ AX, $+1
+	JNE  relu_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+relu2:
+	SUBQ      $+32, BX
+	JLT       relu2_end
+	VMOVUPS   (AX), Z0
+	VMOVUPS   64(AX), Z1
+	VMOVUPS   (CX), Z2
+	VMOVUPS   64(CX), Z3
+	VXORPS    Z4, Z4, Z4
+	VCMPPS    $0x01, Z0, Z4, K1
+	VMOVAPS.Z Z2, K1, Z2
+	VXORPS    Z0, Z0, Z0
+	VCMPPS    $0x01, Z1, Z0, K1
+	VMOVAPS.Z Z3, K1, Z3
+	VMOVUPS   Z2, (DX)
+	VMOVUPS   Z3, 64(DX)
+	ADDQ      $+128, AX
+	ADDQ      $+128, CX
+	ADDQ      $+128, DX
+	JMP       relu2
+
+relu2_end:
+	ADDQ $+32, BX
+
+relu1:
+	SUBQ      $+16, BX
+	JLT       relu1_end
+	VMOVUPS   (AX), Z0
+	VMOVUPS   (CX), Z1
+	VXORPS    Z2, Z2, Z2
+	VCMPPS    $0x01, Z0, Z2, K1
+	VMOVAPS.Z Z1, K1, Z1
+	VMOVUPS   Z1, (DX)
+	ADDQ      $+64, AX
+	ADDQ      $+64, CX
+	ADDQ      $+64, DX
+	JMP       relu1
+
+relu1_end:
+	ADDQ      $+16, BX
+	CMPQ      BX, $0x00
+	JE        relu_done
+	XORQ      SI, SI
+	CMPQ      BX, SI
+	CMOVQLT   SI, BX
+	MOVQ      $0x00000010, SI
+	CMPQ      BX, SI
+	CMOVQGT   SI, BX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     BX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z (CX), K1, Z1
+	VXORPS    Z2, Z2, Z2
+	VCMPPS    $0x01, Z0, Z2, K2
+	VMOVAPS.Z Z1, K2, Z1
+	VMOVUPS   Z1, K1, (DX)
+
+relu_done:
+	RET
+
+relu_next:
+	CMPQ AX, $+2
+	JNE  relu6_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+relu62:
+	SUBQ         $+32, BX
+	JLT          relu62_end
+	VMOVUPS      (AX), Z0
+	VMOVUPS      64(AX), Z1
+	VMOVUPS      (CX), Z2
+	VMOVUPS      64(CX), Z3
+	VXORPS       Z4, Z4, Z4
+	VCMPPS       $0x01, Z0, Z4, K1
+	VMOVAPS.Z    Z2, K1, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z4
+	VCMPPS       $0x01, Z4, Z0, K1
+	VMOVAPS.Z    Z2, K1, Z2
+	VXORPS       Z0, Z0, Z0
+	VCMPPS       $0x01, Z1, Z0, K1
+	VMOVAPS.Z    Z3, K1, Z3
+	VBROADCASTSS f40c00000x1<>+0(SB), Z0
+	VCMPPS       $0x01, Z0, Z1, K1
+	VMOVAPS.Z    Z3, K1, Z3
+	VMOVUPS      Z2, (DX)
+	VMOVUPS      Z3, 64(DX)
+	ADDQ         $+128, AX
+	ADDQ         $+128, CX
+	ADDQ         $+128, DX
+	JMP          relu62
+
+relu62_end:
+	ADDQ $+32, BX
+
+relu61:
+	SUBQ         $+16, BX
+	JLT          relu61_end
+	VMOVUPS      (AX), Z0
+	VMOVUPS      (CX), Z1
+	VXORPS       Z2, Z2, Z2
+	VCMPPS       $0x01, Z0, Z2, K1
+	VMOVAPS.Z    Z1, K1, Z1
+	VBROADCASTSS f40c00000x1<>+0(SB), Z2
+	VCMPPS       $0x01, Z2, Z0, K1
+	VMOVAPS.Z    Z1, K1, Z1
+	VMOVUPS      Z1, (DX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	JMP          relu61
+
+relu61_end:
+	ADDQ         $+16, BX
+	CMPQ         BX, $0x00
+	JE           relu6_done
+	XORQ         SI, SI
+	CMPQ         BX, SI
+	CMOVQLT      SI, BX
+	MOVQ         $0x00000010, SI
+	CMPQ         BX, SI
+	CMOVQGT      SI, BX
+	MOVQ         $0x0000ffff, SI
+	BZHIQ        BX, SI, SI
+	KMOVW        SI, K1
+	VMOVUPS.Z    (AX), K1, Z0
+	VMOVUPS.Z    (CX), K1, Z1
+	VXORPS       Z2, Z2, Z2
+	VCMPPS       $0x01, Z0, Z2, K2
+	VMOVAPS.Z    Z1, K2, Z1
+	VBROADCASTSS f40c00000x1<>+0(SB), Z2
+	VCMPPS       $0x01, Z2, Z0, K2
+	VMOVAPS.Z    Z1, K2, Z1
+	VMOVUPS      Z1, K1, (DX)
+
+relu6_done:
+	RET
+
+relu6_next:
+	CMPQ AX, $+3
+	JNE  silu_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+silu2:
+	SUBQ             $+32, BX
+	JLT              silu2_end
+	VMOVUPS          (AX), Z0
+	VMOVUPS          64(AX), Z1
+	VMOVUPS          (CX), Z2
+	VMOVUPS          64(CX), Z3
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z4
+	VRNDSCALEPS      $0x00, Z4, Z5
+	VSUBPS           Z5, Z4, Z4
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z4, Z6
+	VSCALEFPS        Z5, Z6, Z4
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z4, Z4
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z5
+	VDIVPS           Z4, Z5, Z4
+	VMULPS           Z4, Z2, Z2
+	VFNMADD213PS     Z0, Z0, Z4
+	VFMADD231PS      Z4, Z2, Z2
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z1, Z0
+	VRNDSCALEPS      $0x00, Z0, Z4
+	VSUBPS           Z4, Z0, Z0
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z5
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z0, Z5
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z0, Z5
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z0, Z5
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z0, Z5
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z0, Z5
+	VSCALEFPS        Z4, Z5, Z0
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z0, Z0
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z4
+	VDIVPS           Z0, Z4, Z0
+	VMULPS           Z0, Z3, Z3
+	VFNMADD213PS     Z1, Z1, Z0
+	VFMADD231PS      Z0, Z3, Z3
+	VMOVUPS          Z2, (DX)
+	VMOVUPS          Z3, 64(DX)
+	ADDQ             $+128, AX
+	ADDQ             $+128, CX
+	ADDQ             $+128, DX
+	JMP              silu2
+
+silu2_end:
+	ADDQ $+32, BX
+
+silu1:
+	SUBQ             $+16, BX
+	JLT              silu1_end
+	VMOVUPS          (AX), Z0
+	VMOVUPS          (CX), Z1
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z4
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z4
+	VSCALEFPS        Z3, Z4, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z3
+	VDIVPS           Z2, Z3, Z2
+	VMULPS           Z2, Z1, Z1
+	VFNMADD213PS     Z0, Z0, Z2
+	VFMADD231PS      Z2, Z1, Z1
+	VMOVUPS          Z1, (DX)
+	ADDQ             $+64, AX
+	ADDQ             $+64, CX
+	ADDQ             $+64, DX
+	JMP              silu1
+
+silu1_end:
+	ADDQ             $+16, BX
+	CMPQ             BX, $0x00
+	JE               silu_done
+	XORQ             SI, SI
+	CMPQ             BX, SI
+	CMOVQLT          SI, BX
+	MOVQ             $0x00000010, SI
+	CMPQ             BX, SI
+	CMOVQGT          SI, BX
+	MOVQ             $0x0000ffff, SI
+	BZHIQ            BX, SI, SI
+	KMOVW            SI, K1
+	VMOVUPS.Z        (AX), K1, Z0
+	VMOVUPS.Z        (CX), K1, Z1
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z4
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z4
+	VSCALEFPS        Z3, Z4, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z3
+	VDIVPS           Z2, Z3, Z2
+	VMULPS           Z2, Z1, Z1
+	VFNMADD213PS     Z0, Z0, Z2
+	VFMADD231PS      Z2, Z1, Z1
+	VMOVUPS          Z1, K1, (DX)
+
+silu_done:
+	RET
+
+silu_next:
+	CMPQ AX, $+4
+	JNE  hardswish_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+hardswish2:
+	SUBQ         $+32, BX
+	JLT          hardswish2_end
+	VMOVUPS      (AX), Z0
+	VMOVUPS      64(AX), Z1
+	VMOVUPS      (CX), Z2
+	VMOVUPS      64(CX), Z3
+	VBROADCASTSS f40400000x1<>+0(SB), Z5
+	VBROADCASTSS f3f800000x1<>+0(SB), Z6
+	VBROADCASTSS f3eaaaaabx1<>+0(SB), Z4
+	VMULPS       Z4, Z0, Z4
+	VADDPS.BCST  f3f000000x1<>+0(SB), Z4, Z4
+	VSUBPS       Z6, Z4, Z4
+	VCMPPS       $0x01, Z5, Z0, K1
+	VMOVAPS.Z    Z4, K1, Z4
+	VADDPS       Z6, Z4, Z4
+	VBROADCASTSS fc0400000x1<>+0(SB), Z5
+	VCMPPS       $0x01, Z0, Z5, K1
+	VMOVAPS.Z    Z4, K1, Z4
+	VMULPS       Z4, Z2, Z2
+	VBROADCASTSS f40400000x1<>+0(SB), Z4
+	VBROADCASTSS f3f800000x1<>+0(SB), Z5
+	VBROADCASTSS f3eaaaaabx1<>+0(SB), Z0
+	VMULPS       Z0, Z1, Z0
+	VADDPS.BCST  f3f000000x1<>+0(SB), Z0, Z0
+	VSUBPS       Z5, Z0, Z0
+	VCMPPS       $0x01, Z4, Z1, K1
+	VMOVAPS.Z    Z0, K1, Z0
+	VADDPS       Z5, Z0, Z0
+	VBROADCASTSS fc0400000x1<>+0(SB), Z4
+	VCMPPS       $0x01, Z1, Z4, K1
+	VMOVAPS.Z    Z0, K1, Z0
+	VMULPS       Z0, Z3, Z3
+	VMOVUPS      Z2, (DX)
+	VMOVUPS      Z3, 64(DX)
+	ADDQ         $+128, AX
+	ADDQ         $+128, CX
+	ADDQ         $+128, DX
+	JMP          hardswish2
+
+hardswish2_end:
+	ADDQ $+32, BX
+
+hardswish1:
+	SUBQ         $+16, BX
+	JLT          hardswish1_end
+	VMOVUPS      (AX), Z0
+	VMOVUPS      (CX), Z1
+	VBROADCASTSS f40400000x1<>+0(SB), Z3
+	VBROADCASTSS f3f800000x1<>+0(SB), Z4
+	VBROADCASTSS f3eaaaaabx1<>+0(SB), Z2
+	VMULPS       Z2, Z0, Z2
+	VADDPS.BCST  f3f000000x1<>+0(SB), Z2, Z2
+	VSUBPS       Z4, Z2, Z2
+	VCMPPS       $0x01, Z3, Z0, K1
+	VMOVAPS.Z    Z2, K1, Z2
+	VADDPS       Z4, Z2, Z2
+	VBROADCASTSS fc0400000x1<>+0(SB), Z3
+	VCMPPS       $0x01, Z0, Z3, K1
+	VMOVAPS.Z    Z2, K1, Z2
+	VMULPS       Z2, Z1, Z1
+	VMOVUPS      Z1, (DX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	JMP          hardswish1
+
+hardswish1_end:
+	ADDQ         $+16, BX
+	CMPQ         BX, $0x00
+	JE           hardswish_done
+	XORQ         SI, SI
+	CMPQ         BX, SI
+	CMOVQLT      SI, BX
+	MOVQ         $0x00000010, SI
+	CMPQ         BX, SI
+	CMOVQGT      SI, BX
+	MOVQ         $0x0000ffff, SI
+	BZHIQ        BX, SI, SI
+	KMOVW        SI, K1
+	VMOVUPS.Z    (AX), K1, Z0
+	VMOVUPS.Z    (CX), K1, Z1
+	VBROADCASTSS f40400000x1<>+0(SB), Z3
+	VBROADCASTSS f3f800000x1<>+0(SB), Z4
+	VBROADCASTSS f3eaaaaabx1<>+0(SB), Z2
+	VMULPS       Z2, Z0, Z2
+	VADDPS.BCST  f3f000000x1<>+0(SB), Z2, Z2
+	VSUBPS       Z4, Z2, Z2
+	VCMPPS       $0x01, Z3, Z0, K2
+	VMOVAPS.Z    Z2, K2, Z2
+	VADDPS       Z4, Z2, Z2
+	VBROADCASTSS fc0400000x1<>+0(SB), Z3
+	VCMPPS       $0x01, Z0, Z3, K2
+	VMOVAPS.Z    Z2, K2, Z2
+	VMULPS       Z2, Z1, Z1
+	VMOVUPS      Z1, K1, (DX)
+
+hardswish_done:
+	RET
+
+hardswish_next:
+	CMPQ AX, $+5
+	JNE  sigmoid_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+sigmoid2:
+	SUBQ             $+32, BX
+	JLT              sigmoid2_end
+	VMOVUPS          (AX), Z0
+	VMOVUPS          64(AX), Z1
+	VMOVUPS          (CX), Z2
+	VMOVUPS          64(CX), Z3
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z4
+	VRNDSCALEPS      $0x00, Z4, Z0
+	VSUBPS           Z0, Z4, Z4
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z5
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z4, Z5
+	VSCALEFPS        Z0, Z5, Z4
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z4, Z4
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z0
+	VDIVPS           Z4, Z0, Z4
+	VMOVAPS          Z4, Z0
+	VFNMADD231PS     Z4, Z4, Z0
+	VMULPS           Z0, Z2, Z2
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z1, Z0
+	VRNDSCALEPS      $0x00, Z0, Z1
+	VSUBPS           Z1, Z0, Z0
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z4
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z0, Z4
+	VSCALEFPS        Z1, Z4, Z0
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z0, Z0
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z1
+	VDIVPS           Z0, Z1, Z0
+	VMOVAPS          Z0, Z1
+	VFNMADD231PS     Z0, Z0, Z1
+	VMULPS           Z1, Z3, Z3
+	VMOVUPS          Z2, (DX)
+	VMOVUPS          Z3, 64(DX)
+	ADDQ             $+128, AX
+	ADDQ             $+128, CX
+	ADDQ             $+128, DX
+	JMP              sigmoid2
+
+sigmoid2_end:
+	ADDQ $+32, BX
+
+sigmoid1:
+	SUBQ             $+16, BX
+	JLT              sigmoid1_end
+	VMOVUPS          (AX), Z0
+	VMOVUPS          (CX), Z1
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z0
+	VSUBPS           Z0, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z3
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z3
+	VSCALEFPS        Z0, Z3, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z0
+	VDIVPS           Z2, Z0, Z2
+	VMOVAPS          Z2, Z0
+	VFNMADD231PS     Z2, Z2, Z0
+	VMULPS           Z0, Z1, Z1
+	VMOVUPS          Z1, (DX)
+	ADDQ             $+64, AX
+	ADDQ             $+64, CX
+	ADDQ             $+64, DX
+	JMP              sigmoid1
+
+sigmoid1_end:
+	ADDQ             $+16, BX
+	CMPQ             BX, $0x00
+	JE               sigmoid_done
+	XORQ             SI, SI
+	CMPQ             BX, SI
+	CMOVQLT          SI, BX
+	MOVQ             $0x00000010, SI
+	CMPQ             BX, SI
+	CMOVQGT          SI, BX
+	MOVQ             $0x0000ffff, SI
+	BZHIQ            BX, SI, SI
+	KMOVW            SI, K1
+	VMOVUPS.Z        (AX), K1, Z0
+	VMOVUPS.Z        (CX), K1, Z1
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z0
+	VSUBPS           Z0, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z3
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z3
+	VSCALEFPS        Z0, Z3, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z0
+	VDIVPS           Z2, Z0, Z2
+	VMOVAPS          Z2, Z0
+	VFNMADD231PS     Z2, Z2, Z0
+	VMULPS           Z0, Z1, Z1
+	VMOVUPS          Z1, K1, (DX)
+
+sigmoid_done:
+	RET
+
+sigmoid_next:
+	CMPQ AX, $+6
+	JNE  hardsigmoid_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+hardsigmoid2:
+	SUBQ         $+32, BX
+	JLT          hardsigmoid2_end
+	VMOVUPS      (AX), Z0
+	VMOVUPS      64(AX), Z1
+	VMOVUPS      (CX), Z2
+	VMOVUPS      64(CX), Z3
+	VMULPS.BCST  f3e2aaaabx1<>+0(SB), Z2, Z2
+	VBROADCASTSS fc0400000x1<>+0(SB), Z4
+	VCMPPS       $0x01, Z0, Z4, K1
+	VMOVAPS.Z    Z2, K1, Z2
+	VBROADCASTSS f40400000x1<>+0(SB), Z4
+	VCMPPS       $0x01, Z4, Z0, K1
+	VMOVAPS.Z    Z2, K1, Z2
+	VMULPS.BCST  f3e2aaaabx1<>+0(SB), Z3, Z3
+	VBROADCASTSS fc0400000x1<>+0(SB), Z0
+	VCMPPS       $0x01, Z1, Z0, K1
+	VMOVAPS.Z    Z3, K1, Z3
+	VBROADCASTSS f40400000x1<>+0(SB), Z0
+	VCMPPS       $0x01, Z0, Z1, K1
+	VMOVAPS.Z    Z3, K1, Z3
+	VMOVUPS      Z2, (DX)
+	VMOVUPS      Z3, 64(DX)
+	ADDQ         $+128, AX
+	ADDQ         $+128, CX
+	ADDQ         $+128, DX
+	JMP          hardsigmoid2
+
+hardsigmoid2_end:
+	ADDQ $+32, BX
+
+hardsigmoid1:
+	SUBQ         $+16, BX
+	JLT          hardsigmoid1_end
+	VMOVUPS      (AX), Z0
+	VMOVUPS      (CX), Z1
+	VMULPS.BCST  f3e2aaaabx1<>+0(SB), Z1, Z1
+	VBROADCASTSS fc0400000x1<>+0(SB), Z2
+	VCMPPS       $0x01, Z0, Z2, K1
+	VMOVAPS.Z    Z1, K1, Z1
+	VBROADCASTSS f40400000x1<>+0(SB), Z2
+	VCMPPS       $0x01, Z2, Z0, K1
+	VMOVAPS.Z    Z1, K1, Z1
+	VMOVUPS      Z1, (DX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	JMP          hardsigmoid1
+
+hardsigmoid1_end:
+	ADDQ         $+16, BX
+	CMPQ         BX, $0x00
+	JE           hardsigmoid_done
+	XORQ         SI, SI
+	CMPQ         BX, SI
+	CMOVQLT      SI, BX
+	MOVQ         $0x00000010, SI
+	CMPQ         BX, SI
+	CMOVQGT      SI, BX
+	MOVQ         $0x0000ffff, SI
+	BZHIQ        BX, SI, SI
+	KMOVW        SI, K1
+	VMOVUPS.Z    (AX), K1, Z0
+	VMOVUPS.Z    (CX), K1, Z1
+	VMULPS.BCST  f3e2aaaabx1<>+0(SB), Z1, Z1
+	VBROADCASTSS fc0400000x1<>+0(SB), Z2
+	VCMPPS       $0x01, Z0, Z2, K2
+	VMOVAPS.Z    Z1, K2, Z1
+	VBROADCASTSS f40400000x1<>+0(SB), Z2
+	VCMPPS       $0x01, Z2, Z0, K2
+	VMOVAPS.Z    Z1, K2, Z1
+	VMOVUPS      Z1, K1, (DX)
+
+hardsigmoid_done:
+	RET
+
+hardsigmoid_next:
+	CMPQ AX, $+7
+	JNE  gelu_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+gelu2:
+	SUBQ             $+32, BX
+	JLT              gelu2_end
+	VMOVUPS          (AX), Z0
+	VMOVUPS          64(AX), Z1
+	VMOVUPS          (CX), Z2
+	VMOVUPS          64(CX), Z3
+	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z0, Z4
+	VMINPS.BCST      f40800000x1<>+0(SB), Z4, Z4
+	VMAXPS.BCST      fc0800000x1<>+0(SB), Z4, Z4
+	VMULPS           Z4, Z4, Z5
+	VBROADCASTSS     faf95df0bx1<>+0(SB), Z6
+	VFMADD213PS.BCST f32edffeex1<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST fb60cff51x1<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST fb86ec2d2x1<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST fba40ac63x1<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST fbb41a1f6x1<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST fbc83dbd4x1<>+0(SB), Z5, Z6
+	VBROADCASTSS     fb77460cdx1<>+0(SB), Z7
+	VFMADD213PS.BCST fb95fbd29x1<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST fbadc924ex1<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST fbbf19bf8x1<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST fbc69b6a7x1<>+0(SB), Z5, Z7
+	VMULPS           Z4, Z6, Z6
+	VDIVPS           Z7, Z6, Z6
+	VMULPS.BCST      f3f000000x1<>+0(SB), Z6, Z4
+	VADDPS.BCST      f3f000000x1<>+0(SB), Z4, Z4
+	VMULPS           Z0, Z0, Z5
+	VMULPS.BCST      fbf38aa3bx1<>+0(SB), Z5, Z5
+	VRNDSCALEPS      $0x00, Z5, Z6
+	VSUBPS           Z6, Z5, Z5
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z7
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z5, Z7
+	VSCALEFPS        Z6, Z7, Z5
+	VMULPS.BCST      f3ecc422ax1<>+0(SB), Z5, Z5
+	VFMADD231PS      Z0, Z5, Z4
+	VMULPS           Z4, Z2, Z2
+	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z1, Z0
+	VMINPS.BCST      f40800000x1<>+0(SB), Z0, Z0
+	VMAXPS.BCST      fc0800000x1<>+0(SB), Z0, Z0
+	VMULPS           Z0, Z0, Z4
+	VBROADCASTSS     faf95df0bx1<>+0(SB), Z5
+	VFMADD213PS.BCST f32edffeex1<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST fb60cff51x1<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST fb86ec2d2x1<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST fba40ac63x1<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST fbb41a1f6x1<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST fbc83dbd4x1<>+0(SB), Z4, Z5
+	VBROADCASTSS     fb77460cdx1<>+0(SB), Z6
+	VFMADD213PS.BCST fb95fbd29x1<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST fbadc924ex1<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST fbbf19bf8x1<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST fbc69b6a7x1<>+0(SB), Z4, Z6
+	VMULPS           Z0, Z5, Z5
+	VDIVPS           Z6, Z5, Z5
+	VMULPS.BCST      f3f000000x1<>+0(SB), Z5, Z0
+	VADDPS.BCST      f3f000000x1<>+0(SB), Z0, Z0
+	VMULPS           Z1, Z1, Z4
+	VMULPS.BCST      fbf38aa3bx1<>+0(SB), Z4, Z4
+	VRNDSCALEPS      $0x00, Z4, Z5
+	VSUBPS           Z5, Z4, Z4
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z4, Z6
+	VSCALEFPS        Z5, Z6, Z4
+	VMULPS.BCST      f3ecc422ax1<>+0(SB), Z4, Z4
+	VFMADD231PS      Z1, Z4, Z0
+	VMULPS           Z0, Z3, Z3
+	VMOVUPS          Z2, (DX)
+	VMOVUPS          Z3, 64(DX)
+	ADDQ             $+128, AX
+	ADDQ             $+128, CX
+	ADDQ             $+128, DX
+	JMP              gelu2
+
+gelu2_end:
+	ADDQ $+32, BX
+
+gelu1:
+	SUBQ             $+16, BX
+	JLT              gelu1_end
+	VMOVUPS          (AX), Z0
+	VMOVUPS          (CX), Z1
+	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z0, Z2
+	VMINPS.BCST      f40800000x1<>+0(SB), Z2, Z2
+	VMAXPS.BCST      fc0800000x1<>+0(SB), Z2, Z2
+	VMULPS           Z2, Z2, Z3
+	VBROADCASTSS     faf95df0bx1<>+0(SB), Z4
+	VFMADD213PS.BCST f32edffeex1<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST fb60cff51x1<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST fb86ec2d2x1<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST fba40ac63x1<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST fbb41a1f6x1<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST fbc83dbd4x1<>+0(SB), Z3, Z4
+	VBROADCASTSS     fb77460cdx1<>+0(SB), Z5
+	VFMADD213PS.BCST fb95fbd29x1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST fbadc924ex1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST fbbf19bf8x1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST fbc69b6a7x1<>+0(SB), Z3, Z5
+	VMULPS           Z2, Z4, Z4
+	VDIVPS           Z5, Z4, Z4
+	VMULPS.BCST      f3f000000x1<>+0(SB), Z4, Z2
+	VADDPS.BCST      f3f000000x1<>+0(SB), Z2, Z2
+	VMULPS           Z0, Z0, Z3
+	VMULPS.BCST      fbf38aa3bx1<>+0(SB), Z3, Z3
+	VRNDSCALEPS      $0x00, Z3, Z4
+	VSUBPS           Z4, Z3, Z3
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z5
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z3, Z5
+	VSCALEFPS        Z4, Z5, Z3
+	VMULPS.BCST      f3ecc422ax1<>+0(SB), Z3, Z3
+	VFMADD231PS      Z0, Z3, Z2
+	VMULPS           Z2, Z1, Z1
+	VMOVUPS          Z1, (DX)
+	ADDQ             $+64, AX
+	ADDQ             $+64, CX
+	ADDQ             $+64, DX
+	JMP              gelu1
+
+gelu1_end:
+	ADDQ             $+16, BX
+	CMPQ             BX, $0x00
+	JE               gelu_done
+	XORQ             SI, SI
+	CMPQ             BX, SI
+	CMOVQLT          SI, BX
+	MOVQ             $0x00000010, SI
+	CMPQ             BX, SI
+	CMOVQGT          SI, BX
+	MOVQ             $0x0000ffff, SI
+	BZHIQ            BX, SI, SI
+	KMOVW            SI, K1
+	VMOVUPS.Z        (AX), K1, Z0
+	VMOVUPS.Z        (CX), K1, Z1
+	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z0, Z2
+	VMINPS.BCST      f40800000x1<>+0(SB), Z2, Z2
+	VMAXPS.BCST      fc0800000x1<>+0(SB), Z2, Z2
+	VMULPS           Z2, Z2, Z3
+	VBROADCASTSS     faf95df0bx1<>+0(SB), Z4
+	VFMADD213PS.BCST f32edffeex1<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST fb60cff51x1<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST fb86ec2d2x1<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST fba40ac63x1<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST fbb41a1f6x1<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST fbc83dbd4x1<>+0(SB), Z3, Z4
+	VBROADCASTSS     fb77460cdx1<>+0(SB), Z5
+	VFMADD213PS.BCST fb95fbd29x1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST fbadc924ex1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST fbbf19bf8x1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST fbc69b6a7x1<>+0(SB), Z3, Z5
+	VMULPS           Z2, Z4, Z4
+	VDIVPS           Z5, Z4, Z4
+	VMULPS.BCST      f3f000000x1<>+0(SB), Z4, Z2
+	VADDPS.BCST      f3f000000x1<>+0(SB), Z2, Z2
+	VMULPS           Z0, Z0, Z3
+	VMULPS.BCST      fbf38aa3bx1<>+0(SB), Z3, Z3
+	VRNDSCALEPS      $0x00, Z3, Z4
+	VSUBPS           Z4, Z3, Z3
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z5
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z3, Z5
+	VSCALEFPS        Z4, Z5, Z3
+	VMULPS.BCST      f3ecc422ax1<>+0(SB), Z3, Z3
+	VFMADD231PS      Z0, Z3, Z2
+	VMULPS           Z2, Z1, Z1
+	VMOVUPS          Z1, K1, (DX)
+
+gelu_done:
+	RET
+
+gelu_next:
+	CMPQ AX, $+8
+	JNE  gelutanh_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+gelutanh2:
+	SUBQ             $+32, BX
+	JLT              gelutanh2_end
+	VMOVUPS          (AX), Z0
+	VMOVUPS          64(AX), Z1
+	VMOVUPS          (CX), Z2
+	VMOVUPS          64(CX), Z3
+	VMULPS           Z0, Z0, Z5
+	VMULPS.BCST      fbdd2d3e8x1<>+0(SB), Z5, Z4
+	VADDPS.BCST      fc0135761x1<>+0(SB), Z4, Z4
+	VMULPS           Z0, Z4, Z4
+	VRNDSCALEPS      $0x00, Z4, Z6
+	VSUBPS           Z6, Z4, Z4
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z7
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z4, Z7
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z4, Z7
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z4, Z7
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z4, Z7
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z4, Z7
+	VSCALEFPS        Z6, Z7, Z4
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z4, Z4
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z6
+	VDIVPS           Z4, Z6, Z4
+	VMULPS.BCST      f3e5b33b6x1<>+0(SB), Z5, Z5
+	VADDPS.BCST      f3fcc422ax1<>+0(SB), Z5, Z5
+	VMULPS           Z0, Z5, Z5
+	VFNMADD231PS     Z4, Z5, Z5
+	VMULPS           Z4, Z2, Z2
+	VFMADD231PS      Z5, Z2, Z2
+	VMULPS           Z1, Z1, Z4
+	VMULPS.BCST      fbdd2d3e8x1<>+0(SB), Z4, Z0
+	VADDPS.BCST      fc0135761x1<>+0(SB), Z0, Z0
+	VMULPS           Z1, Z0, Z0
+	VRNDSCALEPS      $0x00, Z0, Z5
+	VSUBPS           Z5, Z0, Z0
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z0, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z0, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z0, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z0, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z0, Z6
+	VSCALEFPS        Z5, Z6, Z0
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z0, Z0
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z5
+	VDIVPS           Z0, Z5, Z0
+	VMULPS.BCST      f3e5b33b6x1<>+0(SB), Z4, Z4
+	VADDPS.BCST      f3fcc422ax1<>+0(SB), Z4, Z4
+	VMULPS           Z1, Z4, Z4
+	VFNMADD231PS     Z0, Z4, Z4
+	VMULPS           Z0, Z3, Z3
+	VFMADD231PS      Z4, Z3, Z3
+	VMOVUPS          Z2, (DX)
+	VMOVUPS          Z3, 64(DX)
+	ADDQ             $+128, AX
+	ADDQ             $+128, CX
+	ADDQ             $+128, DX
+	JMP              gelutanh2
+
+gelutanh2_end:
+	ADDQ $+32, BX
+
+gelutanh1:
+	SUBQ             $+16, BX
+	JLT              gelutanh1_end
+	VMOVUPS          (AX), Z0
+	VMOVUPS          (CX), Z1
+	VMULPS           Z0, Z0, Z3
+	VMULPS.BCST      fbdd2d3e8x1<>+0(SB), Z3, Z2
+	VADDPS.BCST      fc0135761x1<>+0(SB), Z2, Z2
+	VMULPS           Z0, Z2, Z2
+	VRNDSCALEPS      $0x00, Z2, Z4
+	VSUBPS           Z4, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z5
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z5
+	VSCALEFPS        Z4, Z5, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z4
+	VDIVPS           Z2, Z4, Z2
+	VMULPS.BCST      f3e5b33b6x1<>+0(SB), Z3, Z3
+	VADDPS.BCST      f3fcc422ax1<>+0(SB), Z3, Z3
+	VMULPS           Z0, Z3, Z3
+	VFNMADD231PS     Z2, Z3, Z3
+	VMULPS           Z2, Z1, Z1
+	VFMADD231PS      Z3, Z1, Z1
+	VMOVUPS          Z1, (DX)
+	ADDQ             $+64, AX
+	ADDQ             $+64, CX
+	ADDQ             $+64, DX
+	JMP              gelutanh1
+
+gelutanh1_end:
+	ADDQ             $+16, BX
+	CMPQ             BX, $0x00
+	JE               gelutanh_done
+	XORQ             SI, SI
+	CMPQ             BX, SI
+	CMOVQLT          SI, BX
+	MOVQ             $0x00000010, SI
+	CMPQ             BX, SI
+	CMOVQGT          SI, BX
+	MOVQ             $0x0000ffff, SI
+	BZHIQ            BX, SI, SI
+	KMOVW            SI, K1
+	VMOVUPS.Z        (AX), K1, Z0
+	VMOVUPS.Z        (CX), K1, Z1
+	VMULPS           Z0, Z0, Z3
+	VMULPS.BCST      fbdd2d3e8x1<>+0(SB), Z3, Z2
+	VADDPS.BCST      fc0135761x1<>+0(SB), Z2, Z2
+	VMULPS           Z0, Z2, Z2
+	VRNDSCALEPS      $0x00, Z2, Z4
+	VSUBPS           Z4, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z5
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z5
+	VSCALEFPS        Z4, Z5, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z4
+	VDIVPS           Z2, Z4, Z2
+	VMULPS.BCST      f3e5b33b6x1<>+0(SB), Z3, Z3
+	VADDPS.BCST      f3fcc422ax1<>+0(SB), Z3, Z3
+	VMULPS           Z0, Z3, Z3
+	VFNMADD231PS     Z2, Z3, Z3
+	VMULPS           Z2, Z1, Z1
+	VFMADD231PS      Z3, Z1, Z1
+	VMOVUPS          Z1, K1, (DX)
+
+gelutanh_done:
+	RET
+
+gelutanh_next:
+	CMPQ AX, $+9
+	JNE  tanh_next
+	MOVQ x+16(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+
+tanh2:
+	SUBQ             $+32, BX
+	JLT              tanh2_end
+	VMOVUPS          (AX), Z0
+	VMOVUPS          64(AX), Z1
+	VMOVUPS          (CX), Z2
+	VMOVUPS          64(CX), Z3
+	VMULPS.BCST      fc038aa3bx1<>+0(SB), Z0, Z4
+	VRNDSCALEPS      $0x00, Z4, Z0
+	VSUBPS           Z0, Z4, Z4
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z5
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z4, Z5
+	VSCALEFPS        Z0, Z5, Z4
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z4, Z4
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z0
+	VDIVPS           Z4, Z0, Z4
+	VADDPS           Z4, Z4, Z4
+	VADDPS.BCST      fbf800000x1<>+0(SB), Z4, Z4
+	VMULPS           Z4, Z2, Z0
+	VFNMADD231PS     Z4, Z0, Z2
+	VMULPS.BCST      fc038aa3bx1<>+0(SB), Z1, Z0
+	VRNDSCALEPS      $0x00, Z0, Z1
+	VSUBPS           Z1, Z0, Z0
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z4
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z0, Z4
+	VSCALEFPS        Z1, Z4, Z0
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z0, Z0
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z1
+	VDIVPS           Z0, Z1, Z0
+	VADDPS           Z0, Z0, Z0
+	VADDPS.BCST      fbf800000x1<>+0(SB), Z0, Z0
+	VMULPS           Z0, Z3, Z1
+	VFNMADD231PS     Z0, Z1, Z3
+	VMOVUPS          Z2, (DX)
+	VMOVUPS          Z3, 64(DX)
+	ADDQ             $+128, AX
+	ADDQ             $+128, CX
+	ADDQ             $+128, DX
+	JMP              tanh2
+
+tanh2_end:
+	ADDQ $+32, BX
+
+tanh1:
+	SUBQ             $+16, BX
+	JLT              tanh1_end
+	VMOVUPS          (AX), Z0
+	VMOVUPS          (CX), Z1
+	VMULPS.BCST      fc038aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z0
+	VSUBPS           Z0, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z3
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z3
+	VSCALEFPS        Z0, Z3, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z0
+	VDIVPS           Z2, Z0, Z2
+	VADDPS           Z2, Z2, Z2
+	VADDPS.BCST      fbf800000x1<>+0(SB), Z2, Z2
+	VMULPS           Z2, Z1, Z0
+	VFNMADD231PS     Z2, Z0, Z1
+	VMOVUPS          Z1, (DX)
+	ADDQ             $+64, AX
+	ADDQ             $+64, CX
+	ADDQ             $+64, DX
+	JMP              tanh1
+
+tanh1_end:
+	ADDQ             $+16, BX
+	CMPQ             BX, $0x00
+	JE               tanh_done
+	XORQ             SI, SI
+	CMPQ             BX, SI
+	CMOVQLT          SI, BX
+	MOVQ             $0x00000010, SI
+	CMPQ             BX, SI
+	CMOVQGT          SI, BX
+	MOVQ             $0x0000ffff, SI
+	BZHIQ            BX, SI, SI
+	KMOVW            SI, K1
+	VMOVUPS.Z        (AX), K1, Z0
+	VMOVUPS.Z        (CX), K1, Z1
+	VMULPS.BCST      fc038aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z0
+	VSUBPS           Z0, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z3
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z3
+	VSCALEFPS        Z0, Z3, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VBROADCASTSS     f3f800000x1<>+0(SB), Z0
+	VDIVPS           Z2, Z0, Z2
+	VADDPS           Z2, Z2, Z2
+	VADDPS.BCST      fbf800000x1<>+0(SB), Z2, Z2
+	VMULPS           Z2, Z1, Z0
+	VFNMADD231PS     Z2, Z0, Z1
+	VMOVUPS          Z1, K1, (DX)
+
+tanh_done:
+	RET
+
+tanh_next:
+	RET
+
+// func dotAVX512(x *float32, y *float32, n int) float32
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, SSE
+TEXT ·dotAVX512(SB), NOSPLIT, $0-28
+	MOVQ   x+0(FP), AX
+	MOVQ   y+8(FP), CX
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	MOVQ   n+16(FP), DX
+
+dot4:
+	SUBQ        $+64, DX
+	JLT         dot4_end
+	VMOVUPS     (AX), Z4
+	VMOVUPS     64(AX), Z5
+	VMOVUPS     128(AX), Z6
+	VMOVUPS     192(AX), Z7
+	VMOVUPS     (CX), Z8
+	VMOVUPS     64(CX), Z9
+	VMOVUPS     128(CX), Z10
+	VMOVUPS     192(CX), Z11
+	VFMADD231PS Z4, Z8, Z0
+	VFMADD231PS Z5, Z9, Z1
+	VFMADD231PS Z6, Z10, Z2
+	VFMADD231PS Z7, Z11, Z3
+	ADDQ        $+256, AX
+	ADDQ        $+256, CX
+	JMP         dot4
+
+dot4_end:
+	ADDQ $+64, DX
+
+dot1:
+	SUBQ        $+16, DX
+	JLT         dot1_end
+	VMOVUPS     (AX), Z4
+	VMOVUPS     (CX), Z5
+	VFMADD231PS Z4, Z5, Z0
+	ADDQ        $+64, AX
+	ADDQ        $+64, CX
+	JMP         dot1
+
+dot1_end:
+	ADDQ        $+16, DX
+	CMPQ        DX, $0x00
+	JE          dot_done
+	XORQ        BX, BX
+	CMPQ        DX, BX
+	CMOVQLT     BX, DX
+	MOVQ        $0x00000010, BX
+	CMPQ        DX, BX
+	CMOVQGT     BX, DX
+	MOVQ        $0x0000ffff, BX
+	BZHIQ       DX, BX, BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (AX), K1, Z4
+	VMOVUPS.Z   (CX), K1, Z5
+	VFMADD231PS Z4, Z5, Z0
+
+dot_done:
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0x4e, X0, X1
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0xb1, X0, X1
+	VADDPS        X1, X0, X0
+	MOVSS         X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func softmaxGradAVX512(dst *float32, dy *float32, y *float32, n int, dot float32)
+// Requires: AVX512F, BMI2, CMOV, SSE
+TEXT ·softmaxGradAVX512(SB), NOSPLIT, $0-36
+	MOVSS        dot+32(FP), X0
+	VBROADCASTSS X0, Z0
+	MOVQ         dy+8(FP), AX
+	MOVQ         y+16(FP), CX
+	MOVQ         dst+0(FP), DX
+	MOVQ         n+24(FP), BX
+
+softmaxGrad4:
+	SUBQ    $+64, BX
+	JLT     softmaxGrad4_end
+	VMOVUPS (AX), Z1
+	VMOVUPS 64(AX), Z2
+	VMOVUPS 128(AX), Z3
+	VMOVUPS 192(AX), Z4
+	VMOVUPS (CX), Z5
+	VMOVUPS 64(CX), Z6
+	VMOVUPS 128(CX), Z7
+	VMOVUPS 192(CX), Z8
+	VSUBPS  Z0, Z1, Z1
+	VMULPS  Z5, Z1, Z1
+	VSUBPS  Z0, Z2, Z2
+	VMULPS  Z6, Z2, Z2
+	VSUBPS  Z0, Z3, Z3
+	VMULPS  Z7, Z3, Z3
+	VSUBPS  Z0, Z4, Z4
+	VMULPS  Z8, Z4, Z4
+	VMOVUPS Z1, (DX)
+	VMOVUPS Z2, 64(DX)
+	VMOVUPS Z3, 128(DX)
+	VMOVUPS Z4, 192(DX)
+	ADDQ    $+256, AX
+	ADDQ    $+256, CX
+	ADDQ    $+256, DX
+	JMP     softmaxGrad4
+
+softmaxGrad4_end:
+	ADDQ $+64, BX
+
+softmaxGrad1:
+	SUBQ    $+16, BX
+	JLT     softmaxGrad1_end
+	VMOVUPS (AX), Z1
+	VMOVUPS (CX), Z2
+	VSUBPS  Z0, Z1, Z1
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, (DX)
+	ADDQ    $+64, AX
+	ADDQ    $+64, CX
+	ADDQ    $+64, DX
+	JMP     softmaxGrad1
+
+softmaxGrad1_end:
+	ADDQ      $+16, BX
+	CMPQ      BX, $0x00
+	JE        softmaxGrad_done
+	XORQ      SI, SI
+	CMPQ      BX, SI
+	CMOVQLT   SI, BX
+	MOVQ      $0x00000010, SI
+	CMPQ      BX, SI
+	CMOVQGT   SI, BX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     BX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (AX), K1, Z1
+	VMOVUPS.Z (CX), K1, Z2
+	VSUBPS    Z0, Z1, Z1
+	VMULPS    Z2, Z1, Z1
+	VMOVUPS   Z1, K1, (DX)
+
+softmaxGrad_done:
+	RET
+
+// func normSumsAVX512(dy *float32, x *float32, weight *float32, n int, mean float32, scale float32) (sum float32, product float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, SSE
+TEXT ·normSumsAVX512(SB), NOSPLIT, $0-48
+	MOVSS        mean+32(FP), X0
+	VBROADCASTSS X0, Z0
+	MOVSS        scale+36(FP), X1
+	VBROADCASTSS X1, Z1
+	MOVQ         dy+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         weight+16(FP), DX
+	VXORPS       Z2, Z2, Z2
+	VXORPS       Z4, Z4, Z4
+	VXORPS       Z3, Z3, Z3
+	VXORPS       Z5, Z5, Z5
+	MOVQ         n+24(FP), BX
+
+normSums2:
+	SUBQ        $+32, BX
+	JLT         normSums2_end
+	VMOVUPS     (AX), Z6
+	VMOVUPS     64(AX), Z7
+	VMOVUPS     (CX), Z8
+	VMOVUPS     64(CX), Z9
+	VMOVUPS     (DX), Z10
+	VMOVUPS     64(DX), Z11
+	VMULPS      Z10, Z6, Z6
+	VADDPS      Z6, Z2, Z2
+	VSUBPS      Z0, Z8, Z8
+	VMULPS      Z1, Z8, Z8
+	VFMADD231PS Z8, Z6, Z4
+	VMULPS      Z11, Z7, Z7
+	VADDPS      Z7, Z3, Z3
+	VSUBPS      Z0, Z9, Z9
+	VMULPS      Z1, Z9, Z9
+	VFMADD231PS Z9, Z7, Z5
+	ADDQ        $+128, AX
+	ADDQ        $+128, CX
+	ADDQ        $+128, DX
+	JMP         normSums2
+
+normSums2_end:
+	ADDQ $+32, BX
+
+normSums1:
+	SUBQ        $+16, BX
+	JLT         normSums1_end
+	VMOVUPS     (AX), Z6
+	VMOVUPS     (CX), Z7
+	VMOVUPS     (DX), Z8
+	VMULPS      Z8, Z6, Z6
+	VADDPS      Z6, Z2, Z2
+	VSUBPS      Z0, Z7, Z7
+	VMULPS      Z1, Z7, Z7
+	VFMADD231PS Z7, Z6, Z4
+	ADDQ        $+64, AX
+	ADDQ        $+64, CX
+	ADDQ        $+64, DX
+	JMP         normSums1
+
+normSums1_end:
+	ADDQ        $+16, BX
+	CMPQ        BX, $0x00
+	JE          normSums_done
+	XORQ        SI, SI
+	CMPQ        BX, SI
+	CMOVQLT     SI, BX
+	MOVQ        $0x00000010, SI
+	CMPQ        BX, SI
+	CMOVQGT     SI, BX
+	MOVQ        $0x0000ffff, SI
+	BZHIQ       BX, SI, SI
+	KMOVW       SI, K1
+	VMOVUPS.Z   (AX), K1, Z6
+	VMOVUPS.Z   (CX), K1, Z7
+	VMOVUPS.Z   (DX), K1, Z8
+	VMULPS      Z8, Z6, Z6
+	VADDPS      Z6, Z2, Z2
+	VSUBPS      Z0, Z7, Z7
+	VMULPS      Z1, Z7, Z7
+	VFMADD231PS Z7, Z6, Z4
+
+normSums_done:
+	VADDPS        Z3, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X0
+	VADDPS        X0, X2, X2
+	VPERMILPS     $0x4e, X2, X0
+	VADDPS        X0, X2, X2
+	VPERMILPS     $0xb1, X2, X0
+	VADDPS        X0, X2, X2
+	MOVSS         X2, sum+40(FP)
+	VADDPS        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y0, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X0
+	VADDPS        X0, X4, X4
+	VPERMILPS     $0x4e, X4, X0
+	VADDPS        X0, X4, X4
+	VPERMILPS     $0xb1, X4, X0
+	VADDPS        X0, X4, X4
+	MOVSS         X4, product+44(FP)
+	VZEROUPPER
+	RET
+
+// func normGradAVX512(dst *float32, dy *float32, x *float32, weight *float32, dWeight *float32, dBias *float32, n int, mean float32, scale float32, sum float32, product float32)
+// Requires: AVX512F, BMI2, CMOV, SSE
+TEXT ·normGradAVX512(SB), NOSPLIT, $0-72
+	MOVSS        mean+56(FP), X0
+	VBROADCASTSS X0, Z0
+	MOVSS        scale+60(FP), X1
+	VBROADCASTSS X1, Z1
+	MOVSS        sum+64(FP), X2
+	VBROADCASTSS X2, Z2
+	MOVSS        product+68(FP), X3
+	VBROADCASTSS X3, Z3
+	MOVQ         dst+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         weight+24(FP), BX
+	MOVQ         dWeight+32(FP), SI
+	MOVQ         dBias+40(FP), DI
+	MOVQ         n+48(FP), R8
+
+normGrad1:
+	SUBQ         $+16, R8
+	JLT          normGrad1_end
+	VMOVUPS      (CX), Z4
+	VMOVUPS      (DX), Z5
+	VMOVUPS      (BX), Z6
+	VMOVUPS      (SI), Z7
+	VMOVUPS      (DI), Z8
+	VADDPS       Z4, Z8, Z8
+	VSUBPS       Z0, Z5, Z5
+	VMULPS       Z1, Z5, Z5
+	VFMADD231PS  Z5, Z4, Z7
+	VMULPS       Z6, Z4, Z4
+	VSUBPS       Z2, Z4, Z4
+	VFNMADD231PS Z3, Z5, Z4
+	VMULPS       Z1, Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VMOVUPS      Z7, (SI)
+	VMOVUPS      Z8, (DI)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	ADDQ         $+64, BX
+	ADDQ         $+64, SI
+	ADDQ         $+64, DI
+	JMP          normGrad1
+
+normGrad1_end:
+	ADDQ         $+16, R8
+	CMPQ         R8, $0x00
+	JE           normGrad_done
+	XORQ         R9, R9
+	CMPQ         R8, R9
+	CMOVQLT      R9, R8
+	MOVQ         $0x00000010, R9
+	CMPQ         R8, R9
+	CMOVQGT      R9, R8
+	MOVQ         $0x0000ffff, R9
+	BZHIQ        R8, R9, R9
+	KMOVW        R9, K1
+	VMOVUPS.Z    (CX), K1, Z4
+	VMOVUPS.Z    (DX), K1, Z5
+	VMOVUPS.Z    (BX), K1, Z6
+	VMOVUPS.Z    (SI), K1, Z7
+	VMOVUPS.Z    (DI), K1, Z8
+	VADDPS       Z4, Z8, Z8
+	VSUBPS       Z0, Z5, Z5
+	VMULPS       Z1, Z5, Z5
+	VFMADD231PS  Z5, Z4, Z7
+	VMULPS       Z6, Z4, Z4
+	VSUBPS       Z2, Z4, Z4
+	VFNMADD231PS Z3, Z5, Z4
+	VMULPS       Z1, Z4, Z4
+	VMOVUPS      Z4, K1, (AX)
+	VMOVUPS      Z7, K1, (SI)
+	VMOVUPS      Z8, K1, (DI)
+
+normGrad_done:
+	RET
+
+// func depthwiseGrad5x5AVX512(a *byte)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+TEXT ·depthwiseGrad5x5AVX512(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ 96(AX), CX
+	XORQ DX, DX
+
+full:
+	CMPQ   CX, $+16
+	JLT    tail
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	VXORPS Z19, Z19, Z19
+	VXORPS Z20, Z20, Z20
+	VXORPS Z21, Z21, Z21
+	VXORPS Z22, Z22, Z22
+	VXORPS Z23, Z23, Z23
+	VXORPS Z24, Z24, Z24
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   80(AX), DI
+	MOVQ   (AX), R8
+	MOVQ   8(AX), R9
+	ADDQ   DX, R8
+	ADDQ   DX, R9
+
+full_row:
+	MOVQ 88(AX), R12
+	MOVQ R8, R10
+	MOVQ R9, R11
+
+full_col:
+	VMOVUPS     (R11), Z25
+	MOVQ        R10, R13
+	MOVQ        R13, R14
+	VFMADD231PS (R14), Z25, Z0
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z25, Z1
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z25, Z2
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z25, Z3
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z25, Z4
+	ADDQ        SI, R13
+	MOVQ        R13, R14
+	VFMADD231PS (R14), Z25, Z5
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z25, Z6
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z25, Z7
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z25, Z8
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z25, Z9
+	ADDQ        SI, R13
+	MOVQ        R13, R14
+	VFMADD231PS (R14), Z25, Z10
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z25, Z11
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z25, Z12
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z25, Z13
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z25, Z14
+	ADDQ        SI, R13
+	MOVQ        R13, R14
+	VFMADD231PS (R14), Z25, Z15
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z25, Z16
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z25, Z17
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z25, Z18
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z25, Z19
+	ADDQ        SI, R13
+	VFMADD231PS (R13), Z25, Z20
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Z25, Z21
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Z25, Z22
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Z25, Z23
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Z25, Z24
+	ADDQ        24(AX), R10
+	ADDQ        56(AX), R11
+	DECQ        R12
+	JNZ         full_col
+	ADDQ        32(AX), R8
+	ADDQ        64(AX), R9
+	DECQ        DI
+	JNZ         full_row
+	MOVQ        16(AX), BX
+	MOVQ        72(AX), SI
+	ADDQ        DX, BX
+	VMOVUPS     (BX), Z25
+	VADDPS      Z0, Z25, Z25
+	VMOVUPS     Z25, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z1, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z2, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z3, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z4, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z5, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z6, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z7, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z8, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z9, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z10, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z11, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z12, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z13, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z14, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z15, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z16, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z17, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z18, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z19, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z20, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z21, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z22, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z23, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z24, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         full
+
+tail:
+	CMPQ    CX, $0x00
+	JE      done
+	XORQ    BX, BX
+	CMPQ    CX, BX
+	CMOVQLT BX, CX
+	MOVQ    $0x00000010, BX
+	CMPQ    CX, BX
+	CMOVQGT BX, CX
+	MOVQ    $0x0000ffff, BX
+	BZHIQ   CX, BX, BX
+	KMOVW   BX, K1
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	VXORPS  Z5, Z5, Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	VXORPS  Z14, Z14, Z14
+	VXORPS  Z15, Z15, Z15
+	VXORPS  Z16, Z16, Z16
+	VXORPS  Z17, Z17, Z17
+	VXORPS  Z18, Z18, Z18
+	VXORPS  Z19, Z19, Z19
+	VXORPS  Z20, Z20, Z20
+	VXORPS  Z21, Z21, Z21
+	VXORPS  Z22, Z22, Z22
+	VXORPS  Z23, Z23, Z23
+	VXORPS  Z24, Z24, Z24
+	MOVQ    40(AX), CX
+	MOVQ    48(AX), BX
+	MOVQ    80(AX), SI
+	MOVQ    (AX), DI
+	MOVQ    8(AX), R8
+	ADDQ    DX, DI
+	ADDQ    DX, R8
+
+tail_row:
+	MOVQ 88(AX), R11
+	MOVQ DI, R9
+	MOVQ R8, R10
+
+tail_col:
+	VMOVUPS.Z   (R10), K1, Z25
+	MOVQ        R9, R12
+	MOVQ        R12, R13
+	VMOVUPS.Z   (R13), K1, Z26
+	VFMADD231PS Z26, Z25, Z0
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z26
+	VFMADD231PS Z26, Z25, Z1
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z26
+	VFMADD231PS Z26, Z25, Z2
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z26
+	VFMADD231PS Z26, Z25, Z3
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z26
+	VFMADD231PS Z26, Z25, Z4
+	ADDQ        BX, R12
+	MOVQ        R12, R13
+	VMOVUPS.Z   (R13), K1, Z26
+	VFMADD231PS Z26, Z25, Z5
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z26
+	VFMADD231PS Z26, Z25, Z6
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z26
+	VFMADD231PS Z26, Z25, Z7
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z26
+	VFMADD231PS Z26, Z25, Z8
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z26
+	VFMADD231PS Z26, Z25, Z9
+	ADDQ        BX, R12
+	MOVQ        R12, R13
+	VMOVUPS.Z   (R13), K1, Z26
+	VFMADD231PS Z26, Z25, Z10
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z26
+	VFMADD231PS Z26, Z25, Z11
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z26
+	VFMADD231PS Z26, Z25, Z12
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z26
+	VFMADD231PS Z26, Z25, Z13
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z26
+	VFMADD231PS Z26, Z25, Z14
+	ADDQ        BX, R12
+	MOVQ        R12, R13
+	VMOVUPS.Z   (R13), K1, Z26
+	VFMADD231PS Z26, Z25, Z15
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z26
+	VFMADD231PS Z26, Z25, Z16
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z26
+	VFMADD231PS Z26, Z25, Z17
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z26
+	VFMADD231PS Z26, Z25, Z18
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z26
+	VFMADD231PS Z26, Z25, Z19
+	ADDQ        BX, R12
+	VMOVUPS.Z   (R12), K1, Z26
+	VFMADD231PS Z26, Z25, Z20
+	ADDQ        CX, R12
+	VMOVUPS.Z   (R12), K1, Z26
+	VFMADD231PS Z26, Z25, Z21
+	ADDQ        CX, R12
+	VMOVUPS.Z   (R12), K1, Z26
+	VFMADD231PS Z26, Z25, Z22
+	ADDQ        CX, R12
+	VMOVUPS.Z   (R12), K1, Z26
+	VFMADD231PS Z26, Z25, Z23
+	ADDQ        CX, R12
+	VMOVUPS.Z   (R12), K1, Z26
+	VFMADD231PS Z26, Z25, Z24
+	ADDQ        24(AX), R9
+	ADDQ        56(AX), R10
+	DECQ        R11
+	JNZ         tail_col
+	ADDQ        32(AX), DI
+	ADDQ        64(AX), R8
+	DECQ        SI
+	JNZ         tail_row
+	MOVQ        16(AX), CX
+	MOVQ        72(AX), AX
+	ADDQ        DX, CX
+	VMOVUPS.Z   (CX), K1, Z25
+	VADDPS      Z0, Z25, Z25
+	VMOVUPS     Z25, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z1, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z2, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z3, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z4, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z5, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z6, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z7, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z8, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z9, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z10, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z11, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z12, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z13, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z14, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z15, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z16, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z17, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z18, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z19, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z20, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z21, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z22, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z23, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z24, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func depthwiseGrad3x3AVX512(a *byte)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+TEXT ·depthwiseGrad3x3AVX512(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ 96(AX), CX
+	XORQ DX, DX
+
+full:
+	CMPQ   CX, $+16
+	JLT    tail
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   80(AX), DI
+	MOVQ   (AX), R8
+	MOVQ   8(AX), R9
+	ADDQ   DX, R8
+	ADDQ   DX, R9
+
+full_row:
+	MOVQ 88(AX), R12
+	MOVQ R8, R10
+	MOVQ R9, R11
+
+full_col:
+	VMOVUPS     (R11), Z9
+	MOVQ        R10, R13
+	MOVQ        R13, R14
+	VFMADD231PS (R14), Z9, Z0
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z9, Z1
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z9, Z2
+	ADDQ        SI, R13
+	MOVQ        R13, R14
+	VFMADD231PS (R14), Z9, Z3
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z9, Z4
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z9, Z5
+	ADDQ        SI, R13
+	VFMADD231PS (R13), Z9, Z6
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Z9, Z7
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Z9, Z8
+	ADDQ        24(AX), R10
+	ADDQ        56(AX), R11
+	DECQ        R12
+	JNZ         full_col
+	ADDQ        32(AX), R8
+	ADDQ        64(AX), R9
+	DECQ        DI
+	JNZ         full_row
+	MOVQ        16(AX), BX
+	MOVQ        72(AX), SI
+	ADDQ        DX, BX
+	VMOVUPS     (BX), Z9
+	VADDPS      Z0, Z9, Z9
+	VMOVUPS     Z9, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z1, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z2, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z3, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z4, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z5, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z6, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z7, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z8, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         full
+
+tail:
+	CMPQ    CX, $0x00
+	JE      done
+	XORQ    BX, BX
+	CMPQ    CX, BX
+	CMOVQLT BX, CX
+	MOVQ    $0x00000010, BX
+	CMPQ    CX, BX
+	CMOVQGT BX, CX
+	MOVQ    $0x0000ffff, BX
+	BZHIQ   CX, BX, BX
+	KMOVW   BX, K1
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	VXORPS  Z5, Z5, Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	VXORPS  Z8, Z8, Z8
+	MOVQ    40(AX), CX
+	MOVQ    48(AX), BX
+	MOVQ    80(AX), SI
+	MOVQ    (AX), DI
+	MOVQ    8(AX), R8
+	ADDQ    DX, DI
+	ADDQ    DX, R8
+
+tail_row:
+	MOVQ 88(AX), R11
+	MOVQ DI, R9
+	MOVQ R8, R10
+
+tail_col:
+	VMOVUPS.Z   (R10), K1, Z9
+	MOVQ        R9, R12
+	MOVQ        R12, R13
+	VMOVUPS.Z   (R13), K1, Z10
+	VFMADD231PS Z10, Z9, Z0
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z10
+	VFMADD231PS Z10, Z9, Z1
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z10
+	VFMADD231PS Z10, Z9, Z2
+	ADDQ        BX, R12
+	MOVQ        R12, R13
+	VMOVUPS.Z   (R13), K1, Z10
+	VFMADD231PS Z10, Z9, Z3
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z10
+	VFMADD231PS Z10, Z9, Z4
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z10
+	VFMADD231PS Z10, Z9, Z5
+	ADDQ        BX, R12
+	VMOVUPS.Z   (R12), K1, Z10
+	VFMADD231PS Z10, Z9, Z6
+	ADDQ        CX, R12
+	VMOVUPS.Z   (R12), K1, Z10
+	VFMADD231PS Z10, Z9, Z7
+	ADDQ        CX, R12
+	VMOVUPS.Z   (R12), K1, Z10
+	VFMADD231PS Z10, Z9, Z8
+	ADDQ        24(AX), R9
+	ADDQ        56(AX), R10
+	DECQ        R11
+	JNZ         tail_col
+	ADDQ        32(AX), DI
+	ADDQ        64(AX), R8
+	DECQ        SI
+	JNZ         tail_row
+	MOVQ        16(AX), CX
+	MOVQ        72(AX), AX
+	ADDQ        DX, CX
+	VMOVUPS.Z   (CX), K1, Z9
+	VADDPS      Z0, Z9, Z9
+	VMOVUPS     Z9, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z1, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z2, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z3, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z4, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z5, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z6, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z7, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z8, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func depthwiseGrad4x7AVX512(a *byte)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+TEXT ·depthwiseGrad4x7AVX512(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ 96(AX), CX
+	XORQ DX, DX
+
+full:
+	CMPQ   CX, $+16
+	JLT    tail
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	VXORPS Z19, Z19, Z19
+	VXORPS Z20, Z20, Z20
+	VXORPS Z21, Z21, Z21
+	VXORPS Z22, Z22, Z22
+	VXORPS Z23, Z23, Z23
+	VXORPS Z24, Z24, Z24
+	VXORPS Z25, Z25, Z25
+	VXORPS Z26, Z26, Z26
+	VXORPS Z27, Z27, Z27
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   80(AX), DI
+	MOVQ   (AX), R8
+	MOVQ   8(AX), R9
+	ADDQ   DX, R8
+	ADDQ   DX, R9
+
+full_row:
+	MOVQ 88(AX), R12
+	MOVQ R8, R10
+	MOVQ R9, R11
+
+full_col:
+	VMOVUPS     (R11), Z28
+	MOVQ        R10, R13
+	MOVQ        R13, R14
+	VFMADD231PS (R14), Z28, Z0
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z28, Z1
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z28, Z2
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z28, Z3
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z28, Z4
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z28, Z5
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z28, Z6
+	ADDQ        SI, R13
+	MOVQ        R13, R14
+	VFMADD231PS (R14), Z28, Z7
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z28, Z8
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z28, Z9
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z28, Z10
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z28, Z11
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z28, Z12
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z28, Z13
+	ADDQ        SI, R13
+	MOVQ        R13, R14
+	VFMADD231PS (R14), Z28, Z14
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z28, Z15
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z28, Z16
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z28, Z17
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z28, Z18
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z28, Z19
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z28, Z20
+	ADDQ        SI, R13
+	VFMADD231PS (R13), Z28, Z21
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Z28, Z22
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Z28, Z23
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Z28, Z24
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Z28, Z25
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Z28, Z26
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Z28, Z27
+	ADDQ        24(AX), R10
+	ADDQ        56(AX), R11
+	DECQ        R12
+	JNZ         full_col
+	ADDQ        32(AX), R8
+	ADDQ        64(AX), R9
+	DECQ        DI
+	JNZ         full_row
+	MOVQ        16(AX), BX
+	MOVQ        72(AX), SI
+	ADDQ        DX, BX
+	VMOVUPS     (BX), Z28
+	VADDPS      Z0, Z28, Z28
+	VMOVUPS     Z28, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z1, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z2, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z3, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z4, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z5, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z6, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z7, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z8, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z9, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z10, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z11, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z12, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z13, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z14, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z15, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z16, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z17, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z18, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z19, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z20, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z21, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z22, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z23, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z24, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z25, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z26, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z27, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         full
+
+tail:
+	CMPQ    CX, $0x00
+	JE      done
+	XORQ    BX, BX
+	CMPQ    CX, BX
+	CMOVQLT BX, CX
+	MOVQ    $0x00000010, BX
+	CMPQ    CX, BX
+	CMOVQGT BX, CX
+	MOVQ    $0x0000ffff, BX
+	BZHIQ   CX, BX, BX
+	KMOVW   BX, K1
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	VXORPS  Z5, Z5, Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	VXORPS  Z14, Z14, Z14
+	VXORPS  Z15, Z15, Z15
+	VXORPS  Z16, Z16, Z16
+	VXORPS  Z17, Z17, Z17
+	VXORPS  Z18, Z18, Z18
+	VXORPS  Z19, Z19, Z19
+	VXORPS  Z20, Z20, Z20
+	VXORPS  Z21, Z21, Z21
+	VXORPS  Z22, Z22, Z22
+	VXORPS  Z23, Z23, Z23
+	VXORPS  Z24, Z24, Z24
+	VXORPS  Z25, Z25, Z25
+	VXORPS  Z26, Z26, Z26
+	VXORPS  Z27, Z27, Z27
+	MOVQ    40(AX), CX
+	MOVQ    48(AX), BX
+	MOVQ    80(AX), SI
+	MOVQ    (AX), DI
+	MOVQ    8(AX), R8
+	ADDQ    DX, DI
+	ADDQ    DX, R8
+
+tail_row:
+	MOVQ 88(AX), R11
+	MOVQ DI, R9
+	MOVQ R8, R10
+
+tail_col:
+	VMOVUPS.Z   (R10), K1, Z28
+	MOVQ        R9, R12
+	MOVQ        R12, R13
+	VMOVUPS.Z   (R13), K1, Z29
+	VFMADD231PS Z29, Z28, Z0
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z29
+	VFMADD231PS Z29, Z28, Z1
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z29
+	VFMADD231PS Z29, Z28, Z2
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z29
+	VFMADD231PS Z29, Z28, Z3
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z29
+	VFMADD231PS Z29, Z28, Z4
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z29
+	VFMADD231PS Z29, Z28, Z5
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z29
+	VFMADD231PS Z29, Z28, Z6
+	ADDQ        BX, R12
+	MOVQ        R12, R13
+	VMOVUPS.Z   (R13), K1, Z29
+	VFMADD231PS Z29, Z28, Z7
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z29
+	VFMADD231PS Z29, Z28, Z8
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z29
+	VFMADD231PS Z29, Z28, Z9
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z29
+	VFMADD231PS Z29, Z28, Z10
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z29
+	VFMADD231PS Z29, Z28, Z11
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z29
+	VFMADD231PS Z29, Z28, Z12
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z29
+	VFMADD231PS Z29, Z28, Z13
+	ADDQ        BX, R12
+	MOVQ        R12, R13
+	VMOVUPS.Z   (R13), K1, Z29
+	VFMADD231PS Z29, Z28, Z14
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z29
+	VFMADD231PS Z29, Z28, Z15
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z29
+	VFMADD231PS Z29, Z28, Z16
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z29
+	VFMADD231PS Z29, Z28, Z17
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z29
+	VFMADD231PS Z29, Z28, Z18
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z29
+	VFMADD231PS Z29, Z28, Z19
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z29
+	VFMADD231PS Z29, Z28, Z20
+	ADDQ        BX, R12
+	VMOVUPS.Z   (R12), K1, Z29
+	VFMADD231PS Z29, Z28, Z21
+	ADDQ        CX, R12
+	VMOVUPS.Z   (R12), K1, Z29
+	VFMADD231PS Z29, Z28, Z22
+	ADDQ        CX, R12
+	VMOVUPS.Z   (R12), K1, Z29
+	VFMADD231PS Z29, Z28, Z23
+	ADDQ        CX, R12
+	VMOVUPS.Z   (R12), K1, Z29
+	VFMADD231PS Z29, Z28, Z24
+	ADDQ        CX, R12
+	VMOVUPS.Z   (R12), K1, Z29
+	VFMADD231PS Z29, Z28, Z25
+	ADDQ        CX, R12
+	VMOVUPS.Z   (R12), K1, Z29
+	VFMADD231PS Z29, Z28, Z26
+	ADDQ        CX, R12
+	VMOVUPS.Z   (R12), K1, Z29
+	VFMADD231PS Z29, Z28, Z27
+	ADDQ        24(AX), R9
+	ADDQ        56(AX), R10
+	DECQ        R11
+	JNZ         tail_col
+	ADDQ        32(AX), DI
+	ADDQ        64(AX), R8
+	DECQ        SI
+	JNZ         tail_row
+	MOVQ        16(AX), CX
+	MOVQ        72(AX), AX
+	ADDQ        DX, CX
+	VMOVUPS.Z   (CX), K1, Z28
+	VADDPS      Z0, Z28, Z28
+	VMOVUPS     Z28, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z1, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z2, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z3, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z4, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z5, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z6, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z7, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z8, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z9, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z10, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z11, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z12, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z13, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z14, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z15, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z16, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z17, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z18, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z19, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z20, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z21, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z22, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z23, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z24, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z25, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z26, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z27, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func depthwiseGrad3x7AVX512(a *byte)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+TEXT ·depthwiseGrad3x7AVX512(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ 96(AX), CX
+	XORQ DX, DX
+
+full:
+	CMPQ   CX, $+16
+	JLT    tail
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	VXORPS Z19, Z19, Z19
+	VXORPS Z20, Z20, Z20
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   80(AX), DI
+	MOVQ   (AX), R8
+	MOVQ   8(AX), R9
+	ADDQ   DX, R8
+	ADDQ   DX, R9
+
+full_row:
+	MOVQ 88(AX), R12
+	MOVQ R8, R10
+	MOVQ R9, R11
+
+full_col:
+	VMOVUPS     (R11), Z21
+	MOVQ        R10, R13
+	MOVQ        R13, R14
+	VFMADD231PS (R14), Z21, Z0
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z21, Z1
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z21, Z2
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z21, Z3
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z21, Z4
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z21, Z5
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z21, Z6
+	ADDQ        SI, R13
+	MOVQ        R13, R14
+	VFMADD231PS (R14), Z21, Z7
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z21, Z8
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z21, Z9
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z21, Z10
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z21, Z11
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z21, Z12
+	ADDQ        BX, R14
+	VFMADD231PS (R14), Z21, Z13
+	ADDQ        SI, R13
+	VFMADD231PS (R13), Z21, Z14
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Z21, Z15
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Z21, Z16
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Z21, Z17
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Z21, Z18
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Z21, Z19
+	ADDQ        BX, R13
+	VFMADD231PS (R13), Z21, Z20
+	ADDQ        24(AX), R10
+	ADDQ        56(AX), R11
+	DECQ        R12
+	JNZ         full_col
+	ADDQ        32(AX), R8
+	ADDQ        64(AX), R9
+	DECQ        DI
+	JNZ         full_row
+	MOVQ        16(AX), BX
+	MOVQ        72(AX), SI
+	ADDQ        DX, BX
+	VMOVUPS     (BX), Z21
+	VADDPS      Z0, Z21, Z21
+	VMOVUPS     Z21, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z1, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z2, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z3, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z4, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z5, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z6, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z7, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z8, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z9, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z10, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z11, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z12, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z13, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z14, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z15, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z16, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z17, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z18, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z19, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	ADDQ        SI, BX
+	VMOVUPS     (BX), Z0
+	VADDPS      Z20, Z0, Z0
+	VMOVUPS     Z0, (BX)
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         full
+
+tail:
+	CMPQ    CX, $0x00
+	JE      done
+	XORQ    BX, BX
+	CMPQ    CX, BX
+	CMOVQLT BX, CX
+	MOVQ    $0x00000010, BX
+	CMPQ    CX, BX
+	CMOVQGT BX, CX
+	MOVQ    $0x0000ffff, BX
+	BZHIQ   CX, BX, BX
+	KMOVW   BX, K1
+	VXORPS  Z0, Z0, Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	VXORPS  Z5, Z5, Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	VXORPS  Z14, Z14, Z14
+	VXORPS  Z15, Z15, Z15
+	VXORPS  Z16, Z16, Z16
+	VXORPS  Z17, Z17, Z17
+	VXORPS  Z18, Z18, Z18
+	VXORPS  Z19, Z19, Z19
+	VXORPS  Z20, Z20, Z20
+	MOVQ    40(AX), CX
+	MOVQ    48(AX), BX
+	MOVQ    80(AX), SI
+	MOVQ    (AX), DI
+	MOVQ    8(AX), R8
+	ADDQ    DX, DI
+	ADDQ    DX, R8
+
+tail_row:
+	MOVQ 88(AX), R11
+	MOVQ DI, R9
+	MOVQ R8, R10
+
+tail_col:
+	VMOVUPS.Z   (R10), K1, Z21
+	MOVQ        R9, R12
+	MOVQ        R12, R13
+	VMOVUPS.Z   (R13), K1, Z22
+	VFMADD231PS Z22, Z21, Z0
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z22
+	VFMADD231PS Z22, Z21, Z1
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z22
+	VFMADD231PS Z22, Z21, Z2
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z22
+	VFMADD231PS Z22, Z21, Z3
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z22
+	VFMADD231PS Z22, Z21, Z4
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z22
+	VFMADD231PS Z22, Z21, Z5
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z22
+	VFMADD231PS Z22, Z21, Z6
+	ADDQ        BX, R12
+	MOVQ        R12, R13
+	VMOVUPS.Z   (R13), K1, Z22
+	VFMADD231PS Z22, Z21, Z7
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z22
+	VFMADD231PS Z22, Z21, Z8
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z22
+	VFMADD231PS Z22, Z21, Z9
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z22
+	VFMADD231PS Z22, Z21, Z10
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z22
+	VFMADD231PS Z22, Z21, Z11
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z22
+	VFMADD231PS Z22, Z21, Z12
+	ADDQ        CX, R13
+	VMOVUPS.Z   (R13), K1, Z22
+	VFMADD231PS Z22, Z21, Z13
+	ADDQ        BX, R12
+	VMOVUPS.Z   (R12), K1, Z22
+	VFMADD231PS Z22, Z21, Z14
+	ADDQ        CX, R12
+	VMOVUPS.Z   (R12), K1, Z22
+	VFMADD231PS Z22, Z21, Z15
+	ADDQ        CX, R12
+	VMOVUPS.Z   (R12), K1, Z22
+	VFMADD231PS Z22, Z21, Z16
+	ADDQ        CX, R12
+	VMOVUPS.Z   (R12), K1, Z22
+	VFMADD231PS Z22, Z21, Z17
+	ADDQ        CX, R12
+	VMOVUPS.Z   (R12), K1, Z22
+	VFMADD231PS Z22, Z21, Z18
+	ADDQ        CX, R12
+	VMOVUPS.Z   (R12), K1, Z22
+	VFMADD231PS Z22, Z21, Z19
+	ADDQ        CX, R12
+	VMOVUPS.Z   (R12), K1, Z22
+	VFMADD231PS Z22, Z21, Z20
+	ADDQ        24(AX), R9
+	ADDQ        56(AX), R10
+	DECQ        R11
+	JNZ         tail_col
+	ADDQ        32(AX), DI
+	ADDQ        64(AX), R8
+	DECQ        SI
+	JNZ         tail_row
+	MOVQ        16(AX), CX
+	MOVQ        72(AX), AX
+	ADDQ        DX, CX
+	VMOVUPS.Z   (CX), K1, Z21
+	VADDPS      Z0, Z21, Z21
+	VMOVUPS     Z21, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z1, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z2, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z3, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z4, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z5, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z6, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z7, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z8, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z9, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z10, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z11, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z12, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z13, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z14, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z15, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z16, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z17, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z18, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z19, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+	ADDQ        AX, CX
+	VMOVUPS.Z   (CX), K1, Z0
+	VADDPS      Z20, Z0, Z0
+	VMOVUPS     Z0, K1, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func depthwiseGrad1x1AVX512(a *byte)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+TEXT ·depthwiseGrad1x1AVX512(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ 96(AX), CX
+	XORQ DX, DX
+
+full:
+	CMPQ   CX, $+16
+	JLT    tail
+	VXORPS Z0, Z0, Z0
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), BX
+	MOVQ   80(AX), BX
+	MOVQ   (AX), SI
+	MOVQ   8(AX), DI
+	ADDQ   DX, SI
+	ADDQ   DX, DI
+
+full_row:
+	MOVQ 88(AX), R10
+	MOVQ SI, R8
+	MOVQ DI, R9
+
+full_col:
+	VMOVUPS     (R9), Z1
+	MOVQ        R8, R11
+	VFMADD231PS (R11), Z1, Z0
+	ADDQ        24(AX), R8
+	ADDQ        56(AX), R9
+	DECQ        R10
+	JNZ         full_col
+	ADDQ        32(AX), SI
+	ADDQ        64(AX), DI
+	DECQ        BX
+	JNZ         full_row
+	MOVQ        16(AX), BX
+	MOVQ        72(AX), SI
+	ADDQ        DX, BX
+	VMOVUPS     (BX), Z1
+	VADDPS      Z0, Z1, Z1
+	VMOVUPS     Z1, (BX)
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         full
+
+tail:
+	CMPQ    CX, $0x00
+	JE      done
+	XORQ    BX, BX
+	CMPQ    CX, BX
+	CMOVQLT BX, CX
+	MOVQ    $0x00000010, BX
+	CMPQ    CX, BX
+	CMOVQGT BX, CX
+	MOVQ    $0x0000ffff, BX
+	BZHIQ   CX, BX, BX
+	KMOVW   BX, K1
+	VXORPS  Z0, Z0, Z0
+	MOVQ    40(AX), CX
+	MOVQ    48(AX), CX
+	MOVQ    80(AX), CX
+	MOVQ    (AX), BX
+	MOVQ    8(AX), SI
+	ADDQ    DX, BX
+	ADDQ    DX, SI
+
+tail_row:
+	MOVQ 88(AX), R9
+	MOVQ BX, DI
+	MOVQ SI, R8
+
+tail_col:
+	VMOVUPS.Z   (R8), K1, Z1
+	MOVQ        DI, R10
+	VMOVUPS.Z   (R10), K1, Z2
+	VFMADD231PS Z2, Z1, Z0
+	ADDQ        24(AX), DI
+	ADDQ        56(AX), R8
+	DECQ        R9
+	JNZ         tail_col
+	ADDQ        32(AX), BX
+	ADDQ        64(AX), SI
+	DECQ        CX
+	JNZ         tail_row
+	MOVQ        16(AX), CX
+	MOVQ        72(AX), AX
+	ADDQ        DX, CX
+	VMOVUPS.Z   (CX), K1, Z1
+	VADDPS      Z0, Z1, Z1
+	VMOVUPS     Z1, K1, (CX)
+
+done:
+	VZEROUPPER
+	RET

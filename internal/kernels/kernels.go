@@ -1,6 +1,6 @@
 // Package kernels holds the inner loops that the engine is made of: one [Set] for AVX-512, one for
 // AVX2 with FMA, and a portable one in Go that the others are tested against and that runs
-// everywhere else.
+// everywhere else. [Pixels] holds those that photos pass through before.
 //
 // Activations lie channels-last: a row of C floats for each pixel. Every kernel computes each
 // number of its result in an order that depends on the shapes alone, so that results don't change
@@ -8,6 +8,7 @@
 package kernels
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 )
@@ -39,6 +40,32 @@ type Set struct {
 	Softmax func(x []float32, n int, scale float32)
 	// WinogradInput and WinogradOutput transform tiles; see [Winograd].
 	WinogradInput, WinogradOutput func(w *Winograd)
+
+	// GemmT multiplies a transposed matrix by another; see [GemmT].
+	GemmT func(g *GemmT)
+	// DepthwiseGrad derives a depthwise convolution by its weights; see [DepthwiseGrad].
+	DepthwiseGrad func(d *DepthwiseGrad)
+	// ActGrad sets dst to dy · act'(x). dst may be dy or x.
+	ActGrad func(act Act, dst, dy, x []float32)
+	// AffineGrad derives an affine map and an activation by columns; see [AffineGrad].
+	AffineGrad func(g *AffineGrad)
+	// Combine sets dst to x·a + y·b + c for rows of len(a) numbers. dst may be x or y.
+	Combine func(dst, x, a, y, b, c []float32)
+	// Moments adds to sum and squares the columns' sums of (x - pivot) and of (x - pivot)², for rows of
+	// len(sum) numbers.
+	Moments func(sum, squares, x, pivot []float32)
+	// SumColumns adds the columns' sums of x, and DotColumns those of x·y, for rows of len(sum) numbers.
+	SumColumns func(sum, x []float32)
+	DotColumns func(sum, x, y []float32)
+	// NormGrad derives Norm: it sets dst to the derivative by x and adds to those by weight and bias.
+	// dst may be dy.
+	NormGrad func(dst, dy, x, weight []float32, eps float32, dWeight, dBias []float32)
+	// SoftmaxGrad sets dst to the derivative by what gave the rows y of n numbers in [Set.Softmax] of
+	// scale 1. dst may be dy.
+	SoftmaxGrad func(dst, dy, y []float32, n int)
+	// BF16 holds the kernels for bfloat16, nil where the processor has no instructions for it. With
+	// them Gemm takes bfloat16 too.
+	BF16 *BF16
 }
 
 // Act names an activation that a kernel applies to what it computed.
@@ -58,17 +85,19 @@ const (
 	Tanh
 )
 
-// fused reports whether kernels apply the activation to their registers; others take a pass of their own.
-func fused(act Act) bool { return act <= HardSwish }
+// Fused reports whether kernels apply the activation to their registers; others take a pass of their own.
+func Fused(act Act) bool { return act <= HardSwish }
 
 // Width is the number of columns in a panel of packed weights.
 const Width = 32
 
 // Packed is the right-hand side of a [Gemm] and the bias of its columns, in panels of [Width]
-// columns padded with zeros: for each panel the row of biases, then K rows of weights.
+// columns padded with zeros: for each panel the row of biases, then K rows of weights. With BF16 a row
+// holds pairs of weights, and K counts those.
 type Packed struct {
 	N, K int
 	Data []float32
+	BF16 bool
 }
 
 // Pack packs weights [n, k] (row-major, as Linear's are) and their biases [n], nil for zeros.
@@ -133,13 +162,13 @@ func (p *Packed) SetBias(bias []float32) {
 	}
 }
 
-// Panel returns the i-th panel by itself.
-func (p *Packed) Panel(i int) Packed {
-	return Packed{N: min(Width, p.N-i*Width), K: p.K, Data: p.panel(i)}
-}
-
 // PackedLen returns how many floats [n, k] packed weights take.
 func PackedLen(n, k int) int { return (n + Width - 1) / Width * Width * (k + 1) }
+
+// Panel returns the i-th panel by itself.
+func (p *Packed) Panel(i int) Packed {
+	return Packed{N: min(Width, p.N-i*Width), K: p.K, Data: p.panel(i), BF16: p.BF16}
+}
 
 func (p *Packed) panel(i int) []float32 {
 	size := (p.K + 1) * Width
@@ -149,6 +178,9 @@ func (p *Packed) panel(i int) []float32 {
 // Gemm describes C = act(A·B + bias + Res): A is [M, K] with rows LDA floats apart, C and Res are
 // [M, N] with rows LDC and LDR apart. Each element is summed over K in order, starting from its
 // bias, with one rounding a step where the processor fuses multiplication and addition.
+//
+// Where B is of bfloat16, so is A, and C and Res can be: words of pairs, see [BF16]. Lengths of rows, steps
+// and distances then count words.
 type Gemm struct {
 	M   int
 	A   []float32
@@ -162,7 +194,19 @@ type Gemm struct {
 	C              []float32
 	LDC            int
 	Act            Act
+	ResBF16, CBF16 bool
 }
+
+// words returns where column n, an even number, is in a row of C or Res.
+func (g *Gemm) words(n int, bf16 bool) int {
+	if bf16 {
+		return n / 2
+	}
+	return n
+}
+
+// fused reports whether the kernel applies the activation to its registers.
+func (g *Gemm) fused() bool { return Fused(g.Act) || g.B.BF16 && FusedBF16(g.Act) }
 
 func (g *Gemm) check() {
 	if g.M == 0 {
@@ -173,9 +217,12 @@ func (g *Gemm) check() {
 		panic("kernels: the segments of a row must be of equal length")
 	}
 	_ = g.A[(g.M-1)*g.LDA+(segments-1)*g.Step+g.B.K/segments-1]
-	_ = g.C[(g.M-1)*g.LDC+g.B.N-1]
+	_ = g.C[(g.M-1)*g.LDC+g.words(g.B.N-1, g.CBF16)]
 	if g.Res != nil {
-		_ = g.Res[(g.M-1)*g.LDR+g.B.N-1]
+		_ = g.Res[(g.M-1)*g.LDR+g.words(g.B.N-1, g.ResBF16)]
+	}
+	if (g.CBF16 || g.ResBF16) && !g.B.BF16 || g.CBF16 && !g.fused() {
+		panic("kernels: a product can't yield bfloat16 of these operands or with this activation")
 	}
 	_ = g.B.Data[PackedLen(g.B.N, g.B.K)-1]
 }
@@ -193,8 +240,21 @@ type Depthwise struct {
 	Weight, Bias         []float32 // of PackDepthwise
 	Act                  Act
 	From, To             int
+	// RowY and PixelY are the distances between rows and between pixels of Y in floats; 0 means that
+	// they follow each other.
+	RowY, PixelY int
 	// Sums, if not nil, receives the sum over each row's pixels of what was computed: [OutH, C].
 	Sums []float32
+	// With BF16, Y is of bfloat16: C is even then, and Act one that [Fused].
+	BF16 bool
+}
+
+// words returns how many words n numbers of Y take.
+func (d *Depthwise) words(n int) int {
+	if d.BF16 {
+		return n / 2
+	}
+	return n
 }
 
 // depthwiseBlock is the number of channels in a block of packed weights.
@@ -214,10 +274,19 @@ func PackDepthwise(weights, bias []float32, c int) (packed, padded []float32) {
 	return packed, padded
 }
 
+// strides returns RowY and PixelY.
+func (d *Depthwise) strides() (row, pixel int) {
+	return cmp.Or(d.RowY, d.OutW*d.words(d.C)), cmp.Or(d.PixelY, d.words(d.C))
+}
+
 func (d *Depthwise) check() {
+	row, pixel := d.strides()
 	blocks := (d.C + depthwiseBlock - 1) / depthwiseBlock
 	_ = d.X[d.H*d.W*d.C-1]
-	_ = d.Y[d.To*d.OutW*d.C-1]
+	_ = d.Y[(d.To-1)*row+(d.OutW-1)*pixel+d.words(d.C)-1]
+	if d.BF16 && (d.C%2 != 0 || !Fused(d.Act)) {
+		panic("kernels: a depthwise convolution can't yield bfloat16 of so many channels or with this activation")
+	}
 	_ = d.Weight[blocks*d.KernelH*d.KernelW*depthwiseBlock-1]
 	_ = d.Bias[blocks*depthwiseBlock-1]
 }

@@ -3,6 +3,8 @@ package kernels
 // Pixels is one implementation of the loops that photos pass through on their way to a tensor. They compute with whole
 // numbers, so all implementations give the same bits.
 type Pixels struct {
+	Name string // "avx2" or "portable"
+
 	// IDCT transforms a row of blocks of a JPEG; see [IDCT].
 	IDCT func(t IDCT)
 	// UpsampleH2V1, UpsampleH1V2 and UpsampleH2V2 double the samples of a row: across, down, or both ways; see [Upsample].
@@ -26,8 +28,9 @@ func BestPixels() *Pixels {
 var pixelSets = append(availablePixels(), &portablePixels)
 
 var portablePixels = Pixels{
+	Name: "portable",
 	IDCT: idct, UpsampleH2V1: upsampleH2V1, UpsampleH1V2: upsampleH1V2, UpsampleH2V2: upsampleH2V2, YCbCr: ycbcr,
-	Across: across, Down: down,
+	Across: across, Down: resampleDown,
 }
 
 // IDCT describes the inverse DCT of a row of blocks: jpeg_idct_islow of libjpeg's jidctint.c (Loeffler, Ligtenberg and
@@ -81,8 +84,9 @@ func (u *Upsample) check(across int, far bool) {
 // rounded to a byte.
 type Resample struct {
 	Dst, Src             []uint8
-	DstStride, SrcStride int // bytes from a row to the next; DstStride must exceed what [Pixels.Across] writes of a row
-	// Rows is the number of rows that Across reads and writes; Columns the number of bytes in a row that Down does.
+	DstStride, SrcStride int // bytes from a row to the next
+	// Rows is the number of rows that Across reads and writes, a byte more than there are pixels in each; Columns the
+	// number of bytes in a row that Down does.
 	Rows, Columns int
 	Axis          *Axis
 }
@@ -128,11 +132,6 @@ func (a *Axis) Set(i, tap int, weight int32) {
 	unit[TapsUnit+tap%TapsUnit] = int16(weight & (1<<lowBits - 1))
 }
 
-func (a *Axis) weight(i, tap int) int32 {
-	unit := a.Weights[2*(i*a.Taps+tap/TapsUnit*TapsUnit):]
-	return int32(unit[tap%TapsUnit])<<lowBits + int32(unit[TapsUnit+tap%TapsUnit])
-}
-
 // Span returns the first input of all and the one after the last.
 func (a *Axis) Span() (first, end int) {
 	return int(a.Starts[0]), int(a.Starts[len(a.Starts)-1]) + a.Taps
@@ -140,8 +139,8 @@ func (a *Axis) Span() (first, end int) {
 
 func (r *Resample) checkAcross() {
 	_, end := r.Axis.Span()
-	n := 3 * len(r.Axis.Starts)
-	if r.DstStride <= n || len(r.Dst) < r.Rows*r.DstStride || len(r.Src) < (r.Rows-1)*r.SrcStride+3*end {
+	n := 3*len(r.Axis.Starts) + 1
+	if r.DstStride < n || len(r.Dst) < (r.Rows-1)*r.DstStride+n || len(r.Src) < (r.Rows-1)*r.SrcStride+3*end {
 		panic("kernels: resampling of slices that don't fit together")
 	}
 }

@@ -13,6 +13,7 @@ func availablePixels() []*Pixels {
 		return nil
 	}
 	return []*Pixels{{
+		Name:         "avx2",
 		IDCT:         idctSIMD,
 		UpsampleH2V1: upsampleH2V1SIMD, UpsampleH1V2: upsampleH1V2SIMD, UpsampleH2V2: upsampleH2V2SIMD,
 		YCbCr:  ycbcrSIMD,
@@ -136,17 +137,17 @@ func acrossSIMD(r Resample) {
 			a.n = n
 			acrossAVX2((*byte)(unsafe.Pointer(&a)))
 		}
-		for i := range rows {
-			for x := n; x < len(r.Axis.Starts); x++ {
-				part.pixel(part.Dst[i*r.DstStride+3*x:][:3], part.Src[i*r.SrcStride:], x)
-			}
+		if n < len(r.Axis.Starts) {
+			part.Dst = part.Dst[3*n:]
+			part.Axis = &Axis{r.Axis.Taps, r.Axis.Starts[n:], r.Axis.Weights[2*n*r.Axis.Taps:]}
+			across(part)
 		}
 	}
 }
 
 func downSIMD(r Resample) {
 	if r.Columns < 32 {
-		down(r)
+		resampleDown(r)
 		return
 	}
 	r.checkDown()

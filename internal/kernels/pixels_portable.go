@@ -3,31 +3,41 @@ package kernels
 func idct(t IDCT) {
 	t.check()
 	for i, extent := range t.Extents {
-		block := (*[64]int16)(t.Coefficients[64*i:])
+		block, dst := (*[64]int16)(t.Coefficients[64*i:]), t.Dst[8*i:]
 		if extent == ExtentDC {
-			fillBlock(t.Dst[8*i:], t.Stride, level((int32(block[0]*t.Quant[0])+4)>>3))
-			continue
-		}
-		var x [64]int16
-		for j, q := range t.Quant {
-			x[j] = block[j] * q
-		}
-		const pass1, pass2 = 11, 18
-		for c := range 8 {
-			column := idct8(x[c], x[8+c], x[16+c], x[24+c], x[32+c], x[40+c], x[48+c], x[56+c])
-			for r, v := range column {
-				x[8*r+c] = int16(min(max((v+1<<(pass1-1))>>pass1, -1<<15), 1<<15-1))
-			}
-		}
-		for r := range 8 {
-			row := idct8(x[8*r], x[8*r+1], x[8*r+2], x[8*r+3], x[8*r+4], x[8*r+5], x[8*r+6], x[8*r+7])
-			dst := t.Dst[r*t.Stride+8*i:][:8]
-			for c, v := range row {
-				dst[c] = level((v + 1<<(pass2-1)) >> pass2)
-			}
+			fillBlock(dst, t.Stride, clamp((int32(block[0]*t.Quant[0])+4)>>3+128))
+		} else {
+			idctBlock(dst, t.Stride, block, t.Quant)
 		}
 	}
 }
+
+func idctBlock(dst []uint8, stride int, block, quant *[64]int16) {
+	const pass1, pass2 = 11, 18
+	var x [64]int32 // between the passes, in columns
+	for c := range 8 {
+		in := func(r int) int32 { return int32(block[8*r+c] * quant[8*r+c]) }
+		column := x[8*c:][:8]
+		if block[8+c]|block[16+c]|block[24+c]|block[32+c]|block[40+c]|block[48+c]|block[56+c] == 0 {
+			v := saturate(in(0) << 2)
+			for r := range column {
+				column[r] = v
+			}
+			continue
+		}
+		y0, y1, y2, y3, y4, y5, y6, y7 := idct8(in(0), in(1), in(2), in(3), in(4), in(5), in(6), in(7), 1<<(pass1-1))
+		column[0], column[1], column[2], column[3] = saturate(y0>>pass1), saturate(y1>>pass1), saturate(y2>>pass1), saturate(y3>>pass1)
+		column[4], column[5], column[6], column[7] = saturate(y4>>pass1), saturate(y5>>pass1), saturate(y6>>pass1), saturate(y7>>pass1)
+	}
+	for r := range 8 {
+		row := dst[r*stride:][:8]
+		y0, y1, y2, y3, y4, y5, y6, y7 := idct8(x[r], x[8+r], x[16+r], x[24+r], x[32+r], x[40+r], x[48+r], x[56+r], 128<<pass2+1<<(pass2-1))
+		row[0], row[1], row[2], row[3] = clamp(y0>>pass2), clamp(y1>>pass2), clamp(y2>>pass2), clamp(y3>>pass2)
+		row[4], row[5], row[6], row[7] = clamp(y4>>pass2), clamp(y5>>pass2), clamp(y6>>pass2), clamp(y7>>pass2)
+	}
+}
+
+func saturate(v int32) int32 { return min(max(v, -1<<15), 1<<15-1) }
 
 func fillBlock(dst []uint8, stride int, v uint8) {
 	for r := range 8 {
@@ -38,69 +48,61 @@ func fillBlock(dst []uint8, stride int, v uint8) {
 	}
 }
 
-// level brings a sample from around 0 to around 128.
-func level(v int32) uint8 { return uint8(min(max(v+128, 0), 255)) }
-
-// The factors of the inverse DCT in 8192ths. FIX(x) in jidctint.c is x · 8192, rounded; sums of them stand for its
-// sequence of additions, with the same result.
+// The factors of the inverse DCT in 8192ths, FIX(x) in jidctint.c: x · 8192, rounded.
 const (
 	f0298, f0390, f0541, f0765, f0899, f1175 = 2446, 3196, 4433, 6270, 7373, 9633
 	f1501, f1847, f1961, f2053, f2562, f3072 = 12299, 15137, 16069, 16819, 20995, 25172
-
-	even2a, even6a = f0541 + f0765, f0541 // of inputs 2 and 6
-	even2b, even6b = f0541, f0541 - f1847
-
-	odd1a, odd3a, odd5a, odd7a = f1501 - f0899 + f1175 - f0390, f1175, f1175 - f0390, f1175 - f0899 // output 0
-	odd1b, odd3b, odd5b, odd7b = f1175, f3072 - f2562 + f1175 - f1961, f1175 - f2562, f1175 - f1961 // output 1
-	odd1c, odd3c, odd5c, odd7c = f1175 - f0390, f1175 - f2562, f2053 - f2562 + f1175 - f0390, f1175 // output 2
-	odd1d, odd3d, odd5d, odd7d = f1175 - f0899, f1175 - f1961, f1175, f0298 - f0899 + f1175 - f1961 // output 3
 )
 
-// idct8 is the one-dimensional transform, times 8192·√8. No sum exceeds an int32.
-func idct8(x0, x1, x2, x3, x4, x5, x6, x7 int16) [8]int32 {
-	y1, y3, y5, y7 := int32(x1), int32(x3), int32(x5), int32(x7)
-	sum, diff := (int32(x0)+int32(x4))<<13, (int32(x0)-int32(x4))<<13
-	a := even2a*int32(x2) + even6a*int32(x6)
-	b := even2b*int32(x2) + even6b*int32(x6)
+// idct8 is the one-dimensional transform times 8192·√8, plus bias. No sum exceeds an int32 that doesn't come back.
+func idct8(x0, x1, x2, x3, x4, x5, x6, x7, bias int32) (y0, y1, y2, y3, y4, y5, y6, y7 int32) {
+	z := (x2 + x6) * f0541
+	a, b := z+x2*f0765, z-x6*f1847
+	sum, diff := (x0+x4)<<13+bias, (x0-x4)<<13+bias
 	e0, e1, e2, e3 := sum+a, diff+b, diff-b, sum-a
-	o0 := odd1a*y1 + odd3a*y3 + odd5a*y5 + odd7a*y7
-	o1 := odd1b*y1 + odd3b*y3 + odd5b*y5 + odd7b*y7
-	o2 := odd1c*y1 + odd3c*y3 + odd5c*y5 + odd7c*y7
-	o3 := odd1d*y1 + odd3d*y3 + odd5d*y5 + odd7d*y7
-	return [8]int32{e0 + o0, e1 + o1, e2 + o2, e3 + o3, e3 - o3, e2 - o2, e1 - o1, e0 - o0}
+
+	z1, z2, z3, z4 := (x7+x1)*-f0899, (x5+x3)*-f2562, x7+x3, x5+x1
+	z5 := (z3 + z4) * f1175
+	z3, z4 = z5-z3*f1961, z5-z4*f0390
+	o0, o1, o2, o3 := x1*f1501+z1+z4, x3*f3072+z2+z3, x5*f2053+z2+z4, x7*f0298+z1+z3
+	return e0 + o0, e1 + o1, e2 + o2, e3 + o3, e3 - o3, e2 - o2, e1 - o1, e0 - o0
 }
 
 // The biases of 1 and 2, or 8 and 7, alternate so that halves are rounded up as often as down.
 
 func upsampleH2V1(u Upsample) {
 	u.check(2, false)
-	last := len(u.Near) - 1
-	for i, v := range u.Near {
-		v := 3 * int(v)
-		u.Dst[2*i] = uint8((v + int(u.Near[max(i-1, 0)]) + 1) >> 2)
-		u.Dst[2*i+1] = uint8((v + int(u.Near[min(i+1, last)]) + 2) >> 2)
-	}
+	across2(u, func(i int) int { return int(u.Near[i]) }, 1, 2, 2)
 }
 
 func upsampleH1V2(u Upsample) {
 	u.check(1, true)
+	dst, far := u.Dst[:len(u.Near)], u.Far[:len(u.Near)]
 	for i, v := range u.Near {
-		u.Dst[i] = uint8((3*int(v) + int(u.Far[i]) + u.Bias) >> 2)
+		dst[i] = uint8((3*int(v) + int(far[i]) + u.Bias) >> 2)
 	}
 }
 
 func upsampleH2V2(u Upsample) {
 	u.check(2, true)
+	near, far := u.Near, u.Far[:len(u.Near)]
+	across2(u, func(i int) int { return 3*int(near[i]) + int(far[i]) }, 8, 7, 4)
+}
+
+// across2 doubles samples across.
+func across2(u Upsample, sample func(i int) int, left, right, shift int) {
 	n := len(u.Near)
-	sum := func(i int) int { return 3*int(u.Near[i]) + int(u.Far[i]) }
 	if n == 0 {
 		return
 	}
-	last, this := sum(0), sum(0)
+	last, this := sample(0), sample(0)
 	for i := range n {
-		next := sum(min(i+1, n-1))
-		u.Dst[2*i] = uint8((3*this + last + 8) >> 4)
-		u.Dst[2*i+1] = uint8((3*this + next + 7) >> 4)
+		next := this
+		if i+1 < n {
+			next = sample(i + 1)
+		}
+		u.Dst[2*i] = uint8((3*this + last + left) >> shift)
+		u.Dst[2*i+1] = uint8((3*this + next + right) >> shift)
 		last, this = this, next
 	}
 }
@@ -111,66 +113,116 @@ func upsampleH2V2(u Upsample) {
 //
 // with Cb and Cr less 128, in 65536ths. Halves are rounded up.
 func ycbcr(dst, y, cb, cr []uint8) {
-	const crR, cbG, crG, cbB, half = 91881, 22554, 46802, 116130, 1 << 15
 	n := len(y)
 	dst, cb, cr = dst[:3*n], cb[:n], cr[:n]
 	for i, y := range y {
-		y, b, r := int32(y), int32(cb[i])-128, int32(cr[i])-128
+		y, b, r := int32(y), &ycbcrTable[cb[i]], &ycbcrTable[cr[i]]
 		px := dst[3*i : 3*i+3]
-		px[0] = clamp(y + (crR*r+half)>>16)
-		px[1] = clamp(y + (half-cbG*b-crG*r)>>16)
-		px[2] = clamp(y + (cbB*b+half)>>16)
+		px[0] = clamped(y + r.crR)
+		px[1] = clamped(y + (b.cbG+r.crG)>>16)
+		px[2] = clamped(y + b.cbB)
 	}
 }
+
+// ycbcrTable holds what a sample of chroma adds to each channel; to green in 65536ths.
+var ycbcrTable = func() (t [256]struct{ crR, crG, cbG, cbB int32 }) {
+	const crR, cbG, crG, cbB, half = 91881, 22554, 46802, 116130, 1 << 15
+	for i := range t {
+		c := int32(i) - 128
+		t[i].crR, t[i].crG, t[i].cbG, t[i].cbB = (crR*c+half)>>16, -crG*c, half-cbG*c, (cbB*c+half)>>16
+	}
+	return t
+}()
 
 func clamp(v int32) uint8 { return uint8(min(max(v, 0), 255)) }
 
-func across(r Resample) {
-	r.checkAcross()
-	for y := range r.Rows {
-		src, dst := r.Src[y*r.SrcStride:], r.Dst[y*r.DstStride:]
-		for i := range r.Axis.Starts {
-			r.pixel(dst[3*i:3*i+3], src, i)
-		}
-	}
-}
+// clamped is clamp for signed numbers of 10 bits.
+func clamped(v int32) uint8 { return clamps[uint32(v)%uint32(len(clamps))] }
 
-// pixel makes pixel i of a row.
-func (r *Resample) pixel(dst, row []uint8, i int) {
-	taps := r.Axis.Taps
-	px := row[3*r.Axis.Starts[i]:][:3*taps]
-	red, green, blue := int32(half), int32(half), int32(half)
-	for tap := range taps {
-		k := r.Axis.weight(i, tap)
-		red += int32(px[3*tap]) * k
-		green += int32(px[3*tap+1]) * k
-		blue += int32(px[3*tap+2]) * k
+var clamps = func() (t [1024]uint8) {
+	for i := range len(t) / 2 {
+		t[i] = clamp(int32(i))
 	}
-	dst[0], dst[1], dst[2] = clamp(red>>Precision), clamp(green>>Precision), clamp(blue>>Precision)
-}
+	return t
+}()
 
 const half = 1 << (Precision - 1)
 
-func down(r Resample) {
+func across(r Resample) {
+	r.checkAcross()
+	weights := r.Axis.whole()
+	_, end := r.Axis.Span()
+	pairs := make([]uint64, 3*end)
+	for y := 0; y < r.Rows; y += 2 {
+		z := min(y+1, r.Rows-1)
+		low, high := r.Src[y*r.SrcStride:][:len(pairs)], r.Src[z*r.SrcStride:][:len(pairs)]
+		for i := range pairs {
+			pairs[i] = uint64(low[i]) | uint64(high[i])<<32
+		}
+		weighPairs(r.Dst[y*r.DstStride:], r.Dst[z*r.DstStride:], pairs, r.Axis.Starts, weights)
+	}
+}
+
+// weighPairs does two rows with one multiplication each time, one row in the lower halves of src's words and one in the
+// upper: the sum of a lower half, if negative, takes one from the upper, which halves puts back.
+func weighPairs(dst0, dst1 []uint8, src []uint64, starts, weights []int32) {
+	taps := len(weights) / len(starts)
+	for i, start := range starts {
+		k := weights[i*taps:][:taps]
+		pairs := src[3*start:][:3*taps]
+		r, g, b := int64(half<<32|half), int64(half<<32|half), int64(half<<32|half)
+		for j, w := range k {
+			px := pairs[3*j : 3*j+3]
+			w := int64(w)
+			r += int64(px[0]) * w
+			g += int64(px[1]) * w
+			b += int64(px[2]) * w
+		}
+		out0, out1 := dst0[3*i:3*i+3], dst1[3*i:3*i+3]
+		out0[0], out1[0] = bothRows(r)
+		out0[1], out1[1] = bothRows(g)
+		out0[2], out1[2] = bothRows(b)
+	}
+}
+
+func bothRows(sum int64) (low, high uint8) {
+	l := int32(sum)
+	return clamped(l >> Precision), clamped(int32((sum-int64(l))>>32) >> Precision)
+}
+
+// whole returns the weights, taps for each output.
+func (a *Axis) whole() []int32 {
+	weights := make([]int32, len(a.Weights)/2)
+	for i := range weights {
+		unit := a.Weights[i/TapsUnit*2*TapsUnit:][i%TapsUnit:]
+		weights[i] = int32(unit[0])<<lowBits + int32(unit[TapsUnit])
+	}
+	return weights
+}
+
+func resampleDown(r Resample) {
 	r.checkDown()
-	sums := make([]int32, r.Columns)
+	weights, sums := r.Axis.whole(), make([]int32, r.Columns)
 	for i, start := range r.Axis.Starts {
 		for x := range sums {
 			sums[x] = half
 		}
-		for tap := range r.Axis.Taps {
-			k := r.Axis.weight(i, tap)
-			if k == 0 {
-				continue
-			}
-			row := r.Src[(int(start)+tap)*r.SrcStride:][:len(sums)]
-			for x, v := range row {
-				sums[x] += int32(v) * k
-			}
+		for tap := 0; tap < r.Axis.Taps; tap += TapsUnit {
+			addRows(sums, r.Src[(int(start)+tap)*r.SrcStride:], r.SrcStride, [TapsUnit]int32(weights[i*r.Axis.Taps+tap:]))
 		}
 		dst := r.Dst[i*r.DstStride:][:len(sums)]
 		for x, sum := range sums {
-			dst[x] = clamp(sum >> Precision)
+			dst[x] = clamped(sum >> Precision)
 		}
+	}
+}
+
+// addRows adds a unit of weighed rows.
+func addRows(sums []int32, src []uint8, stride int, k [TapsUnit]int32) {
+	n := len(sums)
+	a, b, c, d := src[:n], src[stride:][:n], src[2*stride:][:n], src[3*stride:][:n]
+	k0, k1, k2, k3 := k[0], k[1], k[2], k[3]
+	for i := range sums {
+		sums[i] += int32(a[i])*k0 + int32(b[i])*k1 + int32(c[i])*k2 + int32(d[i])*k3
 	}
 }

@@ -34,9 +34,9 @@ import (
 	"github.com/graft-ml/graft/internal/photo/jpeg"
 )
 
-// Version changes whenever a photo's pixels do, so that what was computed from them earlier isn't taken for what would be
+// Version changes whenever a photo's pixels or what package transform makes of them do, so that what was computed from them earlier isn't taken for what would be
 // computed now.
-const Version = "photo 2"
+const Version = "2"
 
 // RGB is a picture of 8-bit red, green and blue samples.
 type RGB struct {

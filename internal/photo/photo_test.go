@@ -72,6 +72,38 @@ func TestDecodeEqualsPillow(t *testing.T) {
 	}
 }
 
+// TestOddJPEG has a byte between segments that doesn't belong there. Such files go through image/jpeg, and come as close as
+// its inverse DCT does.
+func TestOddJPEG(t *testing.T) {
+	n := 0
+	for _, ref := range references(t) {
+		start := bytes.Index(ref.File, []byte("\xff\xda"))
+		if !strings.HasPrefix(ref.Name, "waves-") {
+			continue
+		}
+		n++
+		file := slices.Insert(slices.Clone(ref.File), start, 0)
+		var d Decoder
+		if d.jpeg.Decode(make([]uint8, len(ref.Pixels)), ref.Width, ref.Height, file) {
+			t.Errorf("%s: package jpeg takes it", ref.Name)
+		}
+		m, err := d.Decode(file)
+		if err != nil {
+			t.Errorf("%s: %v", ref.Name, err)
+			continue
+		}
+		for i := range m.Pix {
+			if distance(m.Pix[i], ref.Pixels[i]) > 3 {
+				t.Errorf("%s: pixel (%d, %d), channel %d: got %d, want %d", ref.Name, i/3%m.Width, i/3/m.Width, i%3, m.Pix[i], ref.Pixels[i])
+				break
+			}
+		}
+	}
+	if n < 15 {
+		t.Errorf("%d files", n)
+	}
+}
+
 func distance(a, b uint8) int { return int(max(a, b) - min(a, b)) }
 
 // TestSamplesEqualPillow compares real photos at 48 random pixels each.

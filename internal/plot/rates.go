@@ -19,21 +19,30 @@ func Rates(w io.Writer, title string, rates, losses []float64, marks []Mark) err
 		return fmt.Errorf("plot: a rate of %g can't be drawn on a logarithmic axis", low)
 	}
 	least, most := span(losses)
+	most = min(most, least+1.5*(losses[0]-least)) // what explodes in the end goes beyond the top
+	if !(most > least) {
+		least, most = span(losses)
+	}
 	c := newCanvas(1500, 750)
 	heading := style{32, true}
 	c.text(c.fit(title, 1400, heading), 48, 64, 0, heading, ink)
 	p := panel{c, image.Rect(120, 148, 1452, 652), logScale(low, high), niceScale(least, most, 6)}
 	p.frame("Loss, smoothed", "Learning rate")
 	for i, rate := range rates {
-		if shown(losses[i]) {
-			line = append(line, p.at(rate, losses[i]))
+		if !shown(losses[i]) || losses[i] > p.y.hi {
+			break
 		}
+		line = append(line, p.at(rate, losses[i]))
 	}
 	p.polyline(line, 5, blue)
-	for _, m := range marks {
-		at := p.at(m.Rate, m.Loss)
+	for i, m := range marks {
+		at, name := p.at(m.Rate, m.Loss), fmt.Sprintf("%s: %.3g", m.Name, m.Rate)
 		p.dot(at, pointSize, orange)
-		p.text(fmt.Sprintf("%s: %.3g", m.Name, m.Rate), at.x+20, at.y-14, 0, tickStyle, ink)
+		if i%2 == 0 { // below the curve, which falls, and above it
+			p.text(name, at.x-16, at.y+30, 1, tickStyle, ink)
+		} else {
+			p.text(name, at.x+16, at.y-14, 0, tickStyle, ink)
+		}
 	}
 	return c.encode(w)
 }

@@ -29,7 +29,7 @@ func net(m *nn.Module, set *kernels.Set, shape ...int) (train.Net, error) {
 	if err != nil {
 		return nil, err
 	}
-	return autograd.New(g, set)
+	return autograd.New(g, set, 2)
 }
 
 type digest struct {

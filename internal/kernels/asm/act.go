@@ -103,9 +103,23 @@ func (v isa) act(a int, xs []reg.VecVirtual) {
 
 const log2e = 1.4426950408889634
 
-// gelu is x·Φ(x) = x/2·(1 + erf(x/√2)), with erf on [-4, 4] as an odd polynomial over an even one, by
-// the coefficients of Eigen's float erf (https://gitlab.com/libeigen/eigen, absolute error 5e-7).
+// gelu is x·Φ(x).
 func (v isa) gelu(x reg.VecVirtual) {
+	p := v.erf(x)
+	v.with(mul, 0.5, x, x)
+	VFMADD231PS(p, x, x)
+}
+
+// normalCDF sets p to Φ(x) = (1 + erf(x/√2))/2.
+func (v isa) normalCDF(x, p reg.VecVirtual) {
+	e := v.erf(x)
+	v.with(mul, 0.5, e, p)
+	v.with(add, 0.5, p, p)
+}
+
+// erf returns erf(x/√2), with erf on [-4, 4] as an odd polynomial over an even one, by the coefficients of
+// Eigen's float erf (https://gitlab.com/libeigen/eigen, absolute error 5e-7).
+func (v isa) erf(x reg.VecVirtual) reg.VecVirtual {
 	const rsqrt2 = 0.7071067811865476
 	z, square, p, q := v.vec(), v.vec(), v.vec(), v.vec()
 	v.with(mul, rsqrt2, x, z)
@@ -118,8 +132,7 @@ func (v isa) gelu(x reg.VecVirtual) {
 		-1.42647390514189e-02)
 	VMULPS(z, p, p)
 	VDIVPS(q, p, p)
-	v.with(mul, 0.5, x, x)
-	VFMADD231PS(p, x, x)
+	return p
 }
 
 // geluByTable is x·Φ(x) = x/2 + |x|·(Φ(|x|) - ½), with what is in parentheses by a polynomial of degree 4

@@ -45,23 +45,26 @@ func (v isa) elementwise() {
 // each runs body over n numbers (a parameter called n) of the inputs and stores what it returns to
 // dst, which may be one of the inputs.
 func (v isa) each(label string, group int, in []reg.GPVirtual, body func(label string, in [][]reg.VecVirtual) []reg.VecVirtual, dst reg.GPVirtual) {
-	n := Load(Param("n"), GP64()).(reg.GPVirtual)
 	pointers := in
 	if dst != in[0] {
 		pointers = append(pointers[:len(pointers):len(pointers)], dst)
 	}
-	part := func(label string, vecs int, m *mask) {
+	v.walk(label, group, pointers, func(label string, vecs int, m *mask) {
 		regs := make([][]reg.VecVirtual, len(in))
 		for i, p := range in {
-			regs[i] = v.vecs(vecs)
-			for j, r := range regs[i] {
-				v.load(Mem{Base: p, Disp: j * v.bytes()}, m, r)
-			}
+			regs[i] = v.loads(p, vecs, m)
 		}
-		for j, r := range body(label, regs) {
-			v.store(r, m, Mem{Base: dst, Disp: j * v.bytes()})
-		}
+		v.stores(body(label, regs), m, dst)
+	})
+	if v.lanes == 8 {
+		VZEROUPPER()
 	}
+}
+
+// walk has part emitted for group vectors of n numbers (a parameter called n), for one, and for the last
+// lanes. The pointers move along.
+func (v isa) walk(label string, group int, pointers []reg.GPVirtual, part func(label string, vecs int, m *mask)) {
+	n := Load(Param("n"), GP64()).(reg.GPVirtual)
 	sizes := []int{group, 1}
 	if group == 1 {
 		sizes = sizes[:1]
@@ -84,7 +87,19 @@ func (v isa) each(label string, group int, in []reg.GPVirtual, body func(label s
 	m := v.mask(n)
 	part(label+"_tail", 1, &m)
 	Label(label + "_done")
-	if v.lanes == 8 {
-		VZEROUPPER()
+}
+
+// loads returns registers with neighbouring vectors, and stores writes such.
+func (v isa) loads(from reg.GPVirtual, vecs int, m *mask) []reg.VecVirtual {
+	regs := v.vecs(vecs)
+	for j, r := range regs {
+		v.load(Mem{Base: from, Disp: j * v.bytes()}, m, r)
+	}
+	return regs
+}
+
+func (v isa) stores(regs []reg.VecVirtual, m *mask, to reg.GPVirtual) {
+	for j, r := range regs {
+		v.store(r, m, Mem{Base: to, Disp: j * v.bytes()})
 	}
 }

@@ -14,7 +14,7 @@ func (v isa) pixels() {
 	v.idct()
 	v.upsample()
 	v.ycbcr()
-	v.across()
+	v.acrossRows()
 	v.down()
 }
 
@@ -48,14 +48,21 @@ func data[T int8 | int16 | int32](values ...T) Mem {
 	return m
 }
 
-// The factors of the inverse DCT; pixels_portable.go derives them.
+// The factors of the inverse DCT in 8192ths, FIX(x) in libjpeg's jidctint.c. Its sequences of multiplications and additions
+// come to one factor for each input and output, with the same result: what outputs 0 to 3 get of the even inputs, where
+// those of 3 and 2 differ from those of 0 and 1 in sign, and of the odd ones.
+const (
+	f0298, f0390, f0541, f0765, f0899, f1175 = 2446, 3196, 4433, 6270, 7373, 9633
+	f1501, f1847, f1961, f2053, f2562, f3072 = 12299, 15137, 16069, 16819, 20995, 25172
+)
+
 var (
-	idctEven2 = [2]int16{10703, 4433} // for outputs 0 and 3 of the even part, and for 1 and 2
-	idctEven6 = [2]int16{4433, -10704}
-	idctOdd1  = [4]int16{11363, 9633, 6437, 2260}
-	idctOdd3  = [4]int16{9633, -2259, -11362, -6436}
-	idctOdd5  = [4]int16{6437, -11362, 2261, 9633}
-	idctOdd7  = [4]int16{2260, -6436, 9633, -11363}
+	idctEven2 = [2]int16{f0541 + f0765, f0541}
+	idctEven6 = [2]int16{f0541, f0541 - f1847}
+	idctOdd1  = [4]int16{f1501 - f0899 + f1175 - f0390, f1175, f1175 - f0390, f1175 - f0899}
+	idctOdd3  = [4]int16{f1175, f3072 - f2562 + f1175 - f1961, f1175 - f2562, f1175 - f1961}
+	idctOdd5  = [4]int16{f1175 - f0390, f1175 - f2562, f2053 - f2562 + f1175 - f0390, f1175}
+	idctOdd7  = [4]int16{f1175 - f0899, f1175 - f1961, f1175, f0298 - f0899 + f1175 - f1961}
 )
 
 // idct transforms blocks two at a time, one in each half of the registers.
@@ -126,7 +133,7 @@ func (v isa) idct() {
 	for r := range x {
 		x[r] = load(r)
 	}
-	finish(pass(transpose(pass(x, 11, spill)), 18, spill))
+	finish(idctPass(transpose(idctPass(x, 11, spill)), 18, spill))
 
 	Label("idct_corner")
 	for r := range x[:4] {
@@ -215,8 +222,8 @@ func bias(shift int) Mem {
 	return data(int32(1) << (shift - 1))
 }
 
-// pass is the one-dimensional transform of eight columns of words, in two halves of four.
-func pass(x []reg.VecVirtual, shift int, spill Mem) []reg.VecVirtual {
+// idctPass is the one-dimensional transform of eight columns of words, in two halves of four.
+func idctPass(x []reg.VecVirtual, shift int, spill Mem) []reg.VecVirtual {
 	x04, x26 := interleave(VPUNPCKLWD, VPUNPCKHWD, x[0], x[4]), interleave(VPUNPCKLWD, VPUNPCKHWD, x[2], x[6])
 	x13, x57 := interleave(VPUNPCKLWD, VPUNPCKHWD, x[1], x[3]), interleave(VPUNPCKLWD, VPUNPCKHWD, x[5], x[7])
 	half := func(i int, done func(k int, sum reg.VecVirtual)) {
@@ -459,143 +466,4 @@ func ycbcrSamples(y, cb, cr reg.VecVirtual) [3]reg.VecVirtual {
 		VPADDW(y, x, x)
 	}
 	return [3]reg.VecVirtual{red, green, blue}
-}
-
-// across makes four rows of n pixels. Each pixel stores a byte too many.
-func (v isa) across() {
-	kernel("across"+v.name, "func(a *byte)")
-	a := argument("resample")
-	src := []reg.GPVirtual{a.load("src"), GP64(), GP64(), GP64()}
-	stride := a.load("srcStride")
-	for i := range 3 {
-		LEAQ(Mem{Base: src[i], Index: stride, Scale: 1}, src[i+1])
-	}
-	starts, weights, n, dst, dstStride := a.load("starts"), a.load("weights"), a.load("n"), a.load("dst"), a.load("dstStride")
-	dstStride3 := GP64()
-	LEAQ(Mem{Base: dstStride, Index: dstStride, Scale: 2}, dstStride3)
-	spread := YMM()
-	// The red, green and blue of pixels 0 and 1, and of 2 and 3; then the words of a dword are a pair of taps.
-	VMOVDQU(data[int8](0, -1, 3, -1, 6, -1, 9, -1, 1, -1, 4, -1, 7, -1, 10, -1, 2, -1, 5, -1, 8, -1, 11, -1, -1, -1, -1, -1, -1, -1, -1, -1), spread)
-
-	Label("across_pixel")
-	at, units := GP64(), a.load("units")
-	MOVLQSX(Mem{Base: starts}, at)
-	LEAQ(Mem{Base: at, Index: at, Scale: 2}, at)
-	var high, low [4]reg.VecVirtual
-	for r := range 4 {
-		high[r], low[r] = YMM(), YMM()
-		VPXOR(high[r], high[r], high[r])
-		VMOVDQU(data[int32](1<<21, 0, 1<<21, 0), low[r])
-	}
-	Label("across_unit")
-	h, l := YMM(), YMM()
-	VPBROADCASTQ(Mem{Base: weights}, h)
-	VPBROADCASTQ(Mem{Base: weights, Disp: 8}, l)
-	for r := range 4 {
-		x, t := YMM(), YMM()
-		VBROADCASTI128(Mem{Base: src[r], Index: at, Scale: 1}, x)
-		VPSHUFB(spread, x, x)
-		VPMADDWD(h, x, t)
-		VPADDD(t, high[r], high[r])
-		VPMADDWD(l, x, x)
-		VPADDD(x, low[r], low[r])
-	}
-	ADDQ(num(12), at)
-	ADDQ(num(16), weights)
-	DECQ(units)
-	JNE(LabelRef("across_unit"))
-	for r := range 4 {
-		VPSLLD(Imm(12), high[r], high[r])
-		VPADDD(high[r], low[r], low[r])
-	}
-	VPHADDD(low[1], low[0], low[0])
-	VPHADDD(low[3], low[2], low[2])
-	VPSRAD(Imm(22), low[0], low[0])
-	VPSRAD(Imm(22), low[2], low[2])
-	VPACKSSDW(low[2], low[0], low[0])
-	VPACKUSWB(low[0], low[0], low[0])
-	blue := XMM()
-	VEXTRACTI128(Imm(1), low[0], blue)
-	pixels := low[0].(reg.Vec).AsX()
-	VPUNPCKLWD(blue, pixels, pixels)
-	VMOVD(pixels, Mem{Base: dst})
-	VPEXTRD(Imm(1), pixels, Mem{Base: dst, Index: dstStride, Scale: 1})
-	VPEXTRD(Imm(2), pixels, Mem{Base: dst, Index: dstStride, Scale: 2})
-	VPEXTRD(Imm(3), pixels, Mem{Base: dst, Index: dstStride3, Scale: 1})
-	ADDQ(num(3), dst)
-	ADDQ(num(4), starts)
-	DECQ(n)
-	JNE(LabelRef("across_pixel"))
-	VZEROUPPER()
-	RET()
-}
-
-// down makes n rows of bytes, 32 at a time of at least so many.
-func (v isa) down() {
-	kernel("down"+v.name, "func(a *byte)")
-	a := argument("resample")
-	stride, starts, weights, dst, last := a.load("srcStride"), a.load("starts"), a.load("weights"), a.load("dst"), a.load("columns")
-	stride3 := GP64()
-	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, stride3)
-	SUBQ(num(32), last)
-	zero := YMM()
-	VPXOR(zero, zero, zero)
-
-	Label("down_row")
-	row := GP64()
-	MOVLQSX(Mem{Base: starts}, row)
-	IMULQ(stride, row)
-	ADDQ(a.field("src"), row)
-	chunks("down_chunk", 32, last, func(i reg.GPVirtual) {
-		p, w, units := GP64(), GP64(), a.load("units")
-		LEAQ(Mem{Base: row, Index: i, Scale: 1}, p)
-		MOVQ(weights, w)
-		var high, low [4]reg.VecVirtual
-		for k := range 4 {
-			high[k], low[k] = YMM(), YMM()
-			VPXOR(high[k], high[k], high[k])
-			VMOVDQU(data[int32](1<<21), low[k])
-		}
-		Label("down_unit")
-		for pair, rows := range [][2]Mem{
-			{{Base: p}, {Base: p, Index: stride, Scale: 1}},
-			{{Base: p, Index: stride, Scale: 2}, {Base: p, Index: stride3, Scale: 1}},
-		} {
-			x, t := YMM(), YMM()
-			VMOVDQU(rows[0], x)
-			VMOVDQU(rows[1], t)
-			h, l := YMM(), YMM()
-			VPBROADCASTD(Mem{Base: w, Disp: 4 * pair}, h)
-			VPBROADCASTD(Mem{Base: w, Disp: 8 + 4*pair}, l)
-			halves := interleave(VPUNPCKLBW, VPUNPCKHBW, x, t)
-			for k, unpack := range []func(...Op){VPUNPCKLBW, VPUNPCKHBW, VPUNPCKLBW, VPUNPCKHBW} {
-				words, product := YMM(), YMM()
-				unpack(zero, halves[k/2], words)
-				VPMADDWD(h, words, product)
-				VPADDD(product, high[k], high[k])
-				VPMADDWD(l, words, words)
-				VPADDD(words, low[k], low[k])
-			}
-		}
-		LEAQ(Mem{Base: p, Index: stride, Scale: 4}, p)
-		ADDQ(num(16), w)
-		DECQ(units)
-		JNE(LabelRef("down_unit"))
-		for k := range 4 {
-			VPSLLD(Imm(12), high[k], high[k])
-			VPADDD(high[k], low[k], low[k])
-			VPSRAD(Imm(22), low[k], low[k])
-		}
-		VPACKSSDW(low[1], low[0], low[0])
-		VPACKSSDW(low[3], low[2], low[2])
-		VPACKUSWB(low[2], low[0], low[0])
-		VMOVDQU(low[0], Mem{Base: dst, Index: i, Scale: 1})
-	})
-	ADDQ(num(4), starts)
-	ADDQ(a.field("row"), weights)
-	ADDQ(a.field("dstStride"), dst)
-	DECQ(a.field("n"))
-	JNE(LabelRef("down_row"))
-	VZEROUPPER()
-	RET()
 }

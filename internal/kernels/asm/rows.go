@@ -10,15 +10,6 @@ import (
 
 // rows writes the kernels for layer norm and softmax, which look at a row of n numbers as a whole.
 func (v isa) rows() {
-	kernel("affine"+v.name, "func(dst, x, scale, shift *float32, n int)")
-	v.each("affine", 4, pointers("x", "scale", "shift"), func(_ string, in [][]reg.VecVirtual) []reg.VecVirtual {
-		for i, x := range in[0] {
-			VFMADD213PS(in[2][i], in[1][i], x)
-		}
-		return in[0]
-	}, pointer("dst"))
-	RET()
-
 	kernel("sum"+v.name, "func(x *float32, n int) float32")
 	zero := v.vec()
 	v.zero(zero)
@@ -141,10 +132,19 @@ func (v isa) reduce(combine func(...Op), start, neutral reg.VecVirtual, f func(r
 	Label("reduce_done")
 	combine(acc[1], acc[0], acc[0])
 
-	half := acc[0].(reg.Vec).AsY()
+	Store(v.across(combine, acc[0]), ReturnIndex(0))
+	if v.lanes == 8 {
+		VZEROUPPER()
+	}
+	RET()
+}
+
+// across combines the lanes of a vector, whose first lane it returns, in its halves, quarters and so on.
+func (v isa) across(combine func(...Op), r reg.VecVirtual) reg.Register {
+	half := r.(reg.Vec).AsY()
 	if v.lanes == 16 {
 		high := YMM()
-		VEXTRACTF64X4(Imm(1), acc[0], high)
+		VEXTRACTF64X4(Imm(1), r, high)
 		combine(high, half, half)
 	}
 	quarter, high := half.(reg.Vec).AsX(), XMM()
@@ -154,9 +154,5 @@ func (v isa) reduce(combine func(...Op), start, neutral reg.VecVirtual, f func(r
 	combine(high, quarter, quarter)
 	VPERMILPS(Imm(0b10110001), quarter, high)
 	combine(high, quarter, quarter)
-	if v.lanes == 8 {
-		VZEROUPPER()
-	}
-	Store(quarter, ReturnIndex(0))
-	RET()
+	return quarter
 }

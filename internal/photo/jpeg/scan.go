@@ -39,9 +39,6 @@ func (d *Decoder) scan(s, data []byte) (rest []byte, ok bool) {
 		// What lies outside the image isn't there (T.81, A.2.2).
 		c := sc.components[0]
 		columns, rows = ceil(c.width, 8), ceil(c.height, 8)
-		if d.restart > 0 && c.h*c.v > 1 { // image/jpeg counts otherwise
-			return nil, false
-		}
 	}
 	rest = d.bits.start(data)
 	mcu := 0

@@ -119,6 +119,8 @@ def scans():
     case("restart-420.jpg", save(waves(40, 30), "JPEG", quality=60, restart_marker_blocks=3))
     for name, factors in ("444", 0x11), ("420", 0x22), ("440", 0x12):
         case(f"scans-{name}.jpg", one_by_one(35, 27, factors))
+    # image/jpeg refuses this one: it counts the units of a scan of one component otherwise.
+    case("progressive-restart.jpg", save(waves(35, 27), "JPEG", quality=75, progressive=True, restart_marker_blocks=2))
 
 
 def png(depth, color, rows, extra=b""):
