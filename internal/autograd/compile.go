@@ -295,35 +295,67 @@ func (c *compiler) accumulate(p *graph.Param) (grad []float32, add bool) {
 	return c.net.memory.grad(p), add
 }
 
+// A transposing brings [outer, rows, columns] into the order [outer, columns, rows].
+type transposing struct{ outer, rows, columns int }
+
+// asTheyLie is a transposing of nothing.
+var asTheyLie = transposing{1, 1, 1}
+
 // reduce emits a step that sums count partial results of n numbers, which lie one after the other from
-// first on, in their order, and stores or adds element i of the sum as element place(i) of a parameter's
-// derivative; nil means i.
-func (c *compiler) reduce(partial *buffer, first, count, n int, p *graph.Param, place func(i int) int) {
+// first on, in their order, and stores or adds the sum, transposed, as a parameter's derivative.
+func (c *compiler) reduce(partial *buffer, first, count, n int, p *graph.Param, by transposing) {
 	grad, add := c.accumulate(p)
 	const chunk = 16 << 10
-	c.emit(&step{op: "reduce", units: (n + chunk - 1) / chunk, run: func(t *thread, unit int) {
-		from, to := unit*chunk, min((unit+1)*chunk, n)
-		data := partial.data()[first:]
-		sum := t.take(to - from)
-		copy(sum, data[from:to])
-		for i := 1; i < count; i++ {
-			c.set.Add(sum, sum, data[i*n+from:i*n+to], kernels.None)
-		}
-		switch {
-		case place != nil && add:
-			for i, v := range sum {
-				grad[place(from+i)] += v
+	plain := by.rows == 1 || by.columns == 1
+	size, pieces := chunk, 1 // numbers of a unit, and units of an outer index
+	if !plain {
+		pieces = (by.rows*by.columns + chunk - 1) / chunk
+		pieces = min(pieces, by.columns)
+		size = by.rows * by.columns
+	}
+	units := (n + size - 1) / size * pieces
+	if plain {
+		c.emit(&step{op: "reduce", units: units, run: func(t *thread, unit int) {
+			from, to := unit*size, min((unit+1)*size, n)
+			sum := c.sumPartials(t, partial.data()[first:], count, n, from, to)
+			if add {
+				c.set.Add(grad[from:to], grad[from:to], sum, kernels.None)
+			} else {
+				copy(grad[from:to], sum)
 			}
-		case place != nil:
+		}}, []*buffer{partial})
+		return
+	}
+	c.emit(&step{op: "reduce", units: units, run: func(t *thread, unit int) {
+		outer, piece := unit/pieces*size, unit%pieces
+		from, to := piece*by.columns/pieces, (piece+1)*by.columns/pieces
+		for r := range by.rows {
+			at := outer + r*by.columns
+			mark := t.used
+			sum := c.sumPartials(t, partial.data()[first:], count, n, at+from, at+to)
+			t.used = mark
 			for i, v := range sum {
-				grad[place(from+i)] = v
+				to := &grad[outer+(from+i)*by.rows+r]
+				if add {
+					v += *to
+				}
+				*to = v
 			}
-		case add:
-			c.set.Add(grad[from:to], grad[from:to], sum, kernels.None)
-		default:
-			copy(grad[from:to], sum)
 		}
 	}}, []*buffer{partial})
+}
+
+// sumPartials adds the numbers [from, to) of all partial results.
+func (c *compiler) sumPartials(t *thread, data []float32, count, n, from, to int) []float32 {
+	if count == 1 {
+		return data[from:to]
+	}
+	sum := t.take(to - from)
+	c.set.Add(sum, data[from:to], data[n+from:n+to], kernels.None)
+	for i := 2; i < count; i++ {
+		c.set.Add(sum, sum, data[i*n+from:i*n+to], kernels.None)
+	}
+	return sum
 }
 
 // node emits the forward steps of a node, and says how to derive it.
@@ -414,7 +446,7 @@ func (c *compiler) parameter(p *graph.Param) *tensor {
 	y := c.tensorOf(p.Shape, order, p.RequiresGrad, c.plain(c.fixed(p.Data), rowLen(p.Shape, order)))
 	c.then(func() {
 		if g := c.settledGrad(y); g != nil && p.RequiresGrad {
-			c.reduce(g.buffer, 0, 1, p.Numel(), p, nil)
+			c.reduce(g.buffer, 0, 1, p.Numel(), p, asTheyLie)
 		}
 	})
 	return y

@@ -139,10 +139,10 @@ func (d *depthwise) backward() {
 	}
 	if g.dw != nil {
 		taps := d.taps()
-		d.reduce(g.dw, 0, chunks, taps*d.c, d.weight, func(i int) int { return i%d.c*taps + i/d.c })
+		d.reduce(g.dw, 0, chunks, taps*d.c, d.weight, transposing{1, taps, d.c})
 	}
 	if g.db != nil {
-		d.reduce(g.db, 0, chunks, d.c, d.bias, nil)
+		d.reduce(g.db, 0, chunks, d.c, d.bias, asTheyLie)
 	}
 }
 

@@ -86,14 +86,14 @@ func (p *product) load(t *thread, source rows, group, from, to int) (x []float32
 	return x, p.inner()
 }
 
-// parts divides the rows of Y.
-func (p *product) parts() division {
+// parts divides the rows of Y into parts of at least so many, where there are.
+func (p *product) parts(least int) division {
 	samples, rows := p.y.samples()
 	width := p.x.width + p.y.width
 	if p.window != nil {
 		width = max(p.inner()/4, p.y.width) // rows of X overlap, and a large weight should be read seldom
 	}
-	return divide(samples, rows, blockRows(width))
+	return divide(samples, rows, max(blockRows(width), least))
 }
 
 func (p *product) forward() {
@@ -101,7 +101,7 @@ func (p *product) forward() {
 	packed := p.newBuffer(p.groups * size)
 	p.pack(packed)
 	source := p.source()
-	p.byRows(p.op, p.parts(), append(source.buffers(), packed), p.y.buffer, func(t *thread, from, to int) {
+	p.byRows(p.op, p.parts(0), append(source.buffers(), packed), p.y.buffer, func(t *thread, from, to int) {
 		y := p.y.buffer.data()[from*p.outs():]
 		for group := range p.groups {
 			mark := t.used
@@ -186,6 +186,7 @@ const (
 	mostChunks     = 16
 	partialMemory  = 8 << 20 // floats that the chunks' results may take
 	largestPartial = 4 << 20 // larger ones are computed once, divided by outputs
+	leastRows      = 192     // of a part, since it reads and writes a chunk's result
 )
 
 func (p *product) backward() {
@@ -193,7 +194,7 @@ func (p *product) backward() {
 	if taken == nil {
 		return
 	}
-	g := &gradient{product: *p, dy: *taken, parts: p.parts()}
+	g := &gradient{product: *p, dy: *taken, parts: p.parts(leastRows)}
 	reads := g.dy.buffers()
 	if p.wantsW {
 		g.source = p.source()
@@ -237,15 +238,10 @@ func (p *product) backward() {
 		p.contribute(p.x, p.compiler.plain(g.dx, p.x.width))
 	}
 	if p.wantsW {
-		k := p.inner()
-		place := func(i int) int { return i/k*k + i%p.in*p.taps + i%k/p.in }
-		if p.taps == 1 {
-			place = nil
-		}
-		p.reduce(g.dw, 0, chunks, size, p.weight, place)
+		p.reduce(g.dw, 0, chunks, size, p.weight, transposing{p.outs(), p.taps, p.in})
 	}
 	if p.wantsB {
-		p.reduce(g.db, 0, chunks, p.outs(), p.bias, nil)
+		p.reduce(g.db, 0, chunks, p.outs(), p.bias, asTheyLie)
 	}
 }
 
@@ -339,7 +335,8 @@ func (g *gradient) part(t *thread, s *step, part, chunk int, begins, dx bool, fi
 		if g.wantsW && last > first {
 			x, ld := g.load(t, g.source, group, from, to)
 			g.set.GemmT(&kernels.GemmT{M: last - first, N: k, K: to - from, A: dy[group*g.out+first:], LDA: outs, B: x, LDB: ld,
-				C: g.dw.data()[(chunk*outs+group*g.out+first)*k:], LDC: k, Add: !begins})
+				C: g.dw.data()[(chunk*outs+group*g.out+first)*k:], LDC: k, Add: !begins,
+				Scratch: t.take((to - from) * (last - first + kernels.Width))})
 		}
 		if g.dx != nil && dx {
 			g.partDX(t, part, group, from, to, dy)

@@ -8385,58 +8385,76 @@ DATA f41000000x8<>+28(SB)/4, $0x41000000
 GLOBL f41000000x8<>(SB), RODATA|NOPTR, $32
 
 // func gemmTAVX2(a *byte)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·gemmTAVX2(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
-	MOVQ CX, 80(AX)
-	MOVQ 32(AX), CX
 	MOVQ CX, 88(AX)
+	MOVQ 32(AX), CX
+	MOVQ CX, 96(AX)
 	CMPQ 56(AX), $+16
 	JNE  columns16_end
 	MOVQ 8(AX), CX
 	MOVQ 24(AX), DX
 
 columns16_rows6:
-	CMPQ    48(AX), $+6
-	JLT     columns16_rows6_end
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	VXORPS  Y9, Y9, Y9
-	VXORPS  Y10, Y10, Y10
-	VXORPS  Y11, Y11, Y11
-	CMPQ    72(AX), $0x00
-	JE      columns16_rows6_zero
-	MOVQ    88(AX), BX
-	MOVQ    40(AX), SI
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	ADDQ    SI, BX
-	VMOVUPS (BX), Y2
-	VMOVUPS 32(BX), Y3
-	ADDQ    SI, BX
-	VMOVUPS (BX), Y4
-	VMOVUPS 32(BX), Y5
-	ADDQ    SI, BX
-	VMOVUPS (BX), Y6
-	VMOVUPS 32(BX), Y7
-	ADDQ    SI, BX
-	VMOVUPS (BX), Y8
-	VMOVUPS 32(BX), Y9
-	ADDQ    SI, BX
-	VMOVUPS (BX), Y10
-	VMOVUPS 32(BX), Y11
-	ADDQ    SI, BX
+	CMPQ       48(AX), $+6
+	JLT        columns16_rows6_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	CMPQ       72(AX), $0x00
+	JE         columns16_rows6_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS    (BX), Y0
+	VMOVUPS    32(BX), Y1
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Y2
+	VMOVUPS    32(BX), Y3
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Y4
+	VMOVUPS    32(BX), Y5
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Y6
+	VMOVUPS    32(BX), Y7
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Y8
+	VMOVUPS    32(BX), Y9
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Y10
+	VMOVUPS    32(BX), Y11
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 columns16_rows6_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -8465,7 +8483,7 @@ columns16_rows6_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          columns16_rows6_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, (BX)
 	VMOVUPS      Y1, 32(BX)
@@ -8485,32 +8503,44 @@ columns16_rows6_k:
 	VMOVUPS      Y10, (BX)
 	VMOVUPS      Y11, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+24, 80(AX)
-	SUBQ         $+6, 48(AX)
-	JMP          columns16_rows6
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          columns16_rows6_packed
+	MOVQ         $+24, BX
+
+columns16_rows6_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+6, 48(AX)
+	JMP  columns16_rows6
 
 columns16_rows6_end:
 columns16_rows2:
-	CMPQ    48(AX), $+2
-	JLT     columns16_rows2_end
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	CMPQ    72(AX), $0x00
-	JE      columns16_rows2_zero
-	MOVQ    88(AX), BX
-	MOVQ    40(AX), SI
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	ADDQ    SI, BX
-	VMOVUPS (BX), Y2
-	VMOVUPS 32(BX), Y3
-	ADDQ    SI, BX
+	CMPQ       48(AX), $+2
+	JLT        columns16_rows2_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	CMPQ       72(AX), $0x00
+	JE         columns16_rows2_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS    (BX), Y0
+	VMOVUPS    32(BX), Y1
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Y2
+	VMOVUPS    32(BX), Y3
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 columns16_rows2_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -8527,7 +8557,7 @@ columns16_rows2_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          columns16_rows2_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, (BX)
 	VMOVUPS      Y1, 32(BX)
@@ -8535,27 +8565,36 @@ columns16_rows2_k:
 	VMOVUPS      Y2, (BX)
 	VMOVUPS      Y3, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+8, 80(AX)
-	SUBQ         $+2, 48(AX)
-	JMP          columns16_rows2
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          columns16_rows2_packed
+	MOVQ         $+8, BX
+
+columns16_rows2_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+2, 48(AX)
+	JMP  columns16_rows2
 
 columns16_rows2_end:
 columns16_rows1:
-	CMPQ    48(AX), $+1
-	JLT     columns16_rows1_end
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	CMPQ    72(AX), $0x00
-	JE      columns16_rows1_zero
-	MOVQ    88(AX), BX
-	MOVQ    40(AX), SI
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	ADDQ    SI, BX
+	CMPQ       48(AX), $+1
+	JLT        columns16_rows1_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	CMPQ       72(AX), $0x00
+	JE         columns16_rows1_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS    (BX), Y0
+	VMOVUPS    32(BX), Y1
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 columns16_rows1_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -8569,15 +8608,21 @@ columns16_rows1_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          columns16_rows1_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, (BX)
 	VMOVUPS      Y1, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+4, 80(AX)
-	SUBQ         $+1, 48(AX)
-	JMP          columns16_rows1
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          columns16_rows1_packed
+	MOVQ         $+4, BX
+
+columns16_rows1_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+1, 48(AX)
+	JMP  columns16_rows1
 
 columns16_rows1_end:
 	VZEROUPPER
@@ -8612,7 +8657,7 @@ upto8_rows6:
 	VXORPS     Y6, Y6, Y6
 	CMPQ       72(AX), $0x00
 	JE         upto8_rows6_zero
-	MOVQ       88(AX), BX
+	MOVQ       96(AX), BX
 	MOVQ       40(AX), SI
 	VMASKMOVPS (BX), Y0, Y1
 	ADDQ       SI, BX
@@ -8626,9 +8671,21 @@ upto8_rows6:
 	ADDQ       SI, BX
 	VMASKMOVPS (BX), Y0, Y6
 	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
 
 upto8_rows6_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -8650,7 +8707,7 @@ upto8_rows6_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto8_rows6_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMASKMOVPS   Y1, Y0, (BX)
 	ADDQ         SI, BX
@@ -8664,10 +8721,16 @@ upto8_rows6_k:
 	ADDQ         SI, BX
 	VMASKMOVPS   Y6, Y0, (BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+24, 80(AX)
-	SUBQ         $+6, 48(AX)
-	JMP          upto8_rows6
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto8_rows6_packed
+	MOVQ         $+24, BX
+
+upto8_rows6_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+6, 48(AX)
+	JMP  upto8_rows6
 
 upto8_rows6_end:
 upto8_rows2:
@@ -8677,15 +8740,19 @@ upto8_rows2:
 	VXORPS     Y2, Y2, Y2
 	CMPQ       72(AX), $0x00
 	JE         upto8_rows2_zero
-	MOVQ       88(AX), BX
+	MOVQ       96(AX), BX
 	MOVQ       40(AX), SI
 	VMASKMOVPS (BX), Y0, Y1
 	ADDQ       SI, BX
 	VMASKMOVPS (BX), Y0, Y2
 	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
 
 upto8_rows2_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -8699,16 +8766,22 @@ upto8_rows2_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto8_rows2_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMASKMOVPS   Y1, Y0, (BX)
 	ADDQ         SI, BX
 	VMASKMOVPS   Y2, Y0, (BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+8, 80(AX)
-	SUBQ         $+2, 48(AX)
-	JMP          upto8_rows2
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto8_rows2_packed
+	MOVQ         $+8, BX
+
+upto8_rows2_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+2, 48(AX)
+	JMP  upto8_rows2
 
 upto8_rows2_end:
 upto8_rows1:
@@ -8717,13 +8790,15 @@ upto8_rows1:
 	VXORPS     Y1, Y1, Y1
 	CMPQ       72(AX), $0x00
 	JE         upto8_rows1_zero
-	MOVQ       88(AX), BX
+	MOVQ       96(AX), BX
 	MOVQ       40(AX), SI
 	VMASKMOVPS (BX), Y0, Y1
 	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
 
 upto8_rows1_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -8735,14 +8810,20 @@ upto8_rows1_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto8_rows1_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMASKMOVPS   Y1, Y0, (BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+4, 80(AX)
-	SUBQ         $+1, 48(AX)
-	JMP          upto8_rows1
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto8_rows1_packed
+	MOVQ         $+4, BX
+
+upto8_rows1_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+1, 48(AX)
+	JMP  upto8_rows1
 
 upto8_rows1_end:
 	VZEROUPPER
@@ -8794,7 +8875,7 @@ upto16_rows6:
 	VXORPS     Y13, Y13, Y13
 	CMPQ       72(AX), $0x00
 	JE         upto16_rows6_zero
-	MOVQ       88(AX), BX
+	MOVQ       96(AX), BX
 	MOVQ       40(AX), SI
 	VMASKMOVPS (BX), Y0, Y2
 	VMASKMOVPS 32(BX), Y1, Y3
@@ -8814,9 +8895,27 @@ upto16_rows6:
 	VMASKMOVPS (BX), Y0, Y12
 	VMASKMOVPS 32(BX), Y1, Y13
 	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 upto16_rows6_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -8845,7 +8944,7 @@ upto16_rows6_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto16_rows6_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMASKMOVPS   Y2, Y0, (BX)
 	VMASKMOVPS   Y3, Y1, 32(BX)
@@ -8865,10 +8964,16 @@ upto16_rows6_k:
 	VMASKMOVPS   Y12, Y0, (BX)
 	VMASKMOVPS   Y13, Y1, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+24, 80(AX)
-	SUBQ         $+6, 48(AX)
-	JMP          upto16_rows6
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto16_rows6_packed
+	MOVQ         $+24, BX
+
+upto16_rows6_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+6, 48(AX)
+	JMP  upto16_rows6
 
 upto16_rows6_end:
 upto16_rows2:
@@ -8880,7 +8985,7 @@ upto16_rows2:
 	VXORPS     Y5, Y5, Y5
 	CMPQ       72(AX), $0x00
 	JE         upto16_rows2_zero
-	MOVQ       88(AX), BX
+	MOVQ       96(AX), BX
 	MOVQ       40(AX), SI
 	VMASKMOVPS (BX), Y0, Y2
 	VMASKMOVPS 32(BX), Y1, Y3
@@ -8888,9 +8993,15 @@ upto16_rows2:
 	VMASKMOVPS (BX), Y0, Y4
 	VMASKMOVPS 32(BX), Y1, Y5
 	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 upto16_rows2_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -8907,7 +9018,7 @@ upto16_rows2_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto16_rows2_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMASKMOVPS   Y2, Y0, (BX)
 	VMASKMOVPS   Y3, Y1, 32(BX)
@@ -8915,10 +9026,16 @@ upto16_rows2_k:
 	VMASKMOVPS   Y4, Y0, (BX)
 	VMASKMOVPS   Y5, Y1, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+8, 80(AX)
-	SUBQ         $+2, 48(AX)
-	JMP          upto16_rows2
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto16_rows2_packed
+	MOVQ         $+8, BX
+
+upto16_rows2_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+2, 48(AX)
+	JMP  upto16_rows2
 
 upto16_rows2_end:
 upto16_rows1:
@@ -8928,14 +9045,17 @@ upto16_rows1:
 	VXORPS     Y3, Y3, Y3
 	CMPQ       72(AX), $0x00
 	JE         upto16_rows1_zero
-	MOVQ       88(AX), BX
+	MOVQ       96(AX), BX
 	MOVQ       40(AX), SI
 	VMASKMOVPS (BX), Y0, Y2
 	VMASKMOVPS 32(BX), Y1, Y3
 	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 upto16_rows1_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -8949,15 +9069,21 @@ upto16_rows1_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto16_rows1_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMASKMOVPS   Y2, Y0, (BX)
 	VMASKMOVPS   Y3, Y1, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+4, 80(AX)
-	SUBQ         $+1, 48(AX)
-	JMP          upto16_rows1
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto16_rows1_packed
+	MOVQ         $+4, BX
+
+upto16_rows1_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+1, 48(AX)
+	JMP  upto16_rows1
 
 upto16_rows1_end:
 	VZEROUPPER

@@ -13470,88 +13470,124 @@ DATA f41000000x1<>+0(SB)/4, $0x41000000
 GLOBL f41000000x1<>(SB), RODATA|NOPTR, $4
 
 // func gemmTAVX512(a *byte)
-// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, CMOV, FMA3
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
 TEXT ·gemmTAVX512(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
-	MOVQ CX, 80(AX)
-	MOVQ 32(AX), CX
 	MOVQ CX, 88(AX)
+	MOVQ 32(AX), CX
+	MOVQ CX, 96(AX)
 	CMPQ 56(AX), $+32
 	JNE  columns32_end
 	MOVQ 8(AX), CX
 	MOVQ 24(AX), DX
 
 columns32_rows12:
-	CMPQ    48(AX), $+12
-	JLT     columns32_rows12_end
-	VXORPS  Z0, Z0, Z0
-	VXORPS  Z1, Z1, Z1
-	VXORPS  Z2, Z2, Z2
-	VXORPS  Z3, Z3, Z3
-	VXORPS  Z4, Z4, Z4
-	VXORPS  Z5, Z5, Z5
-	VXORPS  Z6, Z6, Z6
-	VXORPS  Z7, Z7, Z7
-	VXORPS  Z8, Z8, Z8
-	VXORPS  Z9, Z9, Z9
-	VXORPS  Z10, Z10, Z10
-	VXORPS  Z11, Z11, Z11
-	VXORPS  Z12, Z12, Z12
-	VXORPS  Z13, Z13, Z13
-	VXORPS  Z14, Z14, Z14
-	VXORPS  Z15, Z15, Z15
-	VXORPS  Z16, Z16, Z16
-	VXORPS  Z17, Z17, Z17
-	VXORPS  Z18, Z18, Z18
-	VXORPS  Z19, Z19, Z19
-	VXORPS  Z20, Z20, Z20
-	VXORPS  Z21, Z21, Z21
-	VXORPS  Z22, Z22, Z22
-	VXORPS  Z23, Z23, Z23
-	CMPQ    72(AX), $0x00
-	JE      columns32_rows12_zero
-	MOVQ    88(AX), BX
-	MOVQ    40(AX), SI
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z2
-	VMOVUPS 64(BX), Z3
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z4
-	VMOVUPS 64(BX), Z5
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z6
-	VMOVUPS 64(BX), Z7
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z8
-	VMOVUPS 64(BX), Z9
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z10
-	VMOVUPS 64(BX), Z11
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z12
-	VMOVUPS 64(BX), Z13
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z14
-	VMOVUPS 64(BX), Z15
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z16
-	VMOVUPS 64(BX), Z17
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z18
-	VMOVUPS 64(BX), Z19
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z20
-	VMOVUPS 64(BX), Z21
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z22
-	VMOVUPS 64(BX), Z23
-	ADDQ    SI, BX
+	CMPQ       48(AX), $+12
+	JLT        columns32_rows12_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	VXORPS     Z10, Z10, Z10
+	VXORPS     Z11, Z11, Z11
+	VXORPS     Z12, Z12, Z12
+	VXORPS     Z13, Z13, Z13
+	VXORPS     Z14, Z14, Z14
+	VXORPS     Z15, Z15, Z15
+	VXORPS     Z16, Z16, Z16
+	VXORPS     Z17, Z17, Z17
+	VXORPS     Z18, Z18, Z18
+	VXORPS     Z19, Z19, Z19
+	VXORPS     Z20, Z20, Z20
+	VXORPS     Z21, Z21, Z21
+	VXORPS     Z22, Z22, Z22
+	VXORPS     Z23, Z23, Z23
+	CMPQ       72(AX), $0x00
+	JE         columns32_rows12_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS    (BX), Z0
+	VMOVUPS    64(BX), Z1
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z2
+	VMOVUPS    64(BX), Z3
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z4
+	VMOVUPS    64(BX), Z5
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z6
+	VMOVUPS    64(BX), Z7
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z8
+	VMOVUPS    64(BX), Z9
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z10
+	VMOVUPS    64(BX), Z11
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z12
+	VMOVUPS    64(BX), Z13
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z14
+	VMOVUPS    64(BX), Z15
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z16
+	VMOVUPS    64(BX), Z17
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z18
+	VMOVUPS    64(BX), Z19
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z20
+	VMOVUPS    64(BX), Z21
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z22
+	VMOVUPS    64(BX), Z23
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 columns32_rows12_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -13598,7 +13634,7 @@ columns32_rows12_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          columns32_rows12_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, 64(BX)
@@ -13636,42 +13672,60 @@ columns32_rows12_k:
 	VMOVUPS      Z22, (BX)
 	VMOVUPS      Z23, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+48, 80(AX)
-	SUBQ         $+12, 48(AX)
-	JMP          columns32_rows12
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          columns32_rows12_packed
+	MOVQ         $+48, BX
+
+columns32_rows12_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+12, 48(AX)
+	JMP  columns32_rows12
 
 columns32_rows12_end:
 columns32_rows4:
-	CMPQ    48(AX), $+4
-	JLT     columns32_rows4_end
-	VXORPS  Z0, Z0, Z0
-	VXORPS  Z1, Z1, Z1
-	VXORPS  Z2, Z2, Z2
-	VXORPS  Z3, Z3, Z3
-	VXORPS  Z4, Z4, Z4
-	VXORPS  Z5, Z5, Z5
-	VXORPS  Z6, Z6, Z6
-	VXORPS  Z7, Z7, Z7
-	CMPQ    72(AX), $0x00
-	JE      columns32_rows4_zero
-	MOVQ    88(AX), BX
-	MOVQ    40(AX), SI
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z2
-	VMOVUPS 64(BX), Z3
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z4
-	VMOVUPS 64(BX), Z5
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z6
-	VMOVUPS 64(BX), Z7
-	ADDQ    SI, BX
+	CMPQ       48(AX), $+4
+	JLT        columns32_rows4_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	CMPQ       72(AX), $0x00
+	JE         columns32_rows4_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS    (BX), Z0
+	VMOVUPS    64(BX), Z1
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z2
+	VMOVUPS    64(BX), Z3
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z4
+	VMOVUPS    64(BX), Z5
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z6
+	VMOVUPS    64(BX), Z7
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 columns32_rows4_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -13694,7 +13748,7 @@ columns32_rows4_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          columns32_rows4_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, 64(BX)
@@ -13708,32 +13762,44 @@ columns32_rows4_k:
 	VMOVUPS      Z6, (BX)
 	VMOVUPS      Z7, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+16, 80(AX)
-	SUBQ         $+4, 48(AX)
-	JMP          columns32_rows4
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          columns32_rows4_packed
+	MOVQ         $+16, BX
+
+columns32_rows4_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+4, 48(AX)
+	JMP  columns32_rows4
 
 columns32_rows4_end:
 columns32_rows2:
-	CMPQ    48(AX), $+2
-	JLT     columns32_rows2_end
-	VXORPS  Z0, Z0, Z0
-	VXORPS  Z1, Z1, Z1
-	VXORPS  Z2, Z2, Z2
-	VXORPS  Z3, Z3, Z3
-	CMPQ    72(AX), $0x00
-	JE      columns32_rows2_zero
-	MOVQ    88(AX), BX
-	MOVQ    40(AX), SI
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z2
-	VMOVUPS 64(BX), Z3
-	ADDQ    SI, BX
+	CMPQ       48(AX), $+2
+	JLT        columns32_rows2_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	CMPQ       72(AX), $0x00
+	JE         columns32_rows2_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS    (BX), Z0
+	VMOVUPS    64(BX), Z1
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z2
+	VMOVUPS    64(BX), Z3
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 columns32_rows2_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -13750,7 +13816,7 @@ columns32_rows2_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          columns32_rows2_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, 64(BX)
@@ -13758,27 +13824,36 @@ columns32_rows2_k:
 	VMOVUPS      Z2, (BX)
 	VMOVUPS      Z3, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+8, 80(AX)
-	SUBQ         $+2, 48(AX)
-	JMP          columns32_rows2
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          columns32_rows2_packed
+	MOVQ         $+8, BX
+
+columns32_rows2_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+2, 48(AX)
+	JMP  columns32_rows2
 
 columns32_rows2_end:
 columns32_rows1:
-	CMPQ    48(AX), $+1
-	JLT     columns32_rows1_end
-	VXORPS  Z0, Z0, Z0
-	VXORPS  Z1, Z1, Z1
-	CMPQ    72(AX), $0x00
-	JE      columns32_rows1_zero
-	MOVQ    88(AX), BX
-	MOVQ    40(AX), SI
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	ADDQ    SI, BX
+	CMPQ       48(AX), $+1
+	JLT        columns32_rows1_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	CMPQ       72(AX), $0x00
+	JE         columns32_rows1_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS    (BX), Z0
+	VMOVUPS    64(BX), Z1
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 columns32_rows1_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -13792,15 +13867,21 @@ columns32_rows1_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          columns32_rows1_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+4, 80(AX)
-	SUBQ         $+1, 48(AX)
-	JMP          columns32_rows1
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          columns32_rows1_packed
+	MOVQ         $+4, BX
+
+columns32_rows1_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+1, 48(AX)
+	JMP  columns32_rows1
 
 columns32_rows1_end:
 	VZEROUPPER
@@ -13824,51 +13905,75 @@ columns32_end:
 	MOVQ    24(AX), DX
 
 upto8_rows12:
-	CMPQ      48(AX), $+12
-	JLT       upto8_rows12_end
-	VXORPS    Y0, Y0, Y0
-	VXORPS    Y1, Y1, Y1
-	VXORPS    Y2, Y2, Y2
-	VXORPS    Y3, Y3, Y3
-	VXORPS    Y4, Y4, Y4
-	VXORPS    Y5, Y5, Y5
-	VXORPS    Y6, Y6, Y6
-	VXORPS    Y7, Y7, Y7
-	VXORPS    Y8, Y8, Y8
-	VXORPS    Y9, Y9, Y9
-	VXORPS    Y10, Y10, Y10
-	VXORPS    Y11, Y11, Y11
-	CMPQ      72(AX), $0x00
-	JE        upto8_rows12_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Y0
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y1
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y2
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y3
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y4
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y5
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y6
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y7
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y8
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y9
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y10
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y11
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+12
+	JLT        upto8_rows12_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	CMPQ       72(AX), $0x00
+	JE         upto8_rows12_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Y0
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y1
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y2
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y3
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y4
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y5
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y6
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y7
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y8
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y9
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y10
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y11
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
 
 upto8_rows12_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -13902,7 +14007,7 @@ upto8_rows12_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto8_rows12_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, K1, (BX)
 	ADDQ         SI, BX
@@ -13928,34 +14033,48 @@ upto8_rows12_k:
 	ADDQ         SI, BX
 	VMOVUPS      Y11, K1, (BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+48, 80(AX)
-	SUBQ         $+12, 48(AX)
-	JMP          upto8_rows12
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto8_rows12_packed
+	MOVQ         $+48, BX
+
+upto8_rows12_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+12, 48(AX)
+	JMP  upto8_rows12
 
 upto8_rows12_end:
 upto8_rows4:
-	CMPQ      48(AX), $+4
-	JLT       upto8_rows4_end
-	VXORPS    Y0, Y0, Y0
-	VXORPS    Y1, Y1, Y1
-	VXORPS    Y2, Y2, Y2
-	VXORPS    Y3, Y3, Y3
-	CMPQ      72(AX), $0x00
-	JE        upto8_rows4_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Y0
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y1
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y2
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y3
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+4
+	JLT        upto8_rows4_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	CMPQ       72(AX), $0x00
+	JE         upto8_rows4_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Y0
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y1
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y2
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y3
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
 
 upto8_rows4_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -13973,7 +14092,7 @@ upto8_rows4_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto8_rows4_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, K1, (BX)
 	ADDQ         SI, BX
@@ -13983,28 +14102,38 @@ upto8_rows4_k:
 	ADDQ         SI, BX
 	VMOVUPS      Y3, K1, (BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+16, 80(AX)
-	SUBQ         $+4, 48(AX)
-	JMP          upto8_rows4
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto8_rows4_packed
+	MOVQ         $+16, BX
+
+upto8_rows4_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+4, 48(AX)
+	JMP  upto8_rows4
 
 upto8_rows4_end:
 upto8_rows2:
-	CMPQ      48(AX), $+2
-	JLT       upto8_rows2_end
-	VXORPS    Y0, Y0, Y0
-	VXORPS    Y1, Y1, Y1
-	CMPQ      72(AX), $0x00
-	JE        upto8_rows2_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Y0
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y1
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+2
+	JLT        upto8_rows2_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	CMPQ       72(AX), $0x00
+	JE         upto8_rows2_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Y0
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y1
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
 
 upto8_rows2_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -14018,31 +14147,39 @@ upto8_rows2_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto8_rows2_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, K1, (BX)
 	ADDQ         SI, BX
 	VMOVUPS      Y1, K1, (BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+8, 80(AX)
-	SUBQ         $+2, 48(AX)
-	JMP          upto8_rows2
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto8_rows2_packed
+	MOVQ         $+8, BX
+
+upto8_rows2_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+2, 48(AX)
+	JMP  upto8_rows2
 
 upto8_rows2_end:
 upto8_rows1:
-	CMPQ      48(AX), $+1
-	JLT       upto8_rows1_end
-	VXORPS    Y0, Y0, Y0
-	CMPQ      72(AX), $0x00
-	JE        upto8_rows1_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Y0
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+1
+	JLT        upto8_rows1_end
+	VXORPS     Y0, Y0, Y0
+	CMPQ       72(AX), $0x00
+	JE         upto8_rows1_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Y0
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
 
 upto8_rows1_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -14054,14 +14191,20 @@ upto8_rows1_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto8_rows1_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, K1, (BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+4, 80(AX)
-	SUBQ         $+1, 48(AX)
-	JMP          upto8_rows1
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto8_rows1_packed
+	MOVQ         $+4, BX
+
+upto8_rows1_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+1, 48(AX)
+	JMP  upto8_rows1
 
 upto8_rows1_end:
 	VZEROUPPER
@@ -14096,75 +14239,111 @@ upto8_end:
 	MOVQ    24(AX), DX
 
 upto16_rows12:
-	CMPQ      48(AX), $+12
-	JLT       upto16_rows12_end
-	VXORPS    Y0, Y0, Y0
-	VXORPS    Y1, Y1, Y1
-	VXORPS    Y2, Y2, Y2
-	VXORPS    Y3, Y3, Y3
-	VXORPS    Y4, Y4, Y4
-	VXORPS    Y5, Y5, Y5
-	VXORPS    Y6, Y6, Y6
-	VXORPS    Y7, Y7, Y7
-	VXORPS    Y8, Y8, Y8
-	VXORPS    Y9, Y9, Y9
-	VXORPS    Y10, Y10, Y10
-	VXORPS    Y11, Y11, Y11
-	VXORPS    Y12, Y12, Y12
-	VXORPS    Y13, Y13, Y13
-	VXORPS    Y14, Y14, Y14
-	VXORPS    Y15, Y15, Y15
-	VXORPS    Y16, Y16, Y16
-	VXORPS    Y17, Y17, Y17
-	VXORPS    Y18, Y18, Y18
-	VXORPS    Y19, Y19, Y19
-	VXORPS    Y20, Y20, Y20
-	VXORPS    Y21, Y21, Y21
-	VXORPS    Y22, Y22, Y22
-	VXORPS    Y23, Y23, Y23
-	CMPQ      72(AX), $0x00
-	JE        upto16_rows12_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Y0
-	VMOVUPS.Z 32(BX), K2, Y1
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y2
-	VMOVUPS.Z 32(BX), K2, Y3
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y4
-	VMOVUPS.Z 32(BX), K2, Y5
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y6
-	VMOVUPS.Z 32(BX), K2, Y7
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y8
-	VMOVUPS.Z 32(BX), K2, Y9
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y10
-	VMOVUPS.Z 32(BX), K2, Y11
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y12
-	VMOVUPS.Z 32(BX), K2, Y13
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y14
-	VMOVUPS.Z 32(BX), K2, Y15
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y16
-	VMOVUPS.Z 32(BX), K2, Y17
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y18
-	VMOVUPS.Z 32(BX), K2, Y19
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y20
-	VMOVUPS.Z 32(BX), K2, Y21
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y22
-	VMOVUPS.Z 32(BX), K2, Y23
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+12
+	JLT        upto16_rows12_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	VXORPS     Y12, Y12, Y12
+	VXORPS     Y13, Y13, Y13
+	VXORPS     Y14, Y14, Y14
+	VXORPS     Y15, Y15, Y15
+	VXORPS     Y16, Y16, Y16
+	VXORPS     Y17, Y17, Y17
+	VXORPS     Y18, Y18, Y18
+	VXORPS     Y19, Y19, Y19
+	VXORPS     Y20, Y20, Y20
+	VXORPS     Y21, Y21, Y21
+	VXORPS     Y22, Y22, Y22
+	VXORPS     Y23, Y23, Y23
+	CMPQ       72(AX), $0x00
+	JE         upto16_rows12_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Y0
+	VMOVUPS.Z  32(BX), K2, Y1
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y2
+	VMOVUPS.Z  32(BX), K2, Y3
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y4
+	VMOVUPS.Z  32(BX), K2, Y5
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y6
+	VMOVUPS.Z  32(BX), K2, Y7
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y8
+	VMOVUPS.Z  32(BX), K2, Y9
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y10
+	VMOVUPS.Z  32(BX), K2, Y11
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y12
+	VMOVUPS.Z  32(BX), K2, Y13
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y14
+	VMOVUPS.Z  32(BX), K2, Y15
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y16
+	VMOVUPS.Z  32(BX), K2, Y17
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y18
+	VMOVUPS.Z  32(BX), K2, Y19
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y20
+	VMOVUPS.Z  32(BX), K2, Y21
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y22
+	VMOVUPS.Z  32(BX), K2, Y23
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 upto16_rows12_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -14211,7 +14390,7 @@ upto16_rows12_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto16_rows12_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, K1, (BX)
 	VMOVUPS      Y1, K2, 32(BX)
@@ -14249,42 +14428,60 @@ upto16_rows12_k:
 	VMOVUPS      Y22, K1, (BX)
 	VMOVUPS      Y23, K2, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+48, 80(AX)
-	SUBQ         $+12, 48(AX)
-	JMP          upto16_rows12
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto16_rows12_packed
+	MOVQ         $+48, BX
+
+upto16_rows12_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+12, 48(AX)
+	JMP  upto16_rows12
 
 upto16_rows12_end:
 upto16_rows4:
-	CMPQ      48(AX), $+4
-	JLT       upto16_rows4_end
-	VXORPS    Y0, Y0, Y0
-	VXORPS    Y1, Y1, Y1
-	VXORPS    Y2, Y2, Y2
-	VXORPS    Y3, Y3, Y3
-	VXORPS    Y4, Y4, Y4
-	VXORPS    Y5, Y5, Y5
-	VXORPS    Y6, Y6, Y6
-	VXORPS    Y7, Y7, Y7
-	CMPQ      72(AX), $0x00
-	JE        upto16_rows4_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Y0
-	VMOVUPS.Z 32(BX), K2, Y1
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y2
-	VMOVUPS.Z 32(BX), K2, Y3
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y4
-	VMOVUPS.Z 32(BX), K2, Y5
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y6
-	VMOVUPS.Z 32(BX), K2, Y7
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+4
+	JLT        upto16_rows4_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	CMPQ       72(AX), $0x00
+	JE         upto16_rows4_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Y0
+	VMOVUPS.Z  32(BX), K2, Y1
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y2
+	VMOVUPS.Z  32(BX), K2, Y3
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y4
+	VMOVUPS.Z  32(BX), K2, Y5
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y6
+	VMOVUPS.Z  32(BX), K2, Y7
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 upto16_rows4_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -14307,7 +14504,7 @@ upto16_rows4_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto16_rows4_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, K1, (BX)
 	VMOVUPS      Y1, K2, 32(BX)
@@ -14321,32 +14518,44 @@ upto16_rows4_k:
 	VMOVUPS      Y6, K1, (BX)
 	VMOVUPS      Y7, K2, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+16, 80(AX)
-	SUBQ         $+4, 48(AX)
-	JMP          upto16_rows4
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto16_rows4_packed
+	MOVQ         $+16, BX
+
+upto16_rows4_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+4, 48(AX)
+	JMP  upto16_rows4
 
 upto16_rows4_end:
 upto16_rows2:
-	CMPQ      48(AX), $+2
-	JLT       upto16_rows2_end
-	VXORPS    Y0, Y0, Y0
-	VXORPS    Y1, Y1, Y1
-	VXORPS    Y2, Y2, Y2
-	VXORPS    Y3, Y3, Y3
-	CMPQ      72(AX), $0x00
-	JE        upto16_rows2_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Y0
-	VMOVUPS.Z 32(BX), K2, Y1
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y2
-	VMOVUPS.Z 32(BX), K2, Y3
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+2
+	JLT        upto16_rows2_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	CMPQ       72(AX), $0x00
+	JE         upto16_rows2_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Y0
+	VMOVUPS.Z  32(BX), K2, Y1
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y2
+	VMOVUPS.Z  32(BX), K2, Y3
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 upto16_rows2_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -14363,7 +14572,7 @@ upto16_rows2_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto16_rows2_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, K1, (BX)
 	VMOVUPS      Y1, K2, 32(BX)
@@ -14371,27 +14580,36 @@ upto16_rows2_k:
 	VMOVUPS      Y2, K1, (BX)
 	VMOVUPS      Y3, K2, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+8, 80(AX)
-	SUBQ         $+2, 48(AX)
-	JMP          upto16_rows2
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto16_rows2_packed
+	MOVQ         $+8, BX
+
+upto16_rows2_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+2, 48(AX)
+	JMP  upto16_rows2
 
 upto16_rows2_end:
 upto16_rows1:
-	CMPQ      48(AX), $+1
-	JLT       upto16_rows1_end
-	VXORPS    Y0, Y0, Y0
-	VXORPS    Y1, Y1, Y1
-	CMPQ      72(AX), $0x00
-	JE        upto16_rows1_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Y0
-	VMOVUPS.Z 32(BX), K2, Y1
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+1
+	JLT        upto16_rows1_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	CMPQ       72(AX), $0x00
+	JE         upto16_rows1_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Y0
+	VMOVUPS.Z  32(BX), K2, Y1
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 upto16_rows1_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -14405,15 +14623,21 @@ upto16_rows1_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto16_rows1_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, K1, (BX)
 	VMOVUPS      Y1, K2, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+4, 80(AX)
-	SUBQ         $+1, 48(AX)
-	JMP          upto16_rows1
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto16_rows1_packed
+	MOVQ         $+4, BX
+
+upto16_rows1_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+1, 48(AX)
+	JMP  upto16_rows1
 
 upto16_rows1_end:
 	VZEROUPPER
@@ -14448,75 +14672,111 @@ upto16_end:
 	MOVQ    24(AX), DX
 
 upto24_rows12:
-	CMPQ      48(AX), $+12
-	JLT       upto24_rows12_end
-	VXORPS    Z0, Z0, Z0
-	VXORPS    Y1, Y1, Y1
-	VXORPS    Z2, Z2, Z2
-	VXORPS    Y3, Y3, Y3
-	VXORPS    Z4, Z4, Z4
-	VXORPS    Y5, Y5, Y5
-	VXORPS    Z6, Z6, Z6
-	VXORPS    Y7, Y7, Y7
-	VXORPS    Z8, Z8, Z8
-	VXORPS    Y9, Y9, Y9
-	VXORPS    Z10, Z10, Z10
-	VXORPS    Y11, Y11, Y11
-	VXORPS    Z12, Z12, Z12
-	VXORPS    Y13, Y13, Y13
-	VXORPS    Z14, Z14, Z14
-	VXORPS    Y15, Y15, Y15
-	VXORPS    Z16, Z16, Z16
-	VXORPS    Y17, Y17, Y17
-	VXORPS    Z18, Z18, Z18
-	VXORPS    Y19, Y19, Y19
-	VXORPS    Z20, Z20, Z20
-	VXORPS    Y21, Y21, Y21
-	VXORPS    Z22, Z22, Z22
-	VXORPS    Y23, Y23, Y23
-	CMPQ      72(AX), $0x00
-	JE        upto24_rows12_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Z0
-	VMOVUPS.Z 64(BX), K2, Y1
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z2
-	VMOVUPS.Z 64(BX), K2, Y3
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z4
-	VMOVUPS.Z 64(BX), K2, Y5
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z6
-	VMOVUPS.Z 64(BX), K2, Y7
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z8
-	VMOVUPS.Z 64(BX), K2, Y9
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z10
-	VMOVUPS.Z 64(BX), K2, Y11
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z12
-	VMOVUPS.Z 64(BX), K2, Y13
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z14
-	VMOVUPS.Z 64(BX), K2, Y15
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z16
-	VMOVUPS.Z 64(BX), K2, Y17
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z18
-	VMOVUPS.Z 64(BX), K2, Y19
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z20
-	VMOVUPS.Z 64(BX), K2, Y21
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z22
-	VMOVUPS.Z 64(BX), K2, Y23
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+12
+	JLT        upto24_rows12_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Z10, Z10, Z10
+	VXORPS     Y11, Y11, Y11
+	VXORPS     Z12, Z12, Z12
+	VXORPS     Y13, Y13, Y13
+	VXORPS     Z14, Z14, Z14
+	VXORPS     Y15, Y15, Y15
+	VXORPS     Z16, Z16, Z16
+	VXORPS     Y17, Y17, Y17
+	VXORPS     Z18, Z18, Z18
+	VXORPS     Y19, Y19, Y19
+	VXORPS     Z20, Z20, Z20
+	VXORPS     Y21, Y21, Y21
+	VXORPS     Z22, Z22, Z22
+	VXORPS     Y23, Y23, Y23
+	CMPQ       72(AX), $0x00
+	JE         upto24_rows12_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Z0
+	VMOVUPS.Z  64(BX), K2, Y1
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z2
+	VMOVUPS.Z  64(BX), K2, Y3
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z4
+	VMOVUPS.Z  64(BX), K2, Y5
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z6
+	VMOVUPS.Z  64(BX), K2, Y7
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z8
+	VMOVUPS.Z  64(BX), K2, Y9
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z10
+	VMOVUPS.Z  64(BX), K2, Y11
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z12
+	VMOVUPS.Z  64(BX), K2, Y13
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z14
+	VMOVUPS.Z  64(BX), K2, Y15
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z16
+	VMOVUPS.Z  64(BX), K2, Y17
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z18
+	VMOVUPS.Z  64(BX), K2, Y19
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z20
+	VMOVUPS.Z  64(BX), K2, Y21
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z22
+	VMOVUPS.Z  64(BX), K2, Y23
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 upto24_rows12_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -14563,7 +14823,7 @@ upto24_rows12_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto24_rows12_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, K1, (BX)
 	VMOVUPS      Y1, K2, 64(BX)
@@ -14601,42 +14861,60 @@ upto24_rows12_k:
 	VMOVUPS      Z22, K1, (BX)
 	VMOVUPS      Y23, K2, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+48, 80(AX)
-	SUBQ         $+12, 48(AX)
-	JMP          upto24_rows12
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto24_rows12_packed
+	MOVQ         $+48, BX
+
+upto24_rows12_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+12, 48(AX)
+	JMP  upto24_rows12
 
 upto24_rows12_end:
 upto24_rows4:
-	CMPQ      48(AX), $+4
-	JLT       upto24_rows4_end
-	VXORPS    Z0, Z0, Z0
-	VXORPS    Y1, Y1, Y1
-	VXORPS    Z2, Z2, Z2
-	VXORPS    Y3, Y3, Y3
-	VXORPS    Z4, Z4, Z4
-	VXORPS    Y5, Y5, Y5
-	VXORPS    Z6, Z6, Z6
-	VXORPS    Y7, Y7, Y7
-	CMPQ      72(AX), $0x00
-	JE        upto24_rows4_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Z0
-	VMOVUPS.Z 64(BX), K2, Y1
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z2
-	VMOVUPS.Z 64(BX), K2, Y3
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z4
-	VMOVUPS.Z 64(BX), K2, Y5
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z6
-	VMOVUPS.Z 64(BX), K2, Y7
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+4
+	JLT        upto24_rows4_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Y7, Y7, Y7
+	CMPQ       72(AX), $0x00
+	JE         upto24_rows4_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Z0
+	VMOVUPS.Z  64(BX), K2, Y1
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z2
+	VMOVUPS.Z  64(BX), K2, Y3
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z4
+	VMOVUPS.Z  64(BX), K2, Y5
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z6
+	VMOVUPS.Z  64(BX), K2, Y7
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 upto24_rows4_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -14659,7 +14937,7 @@ upto24_rows4_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto24_rows4_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, K1, (BX)
 	VMOVUPS      Y1, K2, 64(BX)
@@ -14673,32 +14951,44 @@ upto24_rows4_k:
 	VMOVUPS      Z6, K1, (BX)
 	VMOVUPS      Y7, K2, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+16, 80(AX)
-	SUBQ         $+4, 48(AX)
-	JMP          upto24_rows4
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto24_rows4_packed
+	MOVQ         $+16, BX
+
+upto24_rows4_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+4, 48(AX)
+	JMP  upto24_rows4
 
 upto24_rows4_end:
 upto24_rows2:
-	CMPQ      48(AX), $+2
-	JLT       upto24_rows2_end
-	VXORPS    Z0, Z0, Z0
-	VXORPS    Y1, Y1, Y1
-	VXORPS    Z2, Z2, Z2
-	VXORPS    Y3, Y3, Y3
-	CMPQ      72(AX), $0x00
-	JE        upto24_rows2_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Z0
-	VMOVUPS.Z 64(BX), K2, Y1
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z2
-	VMOVUPS.Z 64(BX), K2, Y3
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+2
+	JLT        upto24_rows2_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Y3, Y3, Y3
+	CMPQ       72(AX), $0x00
+	JE         upto24_rows2_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Z0
+	VMOVUPS.Z  64(BX), K2, Y1
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z2
+	VMOVUPS.Z  64(BX), K2, Y3
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 upto24_rows2_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -14715,7 +15005,7 @@ upto24_rows2_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto24_rows2_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, K1, (BX)
 	VMOVUPS      Y1, K2, 64(BX)
@@ -14723,27 +15013,36 @@ upto24_rows2_k:
 	VMOVUPS      Z2, K1, (BX)
 	VMOVUPS      Y3, K2, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+8, 80(AX)
-	SUBQ         $+2, 48(AX)
-	JMP          upto24_rows2
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto24_rows2_packed
+	MOVQ         $+8, BX
+
+upto24_rows2_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+2, 48(AX)
+	JMP  upto24_rows2
 
 upto24_rows2_end:
 upto24_rows1:
-	CMPQ      48(AX), $+1
-	JLT       upto24_rows1_end
-	VXORPS    Z0, Z0, Z0
-	VXORPS    Y1, Y1, Y1
-	CMPQ      72(AX), $0x00
-	JE        upto24_rows1_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Z0
-	VMOVUPS.Z 64(BX), K2, Y1
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+1
+	JLT        upto24_rows1_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Y1, Y1, Y1
+	CMPQ       72(AX), $0x00
+	JE         upto24_rows1_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Z0
+	VMOVUPS.Z  64(BX), K2, Y1
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 upto24_rows1_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -14757,15 +15056,21 @@ upto24_rows1_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto24_rows1_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, K1, (BX)
 	VMOVUPS      Y1, K2, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+4, 80(AX)
-	SUBQ         $+1, 48(AX)
-	JMP          upto24_rows1
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto24_rows1_packed
+	MOVQ         $+4, BX
+
+upto24_rows1_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+1, 48(AX)
+	JMP  upto24_rows1
 
 upto24_rows1_end:
 	VZEROUPPER
@@ -14799,75 +15104,111 @@ upto24_end:
 	MOVQ    24(AX), DX
 
 upto32_rows12:
-	CMPQ      48(AX), $+12
-	JLT       upto32_rows12_end
-	VXORPS    Z0, Z0, Z0
-	VXORPS    Z1, Z1, Z1
-	VXORPS    Z2, Z2, Z2
-	VXORPS    Z3, Z3, Z3
-	VXORPS    Z4, Z4, Z4
-	VXORPS    Z5, Z5, Z5
-	VXORPS    Z6, Z6, Z6
-	VXORPS    Z7, Z7, Z7
-	VXORPS    Z8, Z8, Z8
-	VXORPS    Z9, Z9, Z9
-	VXORPS    Z10, Z10, Z10
-	VXORPS    Z11, Z11, Z11
-	VXORPS    Z12, Z12, Z12
-	VXORPS    Z13, Z13, Z13
-	VXORPS    Z14, Z14, Z14
-	VXORPS    Z15, Z15, Z15
-	VXORPS    Z16, Z16, Z16
-	VXORPS    Z17, Z17, Z17
-	VXORPS    Z18, Z18, Z18
-	VXORPS    Z19, Z19, Z19
-	VXORPS    Z20, Z20, Z20
-	VXORPS    Z21, Z21, Z21
-	VXORPS    Z22, Z22, Z22
-	VXORPS    Z23, Z23, Z23
-	CMPQ      72(AX), $0x00
-	JE        upto32_rows12_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Z0
-	VMOVUPS.Z 64(BX), K2, Z1
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z2
-	VMOVUPS.Z 64(BX), K2, Z3
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z4
-	VMOVUPS.Z 64(BX), K2, Z5
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z6
-	VMOVUPS.Z 64(BX), K2, Z7
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z8
-	VMOVUPS.Z 64(BX), K2, Z9
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z10
-	VMOVUPS.Z 64(BX), K2, Z11
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z12
-	VMOVUPS.Z 64(BX), K2, Z13
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z14
-	VMOVUPS.Z 64(BX), K2, Z15
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z16
-	VMOVUPS.Z 64(BX), K2, Z17
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z18
-	VMOVUPS.Z 64(BX), K2, Z19
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z20
-	VMOVUPS.Z 64(BX), K2, Z21
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z22
-	VMOVUPS.Z 64(BX), K2, Z23
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+12
+	JLT        upto32_rows12_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	VXORPS     Z10, Z10, Z10
+	VXORPS     Z11, Z11, Z11
+	VXORPS     Z12, Z12, Z12
+	VXORPS     Z13, Z13, Z13
+	VXORPS     Z14, Z14, Z14
+	VXORPS     Z15, Z15, Z15
+	VXORPS     Z16, Z16, Z16
+	VXORPS     Z17, Z17, Z17
+	VXORPS     Z18, Z18, Z18
+	VXORPS     Z19, Z19, Z19
+	VXORPS     Z20, Z20, Z20
+	VXORPS     Z21, Z21, Z21
+	VXORPS     Z22, Z22, Z22
+	VXORPS     Z23, Z23, Z23
+	CMPQ       72(AX), $0x00
+	JE         upto32_rows12_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Z0
+	VMOVUPS.Z  64(BX), K2, Z1
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z2
+	VMOVUPS.Z  64(BX), K2, Z3
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z4
+	VMOVUPS.Z  64(BX), K2, Z5
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z6
+	VMOVUPS.Z  64(BX), K2, Z7
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z8
+	VMOVUPS.Z  64(BX), K2, Z9
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z10
+	VMOVUPS.Z  64(BX), K2, Z11
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z12
+	VMOVUPS.Z  64(BX), K2, Z13
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z14
+	VMOVUPS.Z  64(BX), K2, Z15
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z16
+	VMOVUPS.Z  64(BX), K2, Z17
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z18
+	VMOVUPS.Z  64(BX), K2, Z19
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z20
+	VMOVUPS.Z  64(BX), K2, Z21
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z22
+	VMOVUPS.Z  64(BX), K2, Z23
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 upto32_rows12_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -14914,7 +15255,7 @@ upto32_rows12_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto32_rows12_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, K1, (BX)
 	VMOVUPS      Z1, K2, 64(BX)
@@ -14952,42 +15293,60 @@ upto32_rows12_k:
 	VMOVUPS      Z22, K1, (BX)
 	VMOVUPS      Z23, K2, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+48, 80(AX)
-	SUBQ         $+12, 48(AX)
-	JMP          upto32_rows12
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto32_rows12_packed
+	MOVQ         $+48, BX
+
+upto32_rows12_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+12, 48(AX)
+	JMP  upto32_rows12
 
 upto32_rows12_end:
 upto32_rows4:
-	CMPQ      48(AX), $+4
-	JLT       upto32_rows4_end
-	VXORPS    Z0, Z0, Z0
-	VXORPS    Z1, Z1, Z1
-	VXORPS    Z2, Z2, Z2
-	VXORPS    Z3, Z3, Z3
-	VXORPS    Z4, Z4, Z4
-	VXORPS    Z5, Z5, Z5
-	VXORPS    Z6, Z6, Z6
-	VXORPS    Z7, Z7, Z7
-	CMPQ      72(AX), $0x00
-	JE        upto32_rows4_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Z0
-	VMOVUPS.Z 64(BX), K2, Z1
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z2
-	VMOVUPS.Z 64(BX), K2, Z3
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z4
-	VMOVUPS.Z 64(BX), K2, Z5
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z6
-	VMOVUPS.Z 64(BX), K2, Z7
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+4
+	JLT        upto32_rows4_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	CMPQ       72(AX), $0x00
+	JE         upto32_rows4_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Z0
+	VMOVUPS.Z  64(BX), K2, Z1
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z2
+	VMOVUPS.Z  64(BX), K2, Z3
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z4
+	VMOVUPS.Z  64(BX), K2, Z5
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z6
+	VMOVUPS.Z  64(BX), K2, Z7
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 upto32_rows4_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -15010,7 +15369,7 @@ upto32_rows4_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto32_rows4_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, K1, (BX)
 	VMOVUPS      Z1, K2, 64(BX)
@@ -15024,32 +15383,44 @@ upto32_rows4_k:
 	VMOVUPS      Z6, K1, (BX)
 	VMOVUPS      Z7, K2, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+16, 80(AX)
-	SUBQ         $+4, 48(AX)
-	JMP          upto32_rows4
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto32_rows4_packed
+	MOVQ         $+16, BX
+
+upto32_rows4_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+4, 48(AX)
+	JMP  upto32_rows4
 
 upto32_rows4_end:
 upto32_rows2:
-	CMPQ      48(AX), $+2
-	JLT       upto32_rows2_end
-	VXORPS    Z0, Z0, Z0
-	VXORPS    Z1, Z1, Z1
-	VXORPS    Z2, Z2, Z2
-	VXORPS    Z3, Z3, Z3
-	CMPQ      72(AX), $0x00
-	JE        upto32_rows2_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Z0
-	VMOVUPS.Z 64(BX), K2, Z1
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z2
-	VMOVUPS.Z 64(BX), K2, Z3
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+2
+	JLT        upto32_rows2_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	CMPQ       72(AX), $0x00
+	JE         upto32_rows2_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Z0
+	VMOVUPS.Z  64(BX), K2, Z1
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z2
+	VMOVUPS.Z  64(BX), K2, Z3
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 upto32_rows2_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -15066,7 +15437,7 @@ upto32_rows2_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto32_rows2_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, K1, (BX)
 	VMOVUPS      Z1, K2, 64(BX)
@@ -15074,27 +15445,36 @@ upto32_rows2_k:
 	VMOVUPS      Z2, K1, (BX)
 	VMOVUPS      Z3, K2, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+8, 80(AX)
-	SUBQ         $+2, 48(AX)
-	JMP          upto32_rows2
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto32_rows2_packed
+	MOVQ         $+8, BX
+
+upto32_rows2_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+2, 48(AX)
+	JMP  upto32_rows2
 
 upto32_rows2_end:
 upto32_rows1:
-	CMPQ      48(AX), $+1
-	JLT       upto32_rows1_end
-	VXORPS    Z0, Z0, Z0
-	VXORPS    Z1, Z1, Z1
-	CMPQ      72(AX), $0x00
-	JE        upto32_rows1_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Z0
-	VMOVUPS.Z 64(BX), K2, Z1
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+1
+	JLT        upto32_rows1_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	CMPQ       72(AX), $0x00
+	JE         upto32_rows1_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Z0
+	VMOVUPS.Z  64(BX), K2, Z1
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 upto32_rows1_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -15108,15 +15488,21 @@ upto32_rows1_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto32_rows1_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, K1, (BX)
 	VMOVUPS      Z1, K2, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+4, 80(AX)
-	SUBQ         $+1, 48(AX)
-	JMP          upto32_rows1
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto32_rows1_packed
+	MOVQ         $+4, BX
+
+upto32_rows1_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+1, 48(AX)
+	JMP  upto32_rows1
 
 upto32_rows1_end:
 	VZEROUPPER

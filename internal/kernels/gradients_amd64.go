@@ -18,6 +18,8 @@ type transposed struct {
 	n   int // columns, 1 to Width
 	k   int
 	add int // 1 to add to c
+	// packed is the distance of the tiles of a; 0 if they lie side by side
+	packed int
 
 	atA, atC uintptr
 }
@@ -27,14 +29,40 @@ func (s *simd) GemmT(g *GemmT) {
 		return
 	}
 	g.check()
-	pass := min(Width, 2*s.lanes)
-	for first := 0; first < g.N; first += pass {
-		t := transposed{a: &g.A[0], lda: 4 * g.LDA, b: &g.B[first], ldb: 4 * g.LDB, c: &g.C[first], ldc: 4 * g.LDC,
-			m: g.M, n: min(pass, g.N-first), k: g.K}
-		if g.Add {
-			t.add = 1
+	tile, pass := 12, min(Width, 2*s.lanes)
+	if s.lanes == 8 {
+		tile = 6
+	}
+	t := transposed{lda: 4 * g.LDA, ldb: 4 * g.LDB, ldc: 4 * g.LDC, k: g.K}
+	if g.Add {
+		t.add = 1
+	}
+	// Rows a power of two apart share few places in the caches: where a block is read often it is copied.
+	whole := 0 // rows of the result whose tiles are packed
+	if len(g.Scratch) >= g.K*(g.M+Width) && g.M*g.N >= 1<<19 {
+		whole = g.M / tile * tile
+	}
+	packedA, packedB := g.Scratch[:g.K*whole], g.Scratch[g.K*whole:]
+	for m := 0; m < whole; m += tile {
+		to := packedA[m*g.K:]
+		for k := range g.K {
+			copy(to[k*tile:(k+1)*tile], g.A[k*g.LDA+m:])
 		}
-		s.gemmT((*byte)(unsafe.Pointer(&t)))
+	}
+	for first := 0; first < g.N; first += pass {
+		t.b, t.c, t.n = &g.B[first], &g.C[first], min(pass, g.N-first)
+		if whole > 0 {
+			for k := range g.K {
+				copy(packedB[k*pass:(k+1)*pass], g.B[k*g.LDB+first:][:t.n])
+			}
+			p := t
+			p.a, p.lda, p.packed, p.b, p.ldb, p.m = &packedA[0], 4*tile, 4*tile*g.K, &packedB[0], 4*pass, whole
+			s.gemmT((*byte)(unsafe.Pointer(&p)))
+		}
+		if whole < g.M {
+			t.a, t.c, t.m = &g.A[whole], &g.C[whole*g.LDC+first], g.M-whole
+			s.gemmT((*byte)(unsafe.Pointer(&t)))
+		}
 	}
 }
 

@@ -16,6 +16,9 @@ func testGemmT(t *testing.T, s *Set, seed uint64, m, n, k int, add bool) {
 	for i, set := range []*Set{s, &portable} {
 		results[i] = slices.Clone(start)
 		g.C = results[i]
+		if seed%2 == 0 {
+			g.Scratch = make([]float32, k*(m+Width))
+		}
 		set.GemmT(&g)
 	}
 	compare(t, fmt.Sprintf("transposed gemm %d×%d×%d", m, n, k), results[0], results[1], 2e-6*float64(k+10))
@@ -34,6 +37,9 @@ func TestGemmT(t *testing.T) {
 					testGemmT(t, s, uint64(i+j+l), m, n, k, (i+j)%2 == 0)
 				}
 			}
+		}
+		for m := 700; m < 714; m += 2 { // packed
+			testGemmT(t, s, uint64(m), m, 805-m/100, 9, m%4 == 0)
 		}
 	})
 }

@@ -110,7 +110,7 @@ type rowsRegs struct {
 // kernel.
 func (c *columnsKernel) loops(label string, group int, body func(r rowsRegs)) {
 	n, done := c.arg.load("n"), GP64()
-	XORQ(done, done) // bytes of columns
+	XORQ(done, done)           // bytes of columns
 	c.ahead = c.arg.load("ld") // bytes from the chunk to what is prefetched
 	IMULQ(c.arg.field("rows"), c.ahead)
 	sizes := []int{group, 1}

@@ -42,7 +42,7 @@ var fields = map[string]map[string]int{
 		"channels": 144, "act": 152, "atX": 160, "atY": 168, "atSums": 176, "colX": 184, "colY": 192, "atW": 200, "left": 208},
 	"tiles": {"image": 0, "row": 8, "pixel": 16, "tiles": 24, "stride": 32, "channels": 40, "count": 48, "bias": 56, "act": 64,
 		"buffer": 72, "atImage": 80},
-	"transposed": {"a": 0, "lda": 8, "b": 16, "ldb": 24, "c": 32, "ldc": 40, "m": 48, "n": 56, "k": 64, "add": 72, "atA": 80, "atC": 88},
+	"transposed": {"a": 0, "lda": 8, "b": 16, "ldb": 24, "c": 32, "ldc": 40, "m": 48, "n": 56, "k": 64, "add": 72, "packed": 80, "atA": 88, "atC": 96},
 	"columns":    {"x": 0, "y": 8, "dst": 16, "ld": 24, "rows": 32, "n": 40, "p0": 48, "p1": 56, "p2": 64, "s0": 72, "s1": 80, "act": 88},
 	"taps": {"x": 0, "dy": 8, "dw": 16, "pixelX": 24, "rowX": 32, "tapX": 40, "lineX": 48, "pixelDY": 56, "rowDY": 64, "tapDW": 72,
 		"rows": 80, "cols": 88, "channels": 96},
