@@ -97,6 +97,10 @@ func (p *product) parts(least int) division {
 }
 
 func (p *product) forward() {
+	if p.suitsWinograd() {
+		p.forwardTiles()
+		return
+	}
 	size := kernels.PackedLen(p.out, p.inner())
 	packed := p.newBuffer(p.groups * size)
 	p.pack(packed)
@@ -184,9 +188,9 @@ type gradient struct {
 // The derivative by the weights is summed in chunks of parts, each by one thread into memory of its own.
 const (
 	mostChunks     = 16
-	partialMemory  = 8 << 20 // floats that the chunks' results may take
-	largestPartial = 4 << 20 // larger ones are computed once, divided by outputs
-	leastRows      = 192     // of a part, since it reads and writes a chunk's result
+	partialMemory  = 16 << 20 // floats that the chunks' results may take
+	largestPartial = 4 << 20  // larger ones are computed once, divided by outputs
+	leastRows      = 192      // of a part, since it reads and writes a chunk's result
 )
 
 func (p *product) backward() {
@@ -201,7 +205,14 @@ func (p *product) backward() {
 		reads = append(reads, g.source.buffers()...)
 	}
 	size := p.outs() * p.inner()
-	if p.x.wants {
+	if p.x.wants && p.suitsWinograd() {
+		g.dy = p.settle(g.dy, p.y.parts(3*p.y.width))
+		g.backwardTiles()
+		if !p.wantsW && !p.wantsB {
+			return
+		}
+		reads = append(reads, g.dy.buffer)
+	} else if p.x.wants {
 		g.packed = p.newBuffer(p.groups * kernels.PackedLen(p.inner(), p.out))
 		p.packColumns(g.packed)
 		g.prepareDX()
@@ -212,7 +223,10 @@ func (p *product) backward() {
 	}
 	pieces := g.parts.pieces()
 	sets := g.parts.count() / pieces // of samples, which no chunk divides
-	chunks := max(1, min(sets, mostChunks, partialMemory/size))
+	chunks := 1                      // a power of two, so that they divide evenly among threads
+	for 2*chunks <= min(sets, mostChunks, partialMemory/size) {
+		chunks *= 2
+	}
 	apart := size > largestPartial && p.wantsW
 	if apart {
 		chunks = 1
