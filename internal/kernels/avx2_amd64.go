@@ -77,6 +77,12 @@ func dotAVX2(x *float32, y *float32, n int) float32
 func softmaxGradAVX2(dst *float32, dy *float32, y *float32, n int, dot float32)
 
 //go:noescape
+func maxAtAVX2(best *float32, from *float32, x *float32, n int, place float32)
+
+//go:noescape
+func addWhereAVX2(dst *float32, dy *float32, from *float32, n int, place float32)
+
+//go:noescape
 func normSumsAVX2(dy *float32, x *float32, weight *float32, n int, mean float32, scale float32) (sum float32, product float32)
 
 //go:noescape

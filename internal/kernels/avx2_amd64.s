@@ -14251,6 +14251,174 @@ softmaxGrad_done:
 	VZEROUPPER
 	RET
 
+// func maxAtAVX2(best *float32, from *float32, x *float32, n int, place float32)
+// Requires: AVX, AVX2, CMOV, SSE
+TEXT ·maxAtAVX2(SB), NOSPLIT, $0-36
+	MOVSS        place+32(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVQ         best+0(FP), AX
+	MOVQ         from+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         n+24(FP), BX
+
+maxAt2:
+	SUBQ      $+16, BX
+	JLT       maxAt2_end
+	VMOVUPS   (AX), Y1
+	VMOVUPS   32(AX), Y2
+	VMOVUPS   (CX), Y3
+	VMOVUPS   32(CX), Y4
+	VMOVUPS   (DX), Y5
+	VMOVUPS   32(DX), Y6
+	VCMPPS    $0x01, Y5, Y1, Y7
+	VBLENDVPS Y7, Y5, Y1, Y1
+	VBLENDVPS Y7, Y0, Y3, Y3
+	VCMPPS    $0x03, Y5, Y5, Y7
+	VBLENDVPS Y7, Y5, Y1, Y1
+	VBLENDVPS Y7, Y0, Y3, Y3
+	VCMPPS    $0x01, Y6, Y2, Y5
+	VBLENDVPS Y5, Y6, Y2, Y2
+	VBLENDVPS Y5, Y0, Y4, Y4
+	VCMPPS    $0x03, Y6, Y6, Y5
+	VBLENDVPS Y5, Y6, Y2, Y2
+	VBLENDVPS Y5, Y0, Y4, Y4
+	VMOVUPS   Y1, (AX)
+	VMOVUPS   Y2, 32(AX)
+	VMOVUPS   Y3, (CX)
+	VMOVUPS   Y4, 32(CX)
+	ADDQ      $+64, AX
+	ADDQ      $+64, CX
+	ADDQ      $+64, DX
+	JMP       maxAt2
+
+maxAt2_end:
+	ADDQ $+16, BX
+
+maxAt1:
+	SUBQ      $+8, BX
+	JLT       maxAt1_end
+	VMOVUPS   (AX), Y1
+	VMOVUPS   (CX), Y2
+	VMOVUPS   (DX), Y3
+	VCMPPS    $0x01, Y3, Y1, Y4
+	VBLENDVPS Y4, Y3, Y1, Y1
+	VBLENDVPS Y4, Y0, Y2, Y2
+	VCMPPS    $0x03, Y3, Y3, Y4
+	VBLENDVPS Y4, Y3, Y1, Y1
+	VBLENDVPS Y4, Y0, Y2, Y2
+	VMOVUPS   Y1, (AX)
+	VMOVUPS   Y2, (CX)
+	ADDQ      $+32, AX
+	ADDQ      $+32, CX
+	ADDQ      $+32, DX
+	JMP       maxAt1
+
+maxAt1_end:
+	ADDQ       $+8, BX
+	CMPQ       BX, $0x00
+	JE         maxAt_done
+	XORQ       SI, SI
+	CMPQ       BX, SI
+	CMOVQLT    SI, BX
+	MOVQ       $0x00000008, SI
+	CMPQ       BX, SI
+	CMOVQGT    SI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       BX, SI
+	VMOVUPS    32(SI), Y1
+	VMASKMOVPS (AX), Y1, Y2
+	VMASKMOVPS (CX), Y1, Y3
+	VMASKMOVPS (DX), Y1, Y4
+	VCMPPS     $0x01, Y4, Y2, Y5
+	VBLENDVPS  Y5, Y4, Y2, Y2
+	VBLENDVPS  Y5, Y0, Y3, Y3
+	VCMPPS     $0x03, Y4, Y4, Y5
+	VBLENDVPS  Y5, Y4, Y2, Y2
+	VBLENDVPS  Y5, Y0, Y3, Y3
+	VMASKMOVPS Y2, Y1, (AX)
+	VMASKMOVPS Y3, Y1, (CX)
+
+maxAt_done:
+	VZEROUPPER
+	RET
+
+// func addWhereAVX2(dst *float32, dy *float32, from *float32, n int, place float32)
+// Requires: AVX, AVX2, CMOV, SSE
+TEXT ·addWhereAVX2(SB), NOSPLIT, $0-36
+	MOVSS        place+32(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVQ         dst+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         from+16(FP), DX
+	MOVQ         n+24(FP), BX
+
+addWhere2:
+	SUBQ      $+16, BX
+	JLT       addWhere2_end
+	VMOVUPS   (AX), Y1
+	VMOVUPS   32(AX), Y2
+	VMOVUPS   (CX), Y3
+	VMOVUPS   32(CX), Y4
+	VMOVUPS   (DX), Y5
+	VMOVUPS   32(DX), Y6
+	VADDPS    Y1, Y3, Y3
+	VCMPPS    $0x00, Y0, Y5, Y5
+	VBLENDVPS Y5, Y3, Y1, Y1
+	VADDPS    Y2, Y4, Y3
+	VCMPPS    $0x00, Y0, Y6, Y4
+	VBLENDVPS Y4, Y3, Y2, Y2
+	VMOVUPS   Y1, (AX)
+	VMOVUPS   Y2, 32(AX)
+	ADDQ      $+64, AX
+	ADDQ      $+64, CX
+	ADDQ      $+64, DX
+	JMP       addWhere2
+
+addWhere2_end:
+	ADDQ $+16, BX
+
+addWhere1:
+	SUBQ      $+8, BX
+	JLT       addWhere1_end
+	VMOVUPS   (AX), Y1
+	VMOVUPS   (CX), Y2
+	VMOVUPS   (DX), Y3
+	VADDPS    Y1, Y2, Y2
+	VCMPPS    $0x00, Y0, Y3, Y3
+	VBLENDVPS Y3, Y2, Y1, Y1
+	VMOVUPS   Y1, (AX)
+	ADDQ      $+32, AX
+	ADDQ      $+32, CX
+	ADDQ      $+32, DX
+	JMP       addWhere1
+
+addWhere1_end:
+	ADDQ       $+8, BX
+	CMPQ       BX, $0x00
+	JE         addWhere_done
+	XORQ       SI, SI
+	CMPQ       BX, SI
+	CMOVQLT    SI, BX
+	MOVQ       $0x00000008, SI
+	CMPQ       BX, SI
+	CMOVQGT    SI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       BX, SI
+	VMOVUPS    32(SI), Y1
+	VMASKMOVPS (AX), Y1, Y2
+	VMASKMOVPS (CX), Y1, Y3
+	VMASKMOVPS (DX), Y1, Y4
+	VADDPS     Y2, Y3, Y3
+	VCMPPS     $0x00, Y0, Y4, Y0
+	VBLENDVPS  Y0, Y3, Y2, Y2
+	VMASKMOVPS Y2, Y1, (AX)
+
+addWhere_done:
+	VZEROUPPER
+	RET
+
 // func normSumsAVX2(dy *float32, x *float32, weight *float32, n int, mean float32, scale float32) (sum float32, product float32)
 // Requires: AVX, AVX2, CMOV, FMA3, SSE
 TEXT ·normSumsAVX2(SB), NOSPLIT, $0-48

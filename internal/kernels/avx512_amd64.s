@@ -21466,6 +21466,172 @@ softmaxGrad1_end:
 softmaxGrad_done:
 	RET
 
+// func maxAtAVX512(best *float32, from *float32, x *float32, n int, place float32)
+// Requires: AVX, AVX512F, BMI2, CMOV, SSE
+TEXT ·maxAtAVX512(SB), NOSPLIT, $0-36
+	MOVSS        place+32(FP), X0
+	VBROADCASTSS X0, Z0
+	MOVQ         best+0(FP), AX
+	MOVQ         from+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         n+24(FP), BX
+
+maxAt2:
+	SUBQ    $+32, BX
+	JLT     maxAt2_end
+	VMOVUPS (AX), Z1
+	VMOVUPS 64(AX), Z2
+	VMOVUPS (CX), Z3
+	VMOVUPS 64(CX), Z4
+	VMOVUPS (DX), Z5
+	VMOVUPS 64(DX), Z6
+	VCMPPS  $0x01, Z5, Z1, K1
+	VMOVAPS Z5, K1, Z1
+	VMOVAPS Z0, K1, Z3
+	VCMPPS  $0x03, Z5, Z5, K1
+	VMOVAPS Z5, K1, Z1
+	VMOVAPS Z0, K1, Z3
+	VCMPPS  $0x01, Z6, Z2, K1
+	VMOVAPS Z6, K1, Z2
+	VMOVAPS Z0, K1, Z4
+	VCMPPS  $0x03, Z6, Z6, K1
+	VMOVAPS Z6, K1, Z2
+	VMOVAPS Z0, K1, Z4
+	VMOVUPS Z1, (AX)
+	VMOVUPS Z2, 64(AX)
+	VMOVUPS Z3, (CX)
+	VMOVUPS Z4, 64(CX)
+	ADDQ    $+128, AX
+	ADDQ    $+128, CX
+	ADDQ    $+128, DX
+	JMP     maxAt2
+
+maxAt2_end:
+	ADDQ $+32, BX
+
+maxAt1:
+	SUBQ    $+16, BX
+	JLT     maxAt1_end
+	VMOVUPS (AX), Z1
+	VMOVUPS (CX), Z2
+	VMOVUPS (DX), Z3
+	VCMPPS  $0x01, Z3, Z1, K1
+	VMOVAPS Z3, K1, Z1
+	VMOVAPS Z0, K1, Z2
+	VCMPPS  $0x03, Z3, Z3, K1
+	VMOVAPS Z3, K1, Z1
+	VMOVAPS Z0, K1, Z2
+	VMOVUPS Z1, (AX)
+	VMOVUPS Z2, (CX)
+	ADDQ    $+64, AX
+	ADDQ    $+64, CX
+	ADDQ    $+64, DX
+	JMP     maxAt1
+
+maxAt1_end:
+	ADDQ      $+16, BX
+	CMPQ      BX, $0x00
+	JE        maxAt_done
+	XORQ      SI, SI
+	CMPQ      BX, SI
+	CMOVQLT   SI, BX
+	MOVQ      $0x00000010, SI
+	CMPQ      BX, SI
+	CMOVQGT   SI, BX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     BX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (AX), K1, Z1
+	VMOVUPS.Z (CX), K1, Z2
+	VMOVUPS.Z (DX), K1, Z3
+	VCMPPS    $0x01, Z3, Z1, K2
+	VMOVAPS   Z3, K2, Z1
+	VMOVAPS   Z0, K2, Z2
+	VCMPPS    $0x03, Z3, Z3, K2
+	VMOVAPS   Z3, K2, Z1
+	VMOVAPS   Z0, K2, Z2
+	VMOVUPS   Z1, K1, (AX)
+	VMOVUPS   Z2, K1, (CX)
+
+maxAt_done:
+	VZEROUPPER
+	RET
+
+// func addWhereAVX512(dst *float32, dy *float32, from *float32, n int, place float32)
+// Requires: AVX, AVX512F, BMI2, CMOV, SSE
+TEXT ·addWhereAVX512(SB), NOSPLIT, $0-36
+	MOVSS        place+32(FP), X0
+	VBROADCASTSS X0, Z0
+	MOVQ         dst+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         from+16(FP), DX
+	MOVQ         n+24(FP), BX
+
+addWhere2:
+	SUBQ    $+32, BX
+	JLT     addWhere2_end
+	VMOVUPS (AX), Z1
+	VMOVUPS 64(AX), Z2
+	VMOVUPS (CX), Z3
+	VMOVUPS 64(CX), Z4
+	VMOVUPS (DX), Z5
+	VMOVUPS 64(DX), Z6
+	VADDPS  Z1, Z3, Z3
+	VCMPPS  $0x00, Z0, Z5, K1
+	VMOVAPS Z3, K1, Z1
+	VADDPS  Z2, Z4, Z3
+	VCMPPS  $0x00, Z0, Z6, K1
+	VMOVAPS Z3, K1, Z2
+	VMOVUPS Z1, (AX)
+	VMOVUPS Z2, 64(AX)
+	ADDQ    $+128, AX
+	ADDQ    $+128, CX
+	ADDQ    $+128, DX
+	JMP     addWhere2
+
+addWhere2_end:
+	ADDQ $+32, BX
+
+addWhere1:
+	SUBQ    $+16, BX
+	JLT     addWhere1_end
+	VMOVUPS (AX), Z1
+	VMOVUPS (CX), Z2
+	VMOVUPS (DX), Z3
+	VADDPS  Z1, Z2, Z2
+	VCMPPS  $0x00, Z0, Z3, K1
+	VMOVAPS Z2, K1, Z1
+	VMOVUPS Z1, (AX)
+	ADDQ    $+64, AX
+	ADDQ    $+64, CX
+	ADDQ    $+64, DX
+	JMP     addWhere1
+
+addWhere1_end:
+	ADDQ      $+16, BX
+	CMPQ      BX, $0x00
+	JE        addWhere_done
+	XORQ      SI, SI
+	CMPQ      BX, SI
+	CMOVQLT   SI, BX
+	MOVQ      $0x00000010, SI
+	CMPQ      BX, SI
+	CMOVQGT   SI, BX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     BX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (AX), K1, Z1
+	VMOVUPS.Z (CX), K1, Z2
+	VMOVUPS.Z (DX), K1, Z3
+	VADDPS    Z1, Z2, Z2
+	VCMPPS    $0x00, Z0, Z3, K2
+	VMOVAPS   Z2, K2, Z1
+	VMOVUPS   Z1, K1, (AX)
+
+addWhere_done:
+	VZEROUPPER
+	RET
+
 // func normSumsAVX512(dy *float32, x *float32, weight *float32, n int, mean float32, scale float32) (sum float32, product float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, SSE
 TEXT ·normSumsAVX512(SB), NOSPLIT, $0-48

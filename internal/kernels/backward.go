@@ -244,3 +244,19 @@ func softmaxGradPortable(dst, dy, y []float32, n int) {
 		}
 	}
 }
+
+func maxAtPortable(best, from, x []float32, place float32) {
+	for i, v := range x[:len(best)] {
+		if v > best[i] || v != v {
+			best[i], from[i] = v, place
+		}
+	}
+}
+
+func addWherePortable(dst, dy, from []float32, place float32) {
+	for i, f := range from[:len(dst)] {
+		if f == place {
+			dst[i] += dy[i]
+		}
+	}
+}

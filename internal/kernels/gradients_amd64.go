@@ -141,6 +141,20 @@ func (s *simd) ActGrad(act Act, dst, dy, x []float32) {
 	}
 }
 
+func (s *simd) MaxAt(best, from, x []float32, place float32) {
+	if n := len(best); n > 0 {
+		_, _ = from[n-1], x[n-1]
+		s.maxAt(&best[0], &from[0], &x[0], n, place)
+	}
+}
+
+func (s *simd) AddWhere(dst, dy, from []float32, place float32) {
+	if n := len(dst); n > 0 {
+		_, _ = dy[n-1], from[n-1]
+		s.addWhere(&dst[0], &dy[0], &from[0], n, place)
+	}
+}
+
 func (s *simd) SoftmaxGrad(dst, dy, y []float32, n int) {
 	for i := 0; i < len(dst); i += n {
 		d, g, p := dst[i:i+n], dy[i:i+n], y[i:i+n]
