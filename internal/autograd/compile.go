@@ -298,51 +298,49 @@ func (c *compiler) accumulate(p *graph.Param) (grad []float32, add bool) {
 // A transposing brings [outer, rows, columns] into the order [outer, columns, rows].
 type transposing struct{ outer, rows, columns int }
 
-// asTheyLie is a transposing of nothing.
-var asTheyLie = transposing{1, 1, 1}
-
 // reduce emits a step that sums count partial results of n numbers, which lie one after the other from
-// first on, in their order, and stores or adds the sum, transposed, as a parameter's derivative.
-func (c *compiler) reduce(partial *buffer, first, count, n int, p *graph.Param, by transposing) {
+// first on, in their order, and stores or adds the sum as a parameter's derivative.
+func (c *compiler) reduce(partial *buffer, first, count, n int, p *graph.Param) {
 	grad, add := c.accumulate(p)
 	const chunk = 16 << 10
-	plain := by.rows == 1 || by.columns == 1
-	size, pieces := chunk, 1 // numbers of a unit, and units of an outer index
-	if !plain {
-		pieces = (by.rows*by.columns + chunk - 1) / chunk
-		pieces = min(pieces, by.columns)
-		size = by.rows * by.columns
-	}
-	units := (n + size - 1) / size * pieces
-	if plain {
-		c.emit(&step{op: "reduce", units: units, run: func(t *thread, unit int) {
-			from, to := unit*size, min((unit+1)*size, n)
-			sum := c.sumPartials(t, partial.data()[first:], count, n, from, to)
-			if add {
-				c.set.Add(grad[from:to], grad[from:to], sum, kernels.None)
-			} else {
-				copy(grad[from:to], sum)
-			}
-		}}, []*buffer{partial})
-		return
-	}
-	c.emit(&step{op: "reduce", units: units, run: func(t *thread, unit int) {
-		outer, piece := unit/pieces*size, unit%pieces
-		from, to := piece*by.columns/pieces, (piece+1)*by.columns/pieces
-		for r := range by.rows {
-			at := outer + r*by.columns
+	c.emit(&step{op: "reduce", units: (n + chunk - 1) / chunk, run: func(t *thread, unit int) {
+		from, to := unit*chunk, min((unit+1)*chunk, n)
+		c.keep(grad[from:to], c.sumPartials(t, partial.data()[first:], count, n, from, to), add)
+	}}, []*buffer{partial})
+}
+
+// reduceRows is reduce for partial results of outer rows that lie ld apart, and are transposed.
+func (c *compiler) reduceRows(partial *buffer, count, ld int, p *graph.Param, by transposing) {
+	grad, add := c.accumulate(p)
+	const chunk = 16 << 10
+	size := by.rows * by.columns
+	per := max(1, chunk/size)
+	c.emit(&step{op: "reduce", units: (by.outer + per - 1) / per, run: func(t *thread, unit int) {
+		for outer := unit * per; outer < min((unit+1)*per, by.outer); outer++ {
 			mark := t.used
-			sum := c.sumPartials(t, partial.data()[first:], count, n, at+from, at+to)
-			t.used = mark
-			for i, v := range sum {
-				to := &grad[outer+(from+i)*by.rows+r]
-				if add {
-					v += *to
+			sum := c.sumPartials(t, partial.data(), count, by.outer*ld, outer*ld, outer*ld+size)
+			if by.rows > 1 {
+				turned := t.take(size)
+				for r := range by.rows {
+					for i, v := range sum[r*by.columns : (r+1)*by.columns] {
+						turned[i*by.rows+r] = v
+					}
 				}
-				*to = v
+				sum = turned
 			}
+			c.keep(grad[outer*size:(outer+1)*size], sum, add)
+			t.used = mark
 		}
 	}}, []*buffer{partial})
+}
+
+// keep stores x in grad, or adds it.
+func (c *compiler) keep(grad, x []float32, add bool) {
+	if add {
+		c.set.Add(grad, grad, x, kernels.None)
+	} else {
+		copy(grad, x)
+	}
 }
 
 // sumPartials adds the numbers [from, to) of all partial results.
@@ -446,7 +444,7 @@ func (c *compiler) parameter(p *graph.Param) *tensor {
 	y := c.tensorOf(p.Shape, order, p.RequiresGrad, c.plain(c.fixed(p.Data), rowLen(p.Shape, order)))
 	c.then(func() {
 		if g := c.settledGrad(y); g != nil && p.RequiresGrad {
-			c.reduce(g.buffer, 0, 1, p.Numel(), p, asTheyLie)
+			c.reduce(g.buffer, 0, 1, p.Numel(), p)
 		}
 	})
 	return y

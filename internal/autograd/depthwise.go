@@ -139,10 +139,10 @@ func (d *depthwise) backward() {
 	}
 	if g.dw != nil {
 		taps := d.taps()
-		d.reduce(g.dw, 0, chunks, taps*d.c, d.weight, transposing{1, taps, d.c})
+		d.reduceRows(g.dw, chunks, taps*d.c, d.weight, transposing{1, taps, d.c})
 	}
 	if g.db != nil {
-		d.reduce(g.db, 0, chunks, d.c, d.bias, asTheyLie)
+		d.reduce(g.db, 0, chunks, d.c, d.bias)
 	}
 }
 

@@ -183,6 +183,7 @@ type gradient struct {
 	more   *rows // what else dX is the sum of; nil for nothing
 
 	dw, db *buffer // partial results of each chunk
+	ldw    int     // distance of the rows of dw
 }
 
 // The derivative by the weights is summed in chunks of parts, each by one thread into memory of its own.
@@ -233,7 +234,11 @@ func (p *product) backward() {
 	}
 	var writes []*buffer
 	if p.wantsW {
-		g.dw = p.newBuffer(chunks * size)
+		// Rows a power of two apart share few places in the caches.
+		if g.ldw = p.inner(); g.ldw%512 == 0 {
+			g.ldw += 16
+		}
+		g.dw = p.newBuffer(chunks * p.outs() * g.ldw)
 		writes = append(writes, g.dw)
 	}
 	if p.wantsB {
@@ -252,10 +257,10 @@ func (p *product) backward() {
 		p.contribute(p.x, p.compiler.plain(g.dx, p.x.width))
 	}
 	if p.wantsW {
-		p.reduce(g.dw, 0, chunks, size, p.weight, transposing{p.outs(), p.taps, p.in})
+		p.reduceRows(g.dw, chunks, g.ldw, p.weight, transposing{p.outs(), p.taps, p.in})
 	}
 	if p.wantsB {
-		p.reduce(g.db, 0, chunks, p.outs(), p.bias, asTheyLie)
+		p.reduce(g.db, 0, chunks, p.outs(), p.bias)
 	}
 }
 
@@ -349,7 +354,7 @@ func (g *gradient) part(t *thread, s *step, part, chunk int, begins, dx bool, fi
 		if g.wantsW && last > first {
 			x, ld := g.load(t, g.source, group, from, to)
 			g.set.GemmT(&kernels.GemmT{M: last - first, N: k, K: to - from, A: dy[group*g.out+first:], LDA: outs, B: x, LDB: ld,
-				C: g.dw.data()[(chunk*outs+group*g.out+first)*k:], LDC: k, Add: !begins,
+				C: g.dw.data()[(chunk*outs+group*g.out+first)*g.ldw:], LDC: g.ldw, Add: !begins,
 				Scratch: t.take((to - from) * (last - first + kernels.Width))})
 		}
 		if g.dx != nil && dx {
