@@ -191,7 +191,8 @@ const (
 	mostChunks     = 16
 	partialMemory  = 16 << 20 // floats that the chunks' results may take
 	largestPartial = 4 << 20  // larger ones are computed once, divided by outputs
-	leastRows      = 192      // of a part, since it reads and writes a chunk's result
+	largeWeight    = 1 << 18  // from here on a part has at least leastRows, since each reads and writes a chunk's result
+	leastRows      = 192
 )
 
 func (p *product) backward() {
@@ -199,7 +200,10 @@ func (p *product) backward() {
 	if taken == nil {
 		return
 	}
-	g := &gradient{product: *p, dy: *taken, parts: p.parts(leastRows)}
+	g := &gradient{product: *p, dy: *taken, parts: p.parts(0)}
+	if p.outs()*p.inner() > largeWeight {
+		g.parts = p.parts(leastRows)
+	}
 	reads := g.dy.buffers()
 	if p.wantsW {
 		g.source = p.source()
