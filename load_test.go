@@ -171,20 +171,6 @@ func TestTrainResized(t *testing.T) {
 	}
 }
 
-// TestUntrainableComesFirst checks that what can't be trained is said before a photo is read.
-func TestUntrainableComesFirst(t *testing.T) {
-	m, err := Scratch("vit_b_32", []string{"a", "b"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	absent := Photo{Path: filepath.Join(t.TempDir(), "absent.jpg")}
-	data := &Dataset{Classes: []string{"a", "b"}, Train: []Photo{absent}, Test: []Photo{absent}}
-	_, err = m.Train(t.Context(), data, TrainOptions{Strict: true})
-	if err == nil || strings.Contains(err.Error(), "absent.jpg") || !strings.Contains(err.Error(), "isn't possible yet") {
-		t.Errorf("error %v, want one of the network", err)
-	}
-}
-
 // TestHeadless loads weights that come without a classifier.
 func TestHeadless(t *testing.T) {
 	const name = "vit_small_patch14_dinov2"

@@ -11,10 +11,16 @@ import (
 func TestOffsets(t *testing.T) {
 	var p panel
 	var s segment
+	var g transposed
+	var c columns
+	var w taps
 	for name, at := range map[string][2]uintptr{
 		"panel.b": {unsafe.Offsetof(p.b), 16}, "panel.m": {unsafe.Offsetof(p.m), 56}, "panel.atRes": {unsafe.Offsetof(p.atRes), 120},
 		"segment.w": {unsafe.Offsetof(s.w), 40}, "segment.bias": {unsafe.Offsetof(s.bias), 88},
 		"segment.kernelH": {unsafe.Offsetof(s.kernelH), 128}, "segment.atSums": {unsafe.Offsetof(s.atSums), 176}, "segment.left": {unsafe.Offsetof(s.left), 208},
+		"transposed.k": {unsafe.Offsetof(g.k), 64}, "transposed.packed": {unsafe.Offsetof(g.packed), 80}, "transposed.atC": {unsafe.Offsetof(g.atC), 96},
+		"columns.rows": {unsafe.Offsetof(c.rows), 32}, "columns.s0": {unsafe.Offsetof(c.s0), 72}, "columns.act": {unsafe.Offsetof(c.act), 88},
+		"taps.tapX": {unsafe.Offsetof(w.tapX), 40}, "taps.tapDW": {unsafe.Offsetof(w.tapDW), 72}, "taps.channels": {unsafe.Offsetof(w.channels), 96},
 	} {
 		if at[0] != at[1] {
 			t.Errorf("%s is at %d, the kernels read it at %d", name, at[0], at[1])

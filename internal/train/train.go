@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/graft-ml/graft/internal/autograd"
@@ -124,12 +125,12 @@ func (n *nets) of(batch int) (*autograd.Net, error) {
 	return net, nil
 }
 
-// keep returns a function that sets the parameters back to what they are now.
+// keep returns a function that sets the parameters and running statistics back to what they are now.
 func (n *nets) keep() (restore func()) {
 	saved := map[*graph.Param][]float32{}
 	for _, net := range n.bySize {
-		for _, p := range net.Params() {
-			saved[p] = append([]float32(nil), p.Data...)
+		for _, p := range slices.Concat(net.Params(), net.Buffers()) {
+			saved[p] = slices.Clone(p.Data)
 		}
 	}
 	return func() {
