@@ -14419,6 +14419,91 @@ addWhere_done:
 	VZEROUPPER
 	RET
 
+// func adamAVX2(param *float32, first *float32, second *float32, grad *float32, n int, rate1 float32, beta2 float32, rate2 float32, size float32, root float32, eps float32)
+// Requires: AVX, AVX2, CMOV, FMA3, SSE
+TEXT ·adamAVX2(SB), NOSPLIT, $0-64
+	MOVSS        rate1+40(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVSS        beta2+44(FP), X1
+	VBROADCASTSS X1, Y1
+	MOVSS        rate2+48(FP), X2
+	VBROADCASTSS X2, Y2
+	MOVSS        size+52(FP), X3
+	VBROADCASTSS X3, Y3
+	MOVSS        root+56(FP), X4
+	VBROADCASTSS X4, Y4
+	MOVSS        eps+60(FP), X5
+	VBROADCASTSS X5, Y5
+	MOVQ         param+0(FP), AX
+	MOVQ         first+8(FP), CX
+	MOVQ         second+16(FP), DX
+	MOVQ         grad+24(FP), BX
+	MOVQ         n+32(FP), SI
+
+adam1:
+	SUBQ        $+8, SI
+	JLT         adam1_end
+	VMOVUPS     (AX), Y6
+	VMOVUPS     (CX), Y7
+	VMOVUPS     (DX), Y8
+	VMOVUPS     (BX), Y9
+	VSUBPS      Y7, Y9, Y10
+	VFMADD231PS Y0, Y10, Y7
+	VMULPS      Y1, Y8, Y8
+	VMULPS      Y2, Y9, Y10
+	VFMADD231PS Y9, Y10, Y8
+	VSQRTPS     Y8, Y10
+	VDIVPS      Y4, Y10, Y10
+	VADDPS      Y5, Y10, Y10
+	VMULPS      Y3, Y7, Y9
+	VDIVPS      Y10, Y9, Y10
+	VSUBPS      Y10, Y6, Y6
+	VMOVUPS     Y6, (AX)
+	VMOVUPS     Y7, (CX)
+	VMOVUPS     Y8, (DX)
+	ADDQ        $+32, AX
+	ADDQ        $+32, CX
+	ADDQ        $+32, DX
+	ADDQ        $+32, BX
+	JMP         adam1
+
+adam1_end:
+	ADDQ        $+8, SI
+	CMPQ        SI, $0x00
+	JE          adam_done
+	XORQ        DI, DI
+	CMPQ        SI, DI
+	CMOVQLT     DI, SI
+	MOVQ        $0x00000008, DI
+	CMPQ        SI, DI
+	CMOVQGT     DI, SI
+	SHLQ        $0x02, SI
+	LEAQ        maskWords<>+0(SB), DI
+	SUBQ        SI, DI
+	VMOVUPS     32(DI), Y6
+	VMASKMOVPS  (AX), Y6, Y7
+	VMASKMOVPS  (CX), Y6, Y8
+	VMASKMOVPS  (DX), Y6, Y9
+	VMASKMOVPS  (BX), Y6, Y10
+	VSUBPS      Y8, Y10, Y11
+	VFMADD231PS Y0, Y11, Y8
+	VMULPS      Y1, Y9, Y9
+	VMULPS      Y2, Y10, Y11
+	VFMADD231PS Y10, Y11, Y9
+	VSQRTPS     Y9, Y11
+	VDIVPS      Y4, Y11, Y11
+	VADDPS      Y5, Y11, Y11
+	VMULPS      Y3, Y8, Y10
+	VDIVPS      Y11, Y10, Y11
+	VSUBPS      Y11, Y7, Y7
+	VMASKMOVPS  Y7, Y6, (AX)
+	VMASKMOVPS  Y8, Y6, (CX)
+	VMASKMOVPS  Y9, Y6, (DX)
+
+adam_done:
+	VZEROUPPER
+	RET
+
 // func normSumsAVX2(dy *float32, x *float32, weight *float32, n int, mean float32, scale float32) (sum float32, product float32)
 // Requires: AVX, AVX2, CMOV, FMA3, SSE
 TEXT ·normSumsAVX2(SB), NOSPLIT, $0-48

@@ -21632,6 +21632,90 @@ addWhere_done:
 	VZEROUPPER
 	RET
 
+// func adamAVX512(param *float32, first *float32, second *float32, grad *float32, n int, rate1 float32, beta2 float32, rate2 float32, size float32, root float32, eps float32)
+// Requires: AVX, AVX512F, BMI2, CMOV, SSE
+TEXT ·adamAVX512(SB), NOSPLIT, $0-64
+	MOVSS        rate1+40(FP), X0
+	VBROADCASTSS X0, Z0
+	MOVSS        beta2+44(FP), X1
+	VBROADCASTSS X1, Z1
+	MOVSS        rate2+48(FP), X2
+	VBROADCASTSS X2, Z2
+	MOVSS        size+52(FP), X3
+	VBROADCASTSS X3, Z3
+	MOVSS        root+56(FP), X4
+	VBROADCASTSS X4, Z4
+	MOVSS        eps+60(FP), X5
+	VBROADCASTSS X5, Z5
+	MOVQ         param+0(FP), AX
+	MOVQ         first+8(FP), CX
+	MOVQ         second+16(FP), DX
+	MOVQ         grad+24(FP), BX
+	MOVQ         n+32(FP), SI
+
+adam1:
+	SUBQ        $+16, SI
+	JLT         adam1_end
+	VMOVUPS     (AX), Z6
+	VMOVUPS     (CX), Z7
+	VMOVUPS     (DX), Z8
+	VMOVUPS     (BX), Z9
+	VSUBPS      Z7, Z9, Z10
+	VFMADD231PS Z0, Z10, Z7
+	VMULPS      Z1, Z8, Z8
+	VMULPS      Z2, Z9, Z10
+	VFMADD231PS Z9, Z10, Z8
+	VSQRTPS     Z8, Z10
+	VDIVPS      Z4, Z10, Z10
+	VADDPS      Z5, Z10, Z10
+	VMULPS      Z3, Z7, Z9
+	VDIVPS      Z10, Z9, Z10
+	VSUBPS      Z10, Z6, Z6
+	VMOVUPS     Z6, (AX)
+	VMOVUPS     Z7, (CX)
+	VMOVUPS     Z8, (DX)
+	ADDQ        $+64, AX
+	ADDQ        $+64, CX
+	ADDQ        $+64, DX
+	ADDQ        $+64, BX
+	JMP         adam1
+
+adam1_end:
+	ADDQ        $+16, SI
+	CMPQ        SI, $0x00
+	JE          adam_done
+	XORQ        DI, DI
+	CMPQ        SI, DI
+	CMOVQLT     DI, SI
+	MOVQ        $0x00000010, DI
+	CMPQ        SI, DI
+	CMOVQGT     DI, SI
+	MOVQ        $0x0000ffff, DI
+	BZHIQ       SI, DI, DI
+	KMOVW       DI, K1
+	VMOVUPS.Z   (AX), K1, Z6
+	VMOVUPS.Z   (CX), K1, Z7
+	VMOVUPS.Z   (DX), K1, Z8
+	VMOVUPS.Z   (BX), K1, Z9
+	VSUBPS      Z7, Z9, Z10
+	VFMADD231PS Z0, Z10, Z7
+	VMULPS      Z1, Z8, Z8
+	VMULPS      Z2, Z9, Z10
+	VFMADD231PS Z9, Z10, Z8
+	VSQRTPS     Z8, Z10
+	VDIVPS      Z4, Z10, Z10
+	VADDPS      Z5, Z10, Z10
+	VMULPS      Z3, Z7, Z9
+	VDIVPS      Z10, Z9, Z10
+	VSUBPS      Z10, Z6, Z6
+	VMOVUPS     Z6, K1, (AX)
+	VMOVUPS     Z7, K1, (CX)
+	VMOVUPS     Z8, K1, (DX)
+
+adam_done:
+	VZEROUPPER
+	RET
+
 // func normSumsAVX512(dy *float32, x *float32, weight *float32, n int, mean float32, scale float32) (sum float32, product float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, SSE
 TEXT ·normSumsAVX512(SB), NOSPLIT, $0-48

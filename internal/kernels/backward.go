@@ -46,6 +46,24 @@ type DepthwiseGrad struct {
 	RowDY            int // from a row of DY to the next
 }
 
+// Adam describes a step of the optimizer of that name (https://arxiv.org/abs/1412.6980) in PyTorch's order of
+// operations: First and Second are the running averages of the gradient and of its square. Rate1 is
+// 1 - β₁ and Rate2 1 - β₂; at step t, Size is the learning rate divided by 1 - β₁ᵗ, and Root the square root
+// of 1 - β₂ᵗ.
+type Adam struct {
+	Param, First, Second, Grad []float32
+	Rate1, Beta2, Rate2        float32
+	Size, Root, Eps            float32
+}
+
+func adamPortable(a *Adam) {
+	for i, g := range a.Grad[:len(a.Param)] {
+		a.First[i] += a.Rate1 * (g - a.First[i])
+		a.Second[i] = a.Second[i]*a.Beta2 + a.Rate2*g*g
+		a.Param[i] -= a.Size * a.First[i] / (float32(math.Sqrt(float64(a.Second[i])))/a.Root + a.Eps)
+	}
+}
+
 func (d *DepthwiseGrad) check() {
 	_ = d.X[(d.Rows-1)*d.RowX+(d.Cols-1)*d.ColX+(d.KernelH-1)*d.TapH+(d.KernelW-1)*d.TapW+d.C-1]
 	_ = d.DY[(d.Rows-1)*d.RowDY+d.Cols*d.C-1]

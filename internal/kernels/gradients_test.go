@@ -156,6 +156,16 @@ func testColumns(t *testing.T, s *Set, seed uint64, rows, n int, act Act) {
 		}
 	}
 	x[0] = 1
+	check("step of Adam", 1e-5, func(s *Set, dst, _, _ []float32) {
+		first, second := slices.Clone(y), make([]float32, len(y))
+		for i, v := range y {
+			second[i] = v * v
+		}
+		s.Adam(&Adam{Param: dst, First: first, Second: second, Grad: x, Rate1: 0.1, Beta2: 0.99, Rate2: 0.01, Size: 0.01, Root: 0.3, Eps: 1e-3})
+		for i := range dst {
+			dst[i] += first[i] + second[i]
+		}
+	})
 	check("norm gradient", 2e-5, func(s *Set, dst, s0, s1 []float32) { s.NormGrad(dst, dst, x, a, 1e-2, s0, s1) })
 	check("softmax gradient", 1e-5, func(s *Set, dst, _, _ []float32) { s.SoftmaxGrad(dst, dst, x, n) })
 }

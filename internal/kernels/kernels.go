@@ -67,6 +67,8 @@ type Set struct {
 	MaxAt func(best, from, x []float32, place float32)
 	// AddWhere adds dy to dst where from equals place.
 	AddWhere func(dst, dy, from []float32, place float32)
+	// Adam takes a step of the optimizer; see [Adam].
+	Adam func(a *Adam)
 }
 
 // Act names an activation that a kernel applies to what it computed.

@@ -33,7 +33,7 @@ var portable = Set{
 	GemmT: gemmTPortable, DepthwiseGrad: depthwiseGradPortable, ActGrad: actGradPortable,
 	AffineGrad: affineGradPortable, Combine: combinePortable, Moments: momentsPortable,
 	SumColumns: sumColumnsPortable, DotColumns: dotColumnsPortable,
-	NormGrad: normGradPortable, SoftmaxGrad: softmaxGradPortable, MaxAt: maxAtPortable, AddWhere: addWherePortable,
+	NormGrad: normGradPortable, SoftmaxGrad: softmaxGradPortable, MaxAt: maxAtPortable, AddWhere: addWherePortable, Adam: adamPortable,
 }
 
 // gemmPortable keeps 4 × 4 numbers of the result in variables over all of K.

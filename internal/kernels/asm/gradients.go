@@ -85,6 +85,8 @@ func (v isa) gradients() {
 	VZEROUPPER()
 	RET()
 
+	v.adam()
+
 	// With h the normalised row and g = dy·weight: the sums of g and of g·h.
 	kernel("normSums"+v.name, "func(dy, x, weight *float32, n int, mean, scale float32) (sum, product float32)")
 	mean, scale := v.splatParam("mean"), v.splatParam("scale")
@@ -254,4 +256,37 @@ func (v isa) actGrad(a int, z, d reg.VecVirtual) {
 		VFMADD231PS(z, exponent, phi)
 		VMULPS(phi, d, d)
 	}
+}
+
+// adam writes a step of the optimizer; see kernels.Adam.
+func (v isa) adam() {
+	kernel("adam"+v.name, "func(param, first, second, grad *float32, n int, rate1, beta2, rate2, size, root, eps float32)")
+	var c []reg.VecVirtual
+	for _, name := range []string{"rate1", "beta2", "rate2", "size", "root", "eps"} {
+		c = append(c, v.splatParam(name))
+	}
+	rate1, beta2, rate2, size, root, eps := c[0], c[1], c[2], c[3], c[4], c[5]
+	ptr := pointers("param", "first", "second", "grad")
+	v.walk("adam", 1, ptr, func(_ string, vecs int, m *mask) {
+		param, first, second, grad := v.loads(ptr[0], vecs, m), v.loads(ptr[1], vecs, m), v.loads(ptr[2], vecs, m), v.loads(ptr[3], vecs, m)
+		for j := range vecs {
+			t := v.vec()
+			VSUBPS(first[j], grad[j], t)
+			VFMADD231PS(rate1, t, first[j])
+			VMULPS(beta2, second[j], second[j])
+			VMULPS(rate2, grad[j], t)
+			VFMADD231PS(grad[j], t, second[j])
+			VSQRTPS(second[j], t)
+			VDIVPS(root, t, t)
+			VADDPS(eps, t, t)
+			VMULPS(size, first[j], grad[j])
+			VDIVPS(t, grad[j], t)
+			VSUBPS(t, param[j], param[j])
+		}
+		v.stores(param, m, ptr[0])
+		v.stores(first, m, ptr[1])
+		v.stores(second, m, ptr[2])
+	})
+	VZEROUPPER()
+	RET()
 }
