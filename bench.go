@@ -1,6 +1,7 @@
 package graft
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -9,6 +10,8 @@ import (
 	"github.com/graft-ml/graft/internal/engine"
 	"github.com/graft-ml/graft/internal/graph"
 	"github.com/graft-ml/graft/internal/kernels"
+	"github.com/graft-ml/graft/internal/torchrand"
+	"github.com/graft-ml/graft/internal/train"
 )
 
 // A Bench is the throughput of a network on this machine, from normalised input to logits.
@@ -27,7 +30,7 @@ type Bench struct {
 // without values count as if they had some.
 func (m *Model) Bench(ctx context.Context, batch int) (Bench, error) {
 	defer fill(m.network.Params())()
-	set, err := kernels.Best()
+	options, err := m.options()
 	if err != nil {
 		return Bench{}, err
 	}
@@ -35,7 +38,7 @@ func (m *Model) Bench(ctx context.Context, batch int) (Bench, error) {
 	if err != nil {
 		return Bench{}, err
 	}
-	b := Bench{Arch: m.Name(), Precision: "fp32", Kernels: set.Name, Batch: batch, Threads: m.threads()}
+	b := Bench{Arch: m.Name(), Precision: string(cmp.Or(m.Precision, FP32)), Kernels: options.Kernels.Name, Batch: batch, Threads: m.threads()}
 	run()
 	seconds := least(ctx, run).Seconds()
 	b.ImagesPerSecond = float64(batch) / seconds
@@ -44,7 +47,7 @@ func (m *Model) Bench(ctx context.Context, batch int) (Bench, error) {
 		return Bench{}, err
 	}
 	b.GFLOPs = operations * b.ImagesPerSecond / 1e9
-	b.PeakGFLOPs = peak(ctx, set, b.Threads)
+	b.PeakGFLOPs = peak(ctx, options, b.Threads)
 	return b, ctx.Err()
 }
 
@@ -52,7 +55,7 @@ func (m *Model) Bench(ctx context.Context, batch int) (Bench, error) {
 // of them as [Model.PredictFiles] does.
 func (m *Model) round(photos int) (func(), error) {
 	if photos == 1 {
-		plan, _, err := m.benchPlan()
+		plan, err := m.benchPlan()
 		if err != nil {
 			return nil, err
 		}
@@ -90,7 +93,7 @@ func (m *Model) round(photos int) (func(), error) {
 
 // Profile returns how the time of one photo on one thread divides by kind of work, longest first.
 func (m *Model) Profile() ([]engine.Share, error) {
-	plan, _, err := m.benchPlan()
+	plan, err := m.benchPlan()
 	if err != nil {
 		return nil, err
 	}
@@ -99,18 +102,17 @@ func (m *Model) Profile() ([]engine.Share, error) {
 	return s.Profile(30)
 }
 
-func (m *Model) benchPlan() (*engine.Plan, *kernels.Set, error) {
+func (m *Model) benchPlan() (*engine.Plan, error) {
 	defer fill(m.network.Params())()
-	set, err := kernels.Best()
+	options, err := m.options()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	g, err := m.trace(1)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	plan, err := engine.Compile(g, set, g.Output)
-	return plan, set, err
+	return options.Compile(g, g.Output)
 }
 
 // operations counts the multiplications and additions of convolutions, linear layers and attention
@@ -136,23 +138,74 @@ func (m *Model) operations() (float64, error) {
 
 // peak is the rate of a matrix product whose operands stay in the cores' caches, in 10⁹ operations a
 // second.
-func peak(ctx context.Context, set *kernels.Set, threads int) float64 {
+func peak(ctx context.Context, o engine.Options, threads int) float64 {
 	const m, n, k, times = 240, 64, 256, 50
 	weights := make([]float32, n*k)
 	products := make([]kernels.Gemm, threads)
 	for i := range products {
 		products[i] = kernels.Gemm{M: m, A: make([]float32, m*k), LDA: k, B: kernels.Pack(weights, nil, n, k), C: make([]float32, m*n), LDC: n}
+		if o.Precision == BF16 {
+			products[i].B, products[i].LDA = kernels.PackBF16(weights, nil, n, k), k/2
+		}
 	}
 	fastest := least(ctx, func() {
 		var group sync.WaitGroup
 		for i := range products {
 			group.Go(func() {
 				for range times {
-					set.Gemm(&products[i])
+					o.Kernels.Gemm(&products[i])
 				}
 			})
 		}
 		group.Wait()
 	})
 	return 2 * m * n * k * times * float64(threads) / float64(fastest) * float64(time.Second) / 1e9
+}
+
+// A TrainBench is the throughput of training on this machine: forward, loss, backward and a step of Adam, with
+// every parameter training.
+type TrainBench struct {
+	Arch            string  `json:"arch"`
+	Precision       string  `json:"precision"`
+	Kernels         string  `json:"kernels"`
+	Batch           int     `json:"batch"`
+	Threads         int     `json:"threads"`
+	ImagesPerSecond float64 `json:"train_img_s"` // the best of several steps
+	Megabytes       float64 `json:"memory_mb"`   // 10⁶ bytes that the process has taken from the system at most
+}
+
+// BenchTrain measures steps of training on a batch of random photos of as many classes as the model has.
+func (m *Model) BenchTrain(ctx context.Context, batch int) (TrainBench, error) {
+	defer fill(m.network.Params())()
+	if err := m.Unfreeze("*"); err != nil {
+		return TrainBench{}, err
+	}
+	set, err := kernels.Best()
+	if err != nil {
+		return TrainBench{}, err
+	}
+	net, err := m.builder(set)(batch)
+	if err != nil {
+		return TrainBench{}, err
+	}
+	adam, err := train.NewOptimizer(train.OptimizerConfig{})
+	if err != nil {
+		return TrainBench{}, err
+	}
+	noise(net.Input(0))
+	random, classes := torchrand.New(1), m.outputs()
+	labels, grad := make([]int, batch), make([]float32, batch*classes)
+	for i := range labels {
+		labels[i] = i % classes
+	}
+	step := func() {
+		train.CrossEntropy{}.Labels(net.Forward(true, random), labels, grad)
+		net.Backward(grad)
+		adam.Step(net.Params(), net.Grad, 1e-4, 0.9)
+	}
+	step()
+	b := TrainBench{Arch: m.Name(), Precision: "fp32", Kernels: set.Name, Batch: batch, Threads: m.threads()}
+	b.ImagesPerSecond = float64(batch) / least(ctx, func() { step() }).Seconds()
+	b.Megabytes = peakMemory() / 1e6
+	return b, ctx.Err()
 }

@@ -384,7 +384,7 @@ func TestFill(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		plan, _, err := m.benchPlan()
+		plan, err := m.benchPlan()
 		if err != nil {
 			t.Fatal(err)
 		}

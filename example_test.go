@@ -54,7 +54,30 @@ func ExampleModel_Predict() {
 	fmt.Printf("%s, with probability %.3f\n", prediction.Best().Name, prediction.Best().Probability)
 }
 
-// The same without a network: on pictures that are drawn, with weights from a local checkpoint.
+// How good a model is, and where it is wrong.
+func ExampleModel_Evaluate() {
+	model, err := graft.Open("runs/pizza_steak_sushi")
+	if err != nil {
+		log.Fatal(err)
+	}
+	photos, err := graft.OpenPhotos("pizza_steak_sushi/test", model.Classes())
+	if err != nil {
+		log.Fatal(err)
+	}
+	e, err := model.Evaluate(context.Background(), photos, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("accuracy %.3f, macro F1 %.3f, calibration error %.3f\n", e.Accuracy, e.Macro.F1, e.ECE)
+	for _, r := range e.TopLosses(3) {
+		fmt.Printf("%s: %s, not %s? (loss %.2f)\n", r.File, r.Predicted, r.True, r.Loss)
+	}
+	if err := e.Save("runs/pizza_steak_sushi/eval"); err != nil { // tables and pictures
+		log.Fatal(err)
+	}
+}
+
+// All of it without a network: on pictures that are drawn, with weights from a local checkpoint.
 func ExampleLoad() {
 	dir, err := os.MkdirTemp("", "graft")
 	if err != nil {

@@ -104,69 +104,6 @@ func (m *Model) FeatureLen() (int, error) {
 	return plan.OutputLen(1), nil
 }
 
-// An Evaluation is how well a model does on photos whose classes are known.
-type Evaluation struct {
-	Photos    int     // that were evaluated
-	Accuracy  float64 // share of photos whose most probable class is theirs
-	Loss      float64 // mean cross-entropy
-	Confusion [][]int // photos by true class, then by predicted class
-	Failed    []error // photos that couldn't be read or decoded
-}
-
-// Evaluate predicts photos, whose classes are indices of the model's, and compares.
-func (m *Model) Evaluate(ctx context.Context, photos []Photo, progress Progress) (*Evaluation, error) {
-	e := &Evaluation{Confusion: newConfusion(len(m.classes))}
-	progress = progressOr(progress)
-	predictions, err := m.PredictFiles(ctx, paths(photos))
-	if err != nil {
-		return nil, err
-	}
-	progress.Start("Evaluating", 0, int64(len(photos)))
-	defer progress.Finish()
-	i, correct := 0, 0
-	for p := range predictions {
-		truth := photos[i].Class
-		i++
-		progress.Add(1)
-		if p.Err != nil {
-			e.Failed = append(e.Failed, p.Err)
-			continue
-		}
-		e.Photos++
-		e.Confusion[truth][p.Best().Index]++
-		if p.Best().Index == truth {
-			correct++
-		}
-		e.Loss += p.loss(truth)
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if e.Photos == 0 {
-		return nil, fmt.Errorf("none of %d photos could be evaluated", len(photos))
-	}
-	e.Accuracy = float64(correct) / float64(e.Photos)
-	e.Loss /= float64(e.Photos)
-	return e, nil
-}
-
-// loss is the cross-entropy with the true class.
-func (p Prediction) loss(truth int) float64 {
-	top, sum := float64(slices.Max(p.Logits)), 0.0
-	for _, v := range p.Logits {
-		sum += math.Exp(float64(v) - top)
-	}
-	return math.Log(sum) - (float64(p.Logits[truth]) - top)
-}
-
-func newConfusion(classes int) [][]int {
-	matrix := make([][]int, classes)
-	for i := range matrix {
-		matrix[i] = make([]int, classes)
-	}
-	return matrix
-}
-
 // Embed writes the pooled features of files to a NumPy file: float32, photos × features. The photos of
 // its rows are listed, a path a line, in the file that [EmbedList] names. Files that can't be read or
 // decoded have no row; failed is called for each. It returns how many rows there are and how many

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"image"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -41,11 +40,13 @@ func CheckRunFolder(dir string) error {
 // Save writes the run folder dir, all of it or nothing:
 //
 //	model.safetensors  the trained model
+//	best.safetensors   the model after its best epoch, if that isn't the last
 //	config.json        what it was trained with
 //	history.csv/.json  loss and accuracy of each epoch
 //	curves.png         the same, drawn
 //	predictions.png    some test photos with their predictions
 //	confusion.png      true against predicted classes
+//	events.out.*       the same as history, for TensorBoard, if a state was kept
 //
 // An existing folder that isn't empty is an error with the cause [ErrRunExists], unless force is set:
 // then it is replaced, once the new one is complete.
@@ -82,18 +83,72 @@ func (r *Run) Save(dir string, force bool) error {
 }
 
 func (r *Run) write(dir string) error {
-	files := []struct {
-		name  string
-		write func(w io.Writer) error
-	}{
-		{"config.json", r.writeConfig},
-		{"history.csv", r.writeCSV},
-		{"history.json", func(w io.Writer) error { return writeJSON(w, r.History) }},
-		{"curves.png", r.drawCurves},
-		{"predictions.png", r.drawPredictions},
-		{"confusion.png", func(w io.Writer) error { return plot.Confusion(w, r.Model.classes, r.confusion()) }},
+	var group sync.WaitGroup
+	var pictures error
+	group.Go(func() {
+		pictures = writeFiles(dir, []file{
+			{"config.json", r.writeConfig},
+			{"history.csv", r.writeCSV},
+			{"history.json", func(w io.Writer) error { return writeJSON(w, r.History) }},
+			{"curves.png", r.drawCurves},
+			{"predictions.png", r.drawPredictions},
+			{"confusion.png", func(w io.Writer) error { return plot.Confusion(w, r.Model.classes, r.confusion()) }},
+		})
+	})
+	err := errors.Join(r.Model.Save(filepath.Join(dir, modelFile)), r.saveBest(filepath.Join(dir, bestFile)), r.copyEvents(dir))
+	group.Wait()
+	return errors.Join(pictures, err)
+}
+
+// bestFile is the model after the best epoch in a run folder.
+const bestFile = "best.safetensors"
+
+// saveBest writes the model after the best epoch, if that isn't the last one.
+func (r *Run) saveBest(path string) error {
+	if r.best == nil || r.Best == r.History[len(r.History)-1].Epoch {
+		return nil
 	}
-	errs := make([]error, len(files)+1)
+	last := r.best.Swap()
+	defer last.Restore()
+	return r.Model.Save(path)
+}
+
+// copyEvents copies TensorBoard's event files from the state's folder.
+func (r *Run) copyEvents(dir string) error {
+	if r.state == "" {
+		return nil
+	}
+	var all error
+	for _, pattern := range []string{"head/events.out.*", "events.out.*"} {
+		paths, _ := filepath.Glob(filepath.Join(r.state, pattern))
+		for _, path := range paths {
+			all = errors.Join(all, copyFile(filepath.Join(dir, filepath.Base(path)), path))
+		}
+	}
+	return all
+}
+
+func copyFile(to, from string) error {
+	f, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return atomicfile.Write(to, func(w io.Writer) error {
+		_, err := io.Copy(w, f)
+		return err
+	})
+}
+
+// A file is a name and what writes its content.
+type file struct {
+	name  string
+	write func(w io.Writer) error
+}
+
+// writeFiles writes files into a folder, side by side.
+func writeFiles(dir string, files []file) error {
+	errs := make([]error, len(files))
 	var group sync.WaitGroup
 	for i, f := range files {
 		group.Go(func() {
@@ -102,7 +157,6 @@ func (r *Run) write(dir string) error {
 			}
 		})
 	}
-	errs[len(files)] = r.Model.Save(filepath.Join(dir, modelFile))
 	group.Wait()
 	return errors.Join(errs...)
 }
@@ -123,15 +177,17 @@ func (r *Run) writeConfig(w io.Writer) error {
 		Arguments    *Arguments `json:"arguments"`
 		Transform    any        `json:"transform"`
 		LeftOut      int        `json:"photos_left_out"`
-	}{m.network.Name, m.classes, m.origin, m.trained, m.transform, len(r.Failed)})
+		Best         int        `json:"best_epoch"`
+		Solution     *Solution  `json:"solution,omitempty"`
+	}{m.network.Name, m.classes, m.origin, m.trained, m.transform, len(r.Failed), r.Best, r.Solution})
 }
 
 func (r *Run) writeCSV(w io.Writer) error {
 	c := csv.NewWriter(w)
-	c.Write([]string{"epoch", "train_loss", "train_acc", "test_loss", "test_acc", "seconds"})
+	c.Write([]string{"epoch", "train_loss", "train_acc", "test_loss", "test_acc", "lr", "seconds"})
 	for _, e := range r.History {
 		row := []string{strconv.Itoa(e.Epoch)}
-		for _, v := range []float64{e.TrainLoss, e.TrainAcc, e.TestLoss, e.TestAcc, e.Seconds} {
+		for _, v := range []float64{e.TrainLoss, e.TrainAcc, e.TestLoss, e.TestAcc, e.LR, e.Seconds} {
 			row = append(row, strconv.FormatFloat(v, 'g', 8, 64))
 		}
 		c.Write(row)
@@ -160,31 +216,42 @@ func (r *Run) drawPredictions(w io.Writer) error {
 	slices.Sort(chosen)
 	var shown []plot.Prediction
 	for _, i := range chosen {
-		p, err := plotted(r.Test[i])
-		if err != nil {
-			p.Image = image.NewGray(image.Rect(0, 0, 1, 1))
-		}
+		p := plotted(r.Test[i])
+		p.Photo = orBlank(p.Photo)
 		p.Truth = r.Model.classes[r.truth[i]]
 		shown = append(shown, p)
 	}
 	return plot.Predictions(w, shown)
 }
 
-func plotted(p Prediction) (plot.Prediction, error) {
-	img, err := readPhoto(p.File)
-	return plot.Prediction{Image: img, Pred: p.Best().Name, Prob: p.Best().Probability}, err
+func plotted(p Prediction) plot.Prediction {
+	return plot.Prediction{Photo: reader(p.File), Pred: p.Best().Name, Prob: p.Best().Probability}
 }
 
-func readPhoto(path string) (image.Image, error) {
-	encoded, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
+// reader returns a function that reads and decodes a photo.
+func reader(path string) func() (*photo.RGB, error) {
+	return func() (*photo.RGB, error) {
+		encoded, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		img, err := photo.Decode(encoded)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		return img, nil
 	}
-	img, err := photo.Decode(encoded)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+}
+
+// orBlank gives a grey pixel in place of a photo that can't be read.
+func orBlank(read func() (*photo.RGB, error)) func() (*photo.RGB, error) {
+	return func() (*photo.RGB, error) {
+		img, err := read()
+		if err != nil {
+			return &photo.RGB{Pix: []uint8{0xe3, 0xe8, 0xed}, Width: 1, Height: 1}, nil
+		}
+		return img, nil
 	}
-	return img.Image(), nil
 }
 
 // Plot draws predictions of files as a PNG grid, titled with class and probability: 100 at most.
@@ -194,17 +261,16 @@ func Plot(w io.Writer, predictions []Prediction) error {
 		if p.Err != nil {
 			continue
 		}
-		s, err := plotted(p)
-		if err != nil {
-			return err
-		}
-		shown = append(shown, s)
+		shown = append(shown, plotted(p))
 	}
 	return plot.Predictions(w, shown)
 }
 
 func (r *Run) confusion() [][]int {
-	matrix := newConfusion(len(r.Model.classes))
+	matrix := make([][]int, len(r.Model.classes))
+	for i := range matrix {
+		matrix[i] = make([]int, len(matrix))
+	}
 	for i, p := range r.Test {
 		matrix[r.truth[i]][p.Best().Index]++
 	}

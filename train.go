@@ -6,18 +6,16 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
-	"iter"
+	"os"
 	"path/filepath"
-	"sync"
-	"unsafe"
+	"slices"
+	"strings"
 
 	"github.com/graft-ml/graft/internal/autograd"
-	"github.com/graft-ml/graft/internal/engine"
-	"github.com/graft-ml/graft/internal/features"
 	"github.com/graft-ml/graft/internal/graph"
-	"github.com/graft-ml/graft/internal/hub"
 	"github.com/graft-ml/graft/internal/kernels"
+	"github.com/graft-ml/graft/internal/nn"
+	"github.com/graft-ml/graft/internal/tensorboard"
 	"github.com/graft-ml/graft/internal/torchrand"
 	"github.com/graft-ml/graft/internal/train"
 )
@@ -26,62 +24,24 @@ import (
 // shares of all photos: for train while training, with dropout active; for test after the epoch.
 type Epoch = train.Epoch
 
-// TrainOptions say how to train; zero fields mean the defaults.
-type TrainOptions struct {
-	Epochs    int     // default 5
-	BatchSize int     // default 32
-	LR        float64 // learning rate of Adam, default 0.001
-	Seed      uint64  // of new layers' values, the order of photos and dropout: torch.manual_seed's
-	Cache     bool    // keep the features of photos on disk, for other runs with the same trunk
-	Strict    bool    // stop at a photo that can't be decoded instead of going on without it
-
-	Progress Progress    // is told while features are computed
-	Epoch    func(Epoch) // is called after each epoch
-}
-
-// complete fills in the defaults and checks the values.
-func (o *TrainOptions) complete() error {
-	o.Epochs = cmp.Or(o.Epochs, 5)
-	o.BatchSize = cmp.Or(o.BatchSize, 32)
-	o.LR = cmp.Or(o.LR, 0.001)
-	switch {
-	case o.Epochs < 0:
-		return fmt.Errorf("%d epochs: there must be at least one", o.Epochs)
-	case o.BatchSize < 0:
-		return fmt.Errorf("batch size %d: it must be at least 1", o.BatchSize)
-	case !(o.LR > 0):
-		return fmt.Errorf("learning rate %g: it must be above 0", o.LR)
-	}
-	return nil
-}
-
-// Arguments are what a model was trained with; they travel in its file.
-type Arguments struct {
-	Data      string  `json:"data"`
-	Epochs    int     `json:"epochs"`
-	BatchSize int     `json:"batch_size"`
-	LR        float64 `json:"lr"`
-	Optimizer string  `json:"optimizer"`
-	Seed      uint64  `json:"seed"`
-	Trainable int     `json:"trainable_parameters"`
-	Frozen    int     `json:"frozen_parameters"`
-	Train     int     `json:"train_photos"`
-	Test      int     `json:"test_photos"`
-	Kernels   string  `json:"kernels"`
-	Version   string  `json:"version"`
-}
-
 // A Run is what training came to.
 type Run struct {
 	Model   *Model
 	History []Epoch
+	Best    int          // the epoch that was the best by [TrainOptions].Monitor
 	Failed  []error      // photos that couldn't be decoded, and were left out
 	Test    []Prediction // of the test photos, by the trained model
 	truth   []int        // their classes
+
+	Solution *Solution // of a solver, nil for training by steps
+
+	best  train.Weights // after the best epoch
+	state string        // the folder that was given for the state
 }
 
-// Train fits the parameters that aren't frozen, with cross-entropy and Adam. The values that the
-// frozen part of the network has for each photo are computed once, before the first epoch.
+// Train fits the parameters that aren't frozen, with cross-entropy. The values that the frozen part of
+// the network has for each photo are computed once, before the first epoch, unless photos are augmented
+// anew for each.
 //
 // When ctx is cancelled, Train returns its error; the run isn't nil if an epoch was completed, and
 // holds the model as the last one left it.
@@ -94,154 +54,191 @@ func (m *Model) Train(ctx context.Context, d *Dataset, opts TrainOptions) (*Run,
 	}
 	random := torchrand.New(opts.Seed)
 	m.network.Initialise(random)
+	m.network.Norms = nn.NormMode(opts.Norms)
 	defer m.changed()
-	set, err := kernels.Best()
+	options, err := m.options()
 	if err != nil {
 		return nil, err
 	}
-	table, err := m.cutValues(ctx, d, set, opts)
+	set := options.Kernels
+	build := m.builder(set)
+	if _, err := build(1); err != nil { // before hours of features, not after
+		return nil, fmt.Errorf("model %s: %w", m.Name(), err)
+	}
+	v, err := m.values(ctx, d, options, &opts)
 	if err != nil {
 		return nil, err
 	}
-	run := &Run{Model: m, Failed: table.failed}
-	if len(table.train.Labels) == 0 || len(table.test.Labels) == 0 {
-		return nil, errors.Join(append([]error{errors.New("no photo is left to train or test with")}, table.failed...)...)
+	if v.train.Len() == 0 || v.test.Len() == 0 {
+		return nil, errors.Join(append([]error{errors.New("no photo is left to train or test with")}, v.failed...)...)
 	}
-	cfg := train.Config{Epochs: opts.Epochs, BatchSize: opts.BatchSize, LR: opts.LR, Random: random}
-	stopped := train.Fit(ctx, m.trace, set, table.train, table.test, cfg, func(e Epoch) {
-		run.History = append(run.History, e)
-		if opts.Epoch != nil {
-			opts.Epoch(e)
-		}
-	})
+	run := &Run{Model: m, Failed: v.failed, state: opts.State}
+	var stopped error
+	if opts.Solver != "" {
+		stopped = m.solve(ctx, run, v, set, build, opts)
+	} else {
+		stopped = m.fit(ctx, run, v, d, random, build, opts)
+	}
 	if len(run.History) == 0 {
 		return nil, stopped
 	}
 	trainable, frozen := m.Parameters()
-	m.trained = &Arguments{Data: filepath.Base(filepath.Clean(d.Root)), Epochs: len(run.History), BatchSize: opts.BatchSize,
-		LR: opts.LR, Optimizer: "Adam", Seed: opts.Seed, Trainable: trainable, Frozen: frozen,
-		Train: len(table.train.Labels), Test: len(table.test.Labels), Kernels: set.Name, Version: Version()}
-	logits, err := train.Logits(m.trace, set, table.test, opts.BatchSize)
+	if opts.Optimizer == "" {
+		opts.Optimizer = "adam"
+	}
+	opts.Epochs = len(run.History)
+	m.trained = &Arguments{Data: filepath.Base(filepath.Clean(d.Root)), TrainOptions: opts, Trainable: trainable, Frozen: frozen,
+		Train: v.train.Len(), Test: v.test.Len(), Kernels: set.Name,
+		Precision: string(cmp.Or(m.Precision, FP32)), Version: Version()}
+	logits, err := train.Logits(context.WithoutCancel(ctx), build, &v.test, opts.BatchSize)
 	if err != nil {
 		return nil, err
 	}
-	run.truth = table.test.Labels
-	for i, path := range table.paths {
+	run.truth = v.test.Labels
+	for i, path := range v.paths {
 		run.Test = append(run.Test, m.prediction(path, logits[i*len(m.classes):(i+1)*len(m.classes)], nil))
 	}
 	return run, stopped
 }
 
-// values are what the network has for each photo at the cut.
-type values struct {
-	train, test train.Samples
-	paths       []string // of the test samples
-	failed      []error
-}
-
-// cutValues computes the frozen part of the network for all photos.
-func (m *Model) cutValues(ctx context.Context, d *Dataset, set *kernels.Set, opts TrainOptions) (*values, error) {
-	g, err := m.trace(1)
-	if err != nil {
-		return nil, err
-	}
-	tail, frontier := g.Split()
-	if !tail[g.Output.ID] {
-		return nil, errors.New("nothing trains: every parameter is frozen; replace the head, or freeze less")
-	}
-	if _, err := autograd.New(g, set, 1); err != nil { // before hours of features, not after
-		return nil, fmt.Errorf("model %s: %w", m.Name(), err)
-	}
-	plan, err := engine.Compile(g, set, frontier...)
-	if err != nil {
-		return nil, err
-	}
-	atCut := func(g *graph.Graph) []*graph.Node {
-		nodes := make([]*graph.Node, len(frontier))
-		for i, n := range frontier {
-			nodes[i] = g.Nodes[n.ID]
-		}
-		return nodes
-	}
-	e := &features.Extractor{Transform: m.transform, Plan: plan, Threads: m.threads(),
-		Batch: sync.OnceValues(func() (*engine.Batch, error) { return m.batch(atCut) })}
-	if opts.Cache {
-		if e.Cache, err = m.openCache(g, tail, frontier, plan, set); err != nil {
+// builder returns what makes the trainable part of the network for a batch size.
+func (m *Model) builder(set *kernels.Set) train.Builder {
+	var memory autograd.Memory
+	return func(batch int) (train.Net, error) {
+		g, err := m.trace(batch)
+		if err != nil {
 			return nil, err
 		}
-	}
-	progress := progressOr(opts.Progress)
-	progress.Start("Computing features", 0, int64(len(d.Train)+len(d.Test)))
-	defer progress.Finish()
-	v := &values{}
-	collect := func(photos []Photo, s *train.Samples) error {
-		var rows [][][]float32
-		i := 0
-		for r := range e.Each(ctx, paths(photos)) {
-			switch {
-			case r.Err == nil:
-				rows = append(rows, r.Outputs)
-				s.Labels = append(s.Labels, photos[i].Class)
-				if s == &v.test {
-					v.paths = append(v.paths, r.Path)
-				}
-			case opts.Strict:
-				return r.Err
-			default:
-				v.failed = append(v.failed, r.Err)
-				progress.Note(fmt.Sprintf("left out: %v", r.Err))
-			}
-			progress.Add(1)
-			i++
-		}
-		s.Rows = func(i int) [][]float32 { return rows[i] }
-		return ctx.Err()
-	}
-	err = collect(d.Train, &v.train)
-	if err == nil {
-		err = collect(d.Test, &v.test)
-	}
-	if e.Cache != nil {
-		err = errors.Join(err, e.Cache.Flush())
-	}
-	return v, err
-}
-
-func paths(photos []Photo) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		for _, p := range photos {
-			if !yield(p.Path, nil) {
-				return
-			}
-		}
+		return memory.New(g, set, m.threads())
 	}
 }
 
-// openCache opens the cache of what the trunk computes with its present weights and transforms.
-func (m *Model) openCache(g *graph.Graph, tail []bool, frontier []*graph.Node, plan *engine.Plan, set *kernels.Set) (*features.Cache, error) {
-	root, err := hub.CacheDir()
-	if err != nil {
-		return nil, err
-	}
-	text, err := m.transform.MarshalJSON()
-	if err != nil {
-		return nil, err
-	}
-	identity := sha256.New()
-	fmt.Fprintf(identity, "%s\n%s float32\n%s\n", engine.Version, set.Name, text)
-	for _, n := range g.Nodes {
-		if tail[n.ID] {
-			continue
+// fit trains by steps.
+func (m *Model) fit(ctx context.Context, run *Run, v *values, d *Dataset, random *torchrand.Generator, build train.Builder, opts TrainOptions) error {
+	cfg := m.config(v, random, opts)
+	log := func(Epoch) error { return nil }
+	if opts.State != "" {
+		board, err := tensorboard.Create(opts.State)
+		if err != nil {
+			return err
 		}
-		fmt.Fprintf(identity, "%T %+v %v\n", n.Op, n.Op, n.Shape)
-		for _, p := range n.Params {
-			if len(p.Data) > 0 {
-				identity.Write(unsafe.Slice((*byte)(unsafe.Pointer(&p.Data[0])), 4*len(p.Data)))
+		defer board.Close()
+		log = func(e Epoch) error { return logEpoch(board, e) }
+		path := filepath.Join(opts.State, stateFile)
+		_, err = os.Stat(path)
+		cfg.State = train.StateConfig{Path: path, Resume: opts.Resume && err == nil, Description: m.describe(d, opts)}
+	}
+	var unlogged error
+	result, stopped := train.Fit(ctx, build, v.train, &v.test, cfg, func(e Epoch) {
+		unlogged = errors.Join(unlogged, log(e))
+		if opts.Epoch != nil {
+			opts.Epoch(e)
+		}
+	})
+	run.History, run.Best, run.best = result.History, result.Best, result.Weights
+	return errors.Join(stopped, unlogged)
+}
+
+// config is what training by steps needs of the options.
+func (m *Model) config(v *values, random *torchrand.Generator, o TrainOptions) train.Config {
+	cfg := train.Config{
+		Epochs: o.Epochs, BatchSize: o.BatchSize, Classes: m.outputs(), Random: random,
+		Optimizer: train.OptimizerConfig{Name: o.Optimizer, LR: o.LR, WeightDecay: o.WeightDecay, SpareVectors: true,
+			Momentum: o.Momentum, Nesterov: o.Nesterov},
+		Schedule: o.Schedule,
+		Loss:     train.CrossEntropy{LabelSmoothing: o.LabelSmoothing},
+		ClipNorm: o.ClipNorm, Accumulate: o.Accumulate, EMA: o.EMA, Monitor: o.Monitor, Patience: o.Patience,
+		Mix: v.mix, Workers: m.threads(),
+	}
+	if o.Balance {
+		labels := make([]int, v.train.Len())
+		for i := range labels {
+			labels[i] = v.train.Label(i)
+		}
+		cfg.Loss.Weight = train.Balanced(labels, m.outputs())
+	}
+	if o.LRMult != 0 && o.LRMult != 1 {
+		scales := rateScales(m.network, o.LRMult)
+		cfg.Optimizer.LRScale = func(p *graph.Param) float64 { return scales[p] }
+	}
+	return cfg
+}
+
+// stateFile is the file in a state's folder from which training can go on.
+const stateFile = "state.safetensors"
+
+// logEpoch writes an epoch's figures to a TensorBoard event file.
+func logEpoch(w *tensorboard.Writer, e Epoch) error {
+	var err error
+	for _, s := range []struct {
+		tag   string
+		value float64
+	}{{"loss/train", e.TrainLoss}, {"loss/test", e.TestLoss}, {"accuracy/train", e.TrainAcc}, {"accuracy/test", e.TestAcc}, {"lr", e.LR}} {
+		err = errors.Join(err, w.Scalar(s.tag, int64(e.Epoch), s.value))
+	}
+	return err
+}
+
+// describe says what is trained on what, so that another training can't go on from this one's state.
+func (m *Model) describe(d *Dataset, opts TrainOptions) map[string]string {
+	photos := sha256.New()
+	for _, list := range [][]Photo{d.Train, d.Test} {
+		fmt.Fprintln(photos, len(list))
+		for _, p := range list {
+			path, err := filepath.Rel(d.Root, p.Path)
+			if err != nil {
+				path = p.Path
 			}
+			var size int64
+			if info, err := os.Stat(p.Path); err == nil {
+				size = info.Size()
+			}
+			fmt.Fprintln(photos, filepath.ToSlash(path), size, p.Class)
 		}
 	}
-	for _, n := range frontier {
-		io.WriteString(identity, n.Path)
+	var trainable []string
+	for _, p := range m.network.Params() {
+		if p.RequiresGrad {
+			trainable = append(trainable, p.Name)
+		}
 	}
-	return features.OpenCache(filepath.Join(root, "features"), [32]byte(identity.Sum(nil)), plan.OutputsLen())
+	set := ""
+	if best, err := kernels.Best(); err == nil {
+		set = best.Name
+	}
+	return map[string]string{
+		"photos":                  fmt.Sprintf("%d to train, %d to test (%.8x)", len(d.Train), len(d.Test), photos.Sum(nil)),
+		"classes":                 strings.Join(d.Classes, ", "),
+		"model":                   m.Name(),
+		"weights":                 fmt.Sprintf("%s %s", m.origin.Weights, m.origin.File),
+		"transforms":              m.Transforms(),
+		"parameters that train":   fmt.Sprintf("%d (%.8x)", len(trainable), sha256.Sum256([]byte(strings.Join(trainable, "\n")))),
+		"seed":                    fmt.Sprint(opts.Seed),
+		"augmentation":            opts.Augment,
+		"views":                   fmt.Sprint(opts.Views),
+		"norms":                   opts.Norms,
+		"learning rate multiple":  fmt.Sprint(opts.LRMult),
+		"kernels (see GRAFT_CPU)": set,
+	}
+}
+
+// UnfreezeLast lets the last n stages of the trunk train too, and returns their modules' paths: for
+// EfficientNet-B0, 2 means features.7 and features.8.
+func (m *Model) UnfreezeLast(n int) ([]string, error) {
+	stages := m.network.Stages()
+	if n < 0 || n > len(stages) {
+		return nil, fmt.Errorf("model %s has %d stages before its head, so that the last %d can't be unfrozen", m.Name(), len(stages), n)
+	}
+	var paths []string
+	for _, s := range slices.Backward(stages) {
+		if len(paths) == n {
+			break
+		}
+		paths = append(paths, s.Path)
+		for _, p := range s.Params {
+			p.RequiresGrad = !p.Buffer
+		}
+	}
+	slices.Reverse(paths)
+	return paths, nil
 }

@@ -13,7 +13,9 @@ type benchCmd struct {
 	Model   string `arg:"" help:"Architecture (see graft models)."`
 	Batch   int    `help:"Photos that are there at a time." default:"32"`
 	Profile bool   `help:"Print how the time of one thread divides by kind of work."`
+	Train   bool   `help:"Measure training steps, with every parameter training, instead of predictions."`
 	JSON    bool   `help:"Print one JSON object." name:"json"`
+	precision
 }
 
 func (c *benchCmd) Run(e *env) error {
@@ -24,7 +26,10 @@ func (c *benchCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	model.Threads = e.threads
+	model.Threads, model.Precision = e.threads, c.Precision
+	if c.Train {
+		return c.train(e, model)
+	}
 	b, err := model.Bench(e, c.Batch)
 	if err != nil {
 		return err
@@ -52,4 +57,17 @@ func (c *benchCmd) Run(e *env) error {
 	}
 	fmt.Fprintf(w, "one photo on one thread\t\t%.3f\t\t\n", 1000*total)
 	return w.Flush()
+}
+
+func (c *benchCmd) train(e *env, model *graft.Model) error {
+	b, err := model.BenchTrain(e, c.Batch)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(os.Stdout).Encode(b)
+	}
+	fmt.Printf("%s, training, %s, %s kernels, %d threads, batch %d\n", b.Arch, b.Precision, b.Kernels, b.Threads, b.Batch)
+	fmt.Printf("%8.1f images/s\n%8.0f MB of memory at most\n", b.ImagesPerSecond, b.Megabytes)
+	return nil
 }

@@ -30,7 +30,7 @@ func (c *demoCmd) Run(e *env) error {
 	trainable, frozen := story.Model.Parameters()
 	fmt.Printf("%s: %d parameters train, %d are frozen\n", story.Model.Name(), trainable, frozen)
 	run, err := story.Model.Train(e, story.Data, graft.TrainOptions{Epochs: story.Epochs, Seed: 42, Progress: &progress{}, Epoch: printEpoch})
-	if err := finish(run, err, c.Out, false); err != nil {
+	if err := finish(run, err, &output{Out: c.Out}, ""); err != nil {
 		return err
 	}
 	fmt.Printf("Now try: graft predict %s YOUR_PHOTO.jpg\n", c.Out)

@@ -4,7 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"text/tabwriter"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/rivo/uniseg"
 
 	"github.com/graft-ml/graft"
 )
@@ -13,14 +19,21 @@ type evalCmd struct {
 	RunDir string `arg:"" name:"run" help:"Run folder or model file."`
 	Data   string `arg:"" help:"Folder with a folder of photos for each class." type:"existingdir"`
 	JSON   bool   `help:"Print one JSON object." name:"json"`
+	Out    string `help:"Also write pictures (highest losses, confusion matrix, calibration), predictions.csv and evaluation.json to this folder." type:"path" placeholder:"DIR"`
+	precision
 }
 
 func (c *evalCmd) Run(e *env) error {
+	if c.Out != "" {
+		if err := graft.CheckEvaluationFolder(c.Out); err != nil {
+			return fmt.Errorf("--out: %w", err)
+		}
+	}
 	model, err := graft.Open(c.RunDir)
 	if err != nil {
 		return err
 	}
-	model.Threads = e.threads
+	model.Threads, model.Precision = e.threads, c.Precision
 	photos, err := graft.OpenPhotos(c.Data, model.Classes())
 	if err != nil {
 		return err
@@ -32,42 +45,120 @@ func (c *evalCmd) Run(e *env) error {
 	for _, err := range result.Failed {
 		fmt.Fprintln(os.Stderr, "graft:", err)
 	}
-	if c.JSON {
-		if err := c.json(model, result); err != nil {
+	if c.Out != "" {
+		if err := result.Save(c.Out); err != nil {
 			return err
 		}
+	}
+	if c.JSON {
+		out := json.NewEncoder(os.Stdout)
+		out.SetEscapeHTML(false)
+		err = out.Encode(result)
 	} else {
-		c.table(model, result)
+		_, err = fmt.Print(c.report(result))
 	}
-	if len(result.Failed) > 0 {
-		return errReported
+	if err == nil && len(result.Failed) > 0 {
+		err = errReported
 	}
-	return nil
+	return err
 }
 
-func (c *evalCmd) json(model *graft.Model, r *graft.Evaluation) error {
-	return json.NewEncoder(os.Stdout).Encode(struct {
-		Photos    int      `json:"photos"`
-		Failed    int      `json:"failed"`
-		Accuracy  float64  `json:"accuracy"`
-		Loss      float64  `json:"loss"`
-		Classes   []string `json:"classes"`
-		Confusion [][]int  `json:"confusion"`
-	}{r.Photos, len(r.Failed), r.Accuracy, r.Loss, model.Classes(), r.Confusion})
-}
-
-func (c *evalCmd) table(model *graft.Model, r *graft.Evaluation) {
-	fmt.Printf("%d photos | loss: %.4f | accuracy: %.4f\n", r.Photos, r.Loss, r.Accuracy)
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "class\tphotos\tcorrect\taccuracy\t")
-	for i, name := range model.Classes() {
-		total := 0
-		for _, n := range r.Confusion[i] {
-			total += n
-		}
-		if total > 0 {
-			fmt.Fprintf(w, "%s\t%d\t%d\t%.4f\t\n", name, total, r.Confusion[i][i], float64(r.Confusion[i][i])/float64(total))
+func (c *evalCmd) report(r *graft.Evaluation) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d photos | loss: %.4f | accuracy: %.4f | top-%d accuracy: %.4f\n", r.Photos, r.Loss, r.Accuracy, r.TopK, r.TopKAccuracy)
+	if n := len(r.Failed); n > 0 {
+		fmt.Fprintf(&b, "%d more couldn't be evaluated\n", n)
+	}
+	b.WriteString("\n" + classTable(r) + confusedLines(r) + "\n" + calibrationTable(r))
+	if c.Out != "" {
+		b.WriteString("\n")
+		for _, name := range []string{"top_losses.png", "confusion.png", "calibration.png", "predictions.csv", "evaluation.json"} {
+			fmt.Fprintln(&b, filepath.Join(c.Out, name))
 		}
 	}
-	w.Flush()
+	return b.String()
+}
+
+// classTable has the classes that occur, as true or as predicted ones, and the averages over them.
+func classTable(r *graft.Evaluation) string {
+	predicted := make([]int, len(r.Classes))
+	for _, row := range r.Confusion {
+		for j, n := range row {
+			predicted[j] += n
+		}
+	}
+	rows := [][]string{{"class", "precision", "recall", "f1", "photos"}}
+	add := func(name string, s graft.Scores) {
+		share := func(v float64) string { return strconv.FormatFloat(v, 'f', 4, 64) }
+		rows = append(rows, []string{printable(name), share(s.Precision), share(s.Recall), share(s.F1), strconv.Itoa(s.Support)})
+	}
+	for i, class := range r.PerClass {
+		if class.Support+predicted[i] > 0 {
+			add(class.Class, class.Scores)
+		}
+	}
+	left := len(r.PerClass) - (len(rows) - 1)
+	add("macro average", r.Macro)
+	add("weighted average", r.Weighted)
+	text := table(rows)
+	if left > 0 {
+		text += fmt.Sprintf("%d of %d classes have no photos here and were predicted for none\n", left, len(r.PerClass))
+	}
+	return text
+}
+
+// confusedLines are the classes that are mixed up most.
+func confusedLines(r *graft.Evaluation) string {
+	const most = 5
+	var b strings.Builder
+	pairs := r.MostConfused()
+	for _, p := range pairs[:min(most, len(pairs))] {
+		if b.Len() == 0 {
+			b.WriteString("\nMost confused:\n")
+		}
+		fmt.Fprintf(&b, "  %s taken for %s: %d\n", printable(r.Classes[p.True]), printable(r.Classes[p.Predicted]), p.Count)
+	}
+	return b.String()
+}
+
+func calibrationTable(r *graft.Evaluation) string {
+	rows := [][]string{{"probability", "confidence", "accuracy", "photos"}}
+	for _, b := range r.Calibration {
+		if b.Count > 0 {
+			rows = append(rows, []string{fmt.Sprintf("%.3f to %.3f", b.Low, b.High),
+				fmt.Sprintf("%.4f", b.Confidence), fmt.Sprintf("%.4f", b.Accuracy), strconv.Itoa(b.Count)})
+		}
+	}
+	return fmt.Sprintf("Expected calibration error: %.4f (%d bins)\n", r.ECE, len(r.Calibration)) + table(rows)
+}
+
+// table aligns columns, the first to the left, by the cells of a terminal: a Chinese character takes two.
+func table(rows [][]string) string {
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], uniseg.StringWidth(cell))
+		}
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		for i, cell := range row {
+			pad := strings.Repeat(" ", widths[i]-uniseg.StringWidth(cell))
+			if i == 0 {
+				b.WriteString("  " + cell + pad)
+			} else {
+				b.WriteString("  " + pad + cell)
+			}
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// printable quotes names that would do something else to a terminal than show.
+func printable(name string) string {
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(name)
+	}
+	return name
 }

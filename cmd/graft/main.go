@@ -16,16 +16,18 @@ import (
 )
 
 type cli struct {
-	Demo    demoCmd    `cmd:"" help:"The whole story on sample data: train, draw curves, predict."`
-	Train   trainCmd   `cmd:"" help:"Train a classifier on a folder of photos."`
-	Compare compareCmd `cmd:"" help:"Train on several networks, and compare accuracy, speed and size."`
-	Predict predictCmd `cmd:"" help:"Classify photos."`
-	Eval    evalCmd    `cmd:"" help:"Measure a classifier on photos whose classes are known."`
-	Embed   embedCmd   `cmd:"" help:"Write the pooled features of photos to a NumPy file."`
-	Summary summaryCmd `cmd:"" help:"List a network's layers, shapes and parameters, as torchinfo does."`
-	Models  modelsCmd  `cmd:"" help:"List the pretrained weights."`
-	Bench   benchCmd   `cmd:"" help:"Measure a network's speed on this machine."`
-	Pull    pullCmd    `cmd:"" help:"Download pretrained weights into the cache."`
+	Demo     demoCmd     `cmd:"" help:"The whole story on sample data: train, draw curves, predict."`
+	Train    trainCmd    `cmd:"" help:"Train a classifier on a folder of photos."`
+	Finetune finetuneCmd `cmd:"" help:"Train the head, then the whole network with lower rates for earlier layers."`
+	LRFind   lrFindCmd   `cmd:"" name:"lr-find" help:"Draw the loss against the learning rate, and suggest one."`
+	Compare  compareCmd  `cmd:"" help:"Train on several networks, and compare accuracy, speed and size."`
+	Predict  predictCmd  `cmd:"" help:"Classify photos."`
+	Eval     evalCmd     `cmd:"" help:"Measure a classifier on photos whose classes are known."`
+	Embed    embedCmd    `cmd:"" help:"Write the pooled features of photos to a NumPy file."`
+	Summary  summaryCmd  `cmd:"" help:"List a network's layers, shapes and parameters, as torchinfo does."`
+	Models   modelsCmd   `cmd:"" help:"List the pretrained weights."`
+	Bench    benchCmd    `cmd:"" help:"Measure a network's speed on this machine."`
+	Pull     pullCmd     `cmd:"" help:"Download pretrained weights into the cache."`
 
 	Threads int              `help:"Processors to use; 0 means all." default:"0"`
 	Version kong.VersionFlag `help:"Print the version."`

@@ -11,6 +11,12 @@ import (
 type source struct {
 	Model   string `help:"Use a pretrained model instead of a run (see graft models)." placeholder:"NAME"`
 	Weights string `help:"Take the weights of --model from a local checkpoint." type:"existingfile" placeholder:"FILE"`
+	precision
+}
+
+// precision is the flag of commands that compute with a whole network.
+type precision struct {
+	Precision graft.Precision `help:"Numbers to compute with: fp32, or bf16, which is faster where the processor has AVX512-BF16 and a little less exact." enum:"fp32,bf16" default:"fp32"`
 }
 
 // open loads the model, and returns the arguments that remain: the first names the run unless
@@ -33,7 +39,7 @@ func (s source) open(e *env, args []string) (*graft.Model, []string, error) {
 	if len(args) == 0 {
 		return nil, nil, errors.New("no photos: name files or folders after the run")
 	}
-	m.Threads = e.threads
+	m.Threads, m.Precision = e.threads, s.Precision
 	return m, args, nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -11,16 +12,13 @@ import (
 
 type trainCmd struct {
 	training `embed:""`
+	network  `embed:""`
+	recipe   `embed:""`
+	output   `embed:""`
 
-	Model    string   `help:"Pretrained model or weights (see graft models)." default:"efficientnet_b0" placeholder:"NAME"`
-	Weights  string   `help:"Take the weights from a local checkpoint." type:"existingfile" placeholder:"FILE"`
-	Out      string   `help:"Run folder to write; default runs/ and the data's name." type:"path" placeholder:"DIR"`
-	Force    bool     `help:"Replace an existing run folder."`
-	Size     int      `help:"Pixels a side of the photos that the network gets; 0 means the size it was trained with." placeholder:"N"`
-	Freeze   []string `help:"Freeze modules or parameters, by path, with * and [0-9] as wildcards; features is the trunk of any network, which is frozen unless the network starts from nothing." placeholder:"PATTERN"`
-	Unfreeze []string `help:"Let them train, after --freeze." placeholder:"PATTERN"`
-	Dropout  float64  `help:"Probability of the Dropout before the new head; below 0 the network's own." default:"-1"`
-	Cache    bool     `help:"Keep the features of photos on disk, for later runs."`
+	Solver string `help:"lbfgs computes the optimum of the head, with a penalty that cross-validation chooses, instead of training by steps." placeholder:"NAME"`
+	Train  string `help:"all trains the whole network; head all that --freeze and --unfreeze leave of it, by default the head alone." default:"head" enum:"head,all"`
+	Cache  bool   `help:"Keep the features of photos on disk, for later runs."`
 }
 
 // training is what train and compare have in common.
@@ -62,70 +60,71 @@ func (t *training) options() graft.TrainOptions {
 }
 
 func (c *trainCmd) Run(e *env) error {
-	if c.Out == "" {
-		out, err := c.folder("")
-		if err != nil {
-			return err
-		}
-		c.Out = out
-	}
-	if err := graft.CheckRunFolder(c.Out); errors.Is(err, graft.ErrRunExists) && !c.Force {
-		return fmt.Errorf("%w: choose another --out, or --force to replace it", err)
-	} else if err != nil && !errors.Is(err, graft.ErrRunExists) {
+	state, err := c.check(&c.training)
+	if err != nil {
 		return err
 	}
 	data, err := c.open()
 	if err != nil {
 		return err
 	}
-	model, err := graft.LoadOrScratch(e, c.Model, data.Classes, &graft.LoadOptions{File: c.Weights, Progress: &progress{}})
+	model, err := c.load(e, data)
 	if err != nil {
 		return err
 	}
-	if model.Origin().Weights != "" {
-		if err := model.ReplaceHead(data.Classes, c.Dropout); err != nil {
+	if c.Train == "all" {
+		if err := model.Unfreeze("*"); err != nil {
 			return err
 		}
-		model.FreezeTrunk()
 	}
-	if c.Size != 0 {
-		if err := model.Resize(c.Size); err != nil {
-			return fmt.Errorf("--size %d: %w", c.Size, err)
-		}
-	}
-	if err := errors.Join(model.Freeze(c.Freeze...), model.Unfreeze(c.Unfreeze...)); err != nil {
+	if err := c.freeze(model); err != nil {
 		return err
 	}
-	model.Threads = e.threads
 	fmt.Printf("%s: %d photos of %d classes to train, %d to test\n", c.Data, len(data.Train), len(data.Classes), len(data.Test))
-	trainable, frozen := model.Parameters()
-	fmt.Printf("%s: %d parameters train, %d are frozen\n", model.Name(), trainable, frozen)
+	printParameters(model)
 
 	opts := c.options()
-	opts.Cache, opts.Epoch = c.Cache, printEpoch
+	c.fill(&opts)
+	opts.Cache, opts.Epoch, opts.State, opts.Resume, opts.Solver = c.Cache, printEpoch, state, c.Resume, c.Solver
 	run, err := model.Train(e, data, opts)
-	return finish(run, err, c.Out, c.Force)
+	return finish(run, err, &c.output, state)
+}
+
+func printParameters(m *graft.Model) {
+	trainable, frozen := m.Parameters()
+	fmt.Printf("%s: %d parameters train, %d are frozen\n", m.Name(), trainable, frozen)
 }
 
 // finish saves a run, also one that was interrupted after an epoch, and says where.
-func finish(run *graft.Run, trained error, out string, force bool) error {
+func finish(run *graft.Run, trained error, to *output, state string) error {
 	if run == nil {
+		if entries, _ := os.ReadDir(state); errors.Is(trained, context.Canceled) && len(entries) > 0 {
+			fmt.Println("Stopped. The same command with --resume goes on.")
+		}
 		return trained
 	}
-	if err := run.Save(out, force); err != nil {
+	if err := run.Save(to.Out, to.Force || to.Resume); err != nil {
 		return errors.Join(trained, err)
 	}
 	if trained != nil {
-		fmt.Printf("Stopped after %d epochs; the run so far is in %s\n", len(run.History), out)
+		fmt.Printf("Stopped after %d epochs; the run so far is in %s. The same command with --resume goes on.\n", len(run.History), to.Out)
 		return trained
+	}
+	if state != "" {
+		if err := os.RemoveAll(state); err != nil {
+			return err
+		}
 	}
 	if n := len(run.Failed); n > 0 {
 		fmt.Fprintf(os.Stderr, "%d photos couldn't be decoded and were left out\n", n)
 	}
 	last := run.History[len(run.History)-1]
-	fmt.Printf("Test accuracy %.1f %%. Run folder: %s\n", 100*last.TestAcc, out)
+	if s := run.Solution; s != nil {
+		fmt.Printf("Solved with the penalty of C = %.3g, the best of %d in cross-validation\n", s.C, len(s.Scores))
+	}
+	fmt.Printf("Test accuracy %.1f %%. Run folder: %s\n", 100*last.TestAcc, to.Out)
 	for _, picture := range []string{"curves.png", "predictions.png", "confusion.png"} {
-		fmt.Println(" ", filepath.Join(out, picture))
+		fmt.Println(" ", filepath.Join(to.Out, picture))
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func TestEveryNetwork(t *testing.T) {
 				fillCut(t, net, g, set, input)
 				logits := net.Forward(true, nil)
 				grad = make([]float32, len(logits))
-				loss, _ := train.CrossEntropy(logits, []int{1, 2, 3}, grad)
+				loss, _ := train.CrossEntropy{}.Labels(logits, []int{1, 2, 3}, grad)
 				return loss
 			}
 			loss()
@@ -134,7 +134,7 @@ func TestPart(t *testing.T) {
 			fillCut(t, net, g, set, channelsLast(testutil.FormulaInput(shape...), shape))
 			logits := net.Forward(true, nil)
 			grad := make([]float32, len(logits))
-			train.CrossEntropy(logits, []int{3, 7}, grad)
+			train.CrossEntropy{}.Labels(logits, []int{3, 7}, grad)
 			net.Backward(grad)
 			got := map[string][]float32{}
 			for _, p := range net.Params() {

@@ -43,7 +43,7 @@ func pass(net *autograd.Net, batch int, random *torchrand.Generator) float64 {
 	}
 	logits := net.Forward(true, random)
 	grad := make([]float32, len(logits))
-	loss, _ := train.CrossEntropy(logits, labels, grad)
+	loss, _ := train.CrossEntropy{}.Labels(logits, labels, grad)
 	net.Backward(grad)
 	return loss
 }

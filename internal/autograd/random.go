@@ -8,7 +8,7 @@ import (
 
 // dropout multiplies each element by 0 or 1/(1-p), which are drawn in the order of a row-major tensor.
 func (c *compiler) dropout(op graph.Dropout, x *tensor) *tensor {
-	if !op.Random() { // at p = 0 PyTorch draws no number
+	if !op.Varies() { // at p = 0 PyTorch draws no number
 		return x
 	}
 	mask := c.newBuffer(graph.Numel(x.shape))
@@ -40,7 +40,7 @@ func (c *compiler) dropout(op graph.Dropout, x *tensor) *tensor {
 
 // stochasticDepth multiplies each sample by 0 or 1/(1-p).
 func (c *compiler) stochasticDepth(op graph.StochasticDepth, x *tensor) *tensor {
-	if !op.Random() {
+	if !op.Varies() {
 		return x
 	}
 	x = c.ordered(x, append([]int{0}, slices.DeleteFunc(slices.Clone(x.order), func(d int) bool { return d == 0 })...))

@@ -112,7 +112,7 @@ func compareStep(t *testing.T, name string, want trainingStep, set *kernels.Set)
 	}
 	logits := net.Forward(true, nil)
 	grad := make([]float32, len(logits))
-	loss, _ := train.CrossEntropy(logits, labels, grad)
+	loss, _ := train.CrossEntropy{}.Labels(logits, labels, grad)
 	if e := math.Abs(loss/want.Loss - 1); !(e < 1e-5+want.Error/10) {
 		t.Errorf("the loss is %v, want %v", loss, want.Loss)
 	}

@@ -54,31 +54,39 @@ func (c *compiler) bands(expand *product, node *graph.Node, in value) (bool, err
 	conv := node.Op.(graph.Conv2d)
 	b := &banded{set: c.plan.kernels, depthwise: newDepthwise(q, conv, mid, q.end.Shape)}
 	op, end := "depthwise", q
-	if expand != nil {
-		packed := kernels.Pack(expand.weight, expand.bias, expand.out, expand.in)
+	if expand == nil {
+		in = c.widened(in)
+	} else {
+		in = c.factor(expand.node, in)
+		packed := pack(expand.weight, expand.bias, expand.out, expand.in, in.bf16)
 		b.expand, b.expandAct = &packed, expand.act
 		op = "expand+" + op
 	}
-	residual := -1
+	yields := kernels.Fused(q.act) // bfloat16, if that is wanted
+	var residual *value
 	reads := []int{in.buffer}
 	if next := c.only(q.end); next != nil && pointwise(next) && q.residual == nil {
 		r, err := c.fuse(next, channelsLast)
 		if err != nil {
 			return false, err
 		}
-		packed := kernels.Pack(r.weight, r.bias, r.out, r.in)
+		b.depthwise.BF16 = yields && c.bf16 != nil && evenRows(next)
+		yields = b.depthwise.BF16 && kernels.FusedBF16(r.act)
+		packed := pack(r.weight, r.bias, r.out, r.in, b.depthwise.BF16)
 		b.project, b.projectAct, end = &packed, r.act, r
 		if r.residual != nil {
-			residual = c.value(r.residual).buffer
-			reads = append(reads, residual)
+			v := c.value(r.residual)
+			residual = &v
+			reads = append(reads, v.buffer)
 		}
 		c.done[next.ID] = true
 		op += "+project"
 	}
-	out := c.newValue(end.end.Shape, channelsLast)
+	out := c.newTyped(end.end.Shape, channelsLast, yields && c.yieldsBF16(end.end, end.out))
 	s := step{op: fmt.Sprintf("%s %dx%d", op, conv.Kernel[0], conv.Kernel[1]), path: node.Path, reads: reads, write: out.buffer}
 	sums := -1
 	if b.project == nil {
+		b.depthwise.BF16 = out.bf16
 		if sums = c.rowSums(q, in, out); sums >= 0 {
 			s.also = []int{sums}
 		}
@@ -90,11 +98,15 @@ func (c *compiler) bands(expand *product, node *graph.Node, in value) (bool, err
 }
 
 // emitBands emits the step, whose units are bands.
-func (c *compiler) emitBands(b *banded, s step, in, out value, sums, residual int) {
+func (c *compiler) emitBands(b *banded, s step, in, out value, sums int, residual *value) {
 	d := &b.depthwise
-	const least = 168 // rows of the expansion's product, so that it is computed in whole tiles
-	b.rows = min(max(least/(d.StrideH*d.W), 1), d.OutH)
-	perImage := (d.OutH + b.rows - 1) / b.rows
+	// So many rows of the expansion's product at least: they are computed in whole tiles, and few of them
+	// twice. An even number of bands is shared alike by two threads.
+	const least = 672
+	divided := func(n, by int) int { return (n + by - 1) / by }
+	bands := divided(d.OutH, max(least/(d.StrideH*d.W), 1))
+	b.rows = divided(d.OutH, divided(bands, 2)*2)
+	perImage := divided(d.OutH, b.rows)
 	s.units = out.shape[0] * perImage
 	expanded := 0
 	if b.expand != nil {
@@ -102,20 +114,24 @@ func (c *compiler) emitBands(b *banded, s step, in, out value, sums, residual in
 	}
 	convolved := 0
 	if b.project != nil {
-		convolved = b.rows * d.OutW * d.C
+		convolved = b.rows * d.OutW * words(d.C, d.BF16)
 	}
 	c.needScratch(expanded + convolved)
 	image, result := graph.Numel(in.shape[1:]), graph.Numel(out.shape[1:])
+	of := func(st *State, v value, n, size int) []float32 {
+		size = words(size, v.bf16)
+		return st.buffer(v.buffer)[n*size : (n+1)*size]
+	}
 	s.run = func(st *State, thread, from, to int) {
-		w := bandWorker{banded: b, expanded: st.scratch[thread][:expanded], convolved: st.scratch[thread][expanded:], image: -1}
+		w := bandWorker{banded: b, outBF16: out.bf16, expanded: st.scratch[thread][:expanded], convolved: st.scratch[thread][expanded:], image: -1}
 		for u := from; u < to; u++ {
 			n, first := u/perImage, u%perImage*b.rows
-			w.x, w.y = st.buffer(in.buffer)[n*image:(n+1)*image], st.buffer(out.buffer)[n*result:(n+1)*result]
+			w.x, w.y = of(st, in, n, image), of(st, out, n, result)
 			if sums >= 0 {
 				w.sums = st.buffer(sums)[n*d.OutH*d.C:]
 			}
-			if residual >= 0 {
-				w.residual = st.buffer(residual)[n*result : (n+1)*result]
+			if residual != nil {
+				w.residual, w.residualBF16 = of(st, *residual, n, result), residual.bf16
 			}
 			w.compute(n, first, min(first+b.rows, d.OutH))
 		}
@@ -127,10 +143,11 @@ func (c *compiler) emitBands(b *banded, s step, in, out value, sums, residual in
 // band needs too.
 type bandWorker struct {
 	*banded
-	x, y, sums, residual []float32 // of the image
-	expanded, convolved  []float32
-	image                int
-	from, to             int // the rows of that image which expanded holds
+	x, y, sums, residual  []float32 // of the image
+	outBF16, residualBF16 bool
+	expanded, convolved   []float32
+	image                 int
+	from, to              int // the rows of that image which expanded holds
 }
 
 // compute computes the rows [first, last) of image n's result.
@@ -152,7 +169,7 @@ func (w *bandWorker) compute(n, first, last int) {
 		d.Sums = w.sums[first*d.C:]
 	}
 	if w.project == nil {
-		d.Y = w.y[first*d.OutW*d.C:]
+		d.Y = w.y[first*d.OutW*words(d.C, d.BF16):]
 		w.set.Depthwise(&d)
 		return
 	}
@@ -160,9 +177,10 @@ func (w *bandWorker) compute(n, first, last int) {
 	w.set.Depthwise(&d)
 	outs := w.project.N
 	at := first * d.OutW * outs
-	g := kernels.Gemm{M: (last - first) * d.OutW, A: w.convolved, LDA: d.C, B: *w.project, C: w.y[at:], LDC: outs, Act: w.projectAct}
+	g := kernels.Gemm{M: (last - first) * d.OutW, A: w.convolved, LDA: w.project.K, B: *w.project,
+		C: w.y[words(at, w.outBF16):], LDC: words(outs, w.outBF16), CBF16: w.outBF16, Act: w.projectAct}
 	if w.residual != nil {
-		g.Res, g.LDR = w.residual[at:], outs
+		g.Res, g.LDR, g.ResBF16 = w.residual[words(at, w.residualBF16):], words(outs, w.residualBF16), w.residualBF16
 	}
 	w.set.Gemm(&g)
 }

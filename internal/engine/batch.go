@@ -16,12 +16,20 @@ type Batch struct {
 // NewBatch compiles a network for batches of size images. trace gives its graph for a number of
 // images, and outputs the nodes to compute, the same ones for each graph.
 func NewBatch(trace func(images int) (*graph.Graph, error), set *kernels.Set, size int, outputs func(*graph.Graph) []*graph.Node) (*Batch, error) {
+	return Options{Kernels: set}.NewBatch(trace, size, outputs)
+}
+
+// NewBatch is the function of that name, for any precision.
+func (o Options) NewBatch(trace func(images int) (*graph.Graph, error), size int, outputs func(*graph.Graph) []*graph.Node) (*Batch, error) {
 	one, err := trace(1)
 	if err != nil {
 		return nil, err
 	}
-	wanted := outputs(one)
-	c := newCompiler(one, set, one.Inputs, wanted)
+	one, wanted := trimmed(one, outputs(one))
+	c, err := o.newCompiler(one, values{nodes: one.Inputs}, values{nodes: wanted})
+	if err != nil {
+		return nil, err
+	}
 	if err := c.lower(); err != nil {
 		return nil, err
 	}
@@ -32,14 +40,17 @@ func NewBatch(trace func(images int) (*graph.Graph, error), set *kernels.Set, si
 		b.front = &c.plan
 		return b, nil
 	}
-	if b.front, err = Compile(one, set, cut); err != nil {
+	between := values{nodes: []*graph.Node{cut}, bf16: c.values[cut].bf16}
+	if b.front, err = o.compile(one, values{nodes: one.Inputs}, between); err != nil {
 		return nil, err
 	}
 	many, err := trace(size)
 	if err != nil {
 		return nil, err
 	}
-	b.back, err = compile(many, set, []*graph.Node{many.Nodes[cut.ID]}, outputs(many))
+	many, wanted = trimmed(many, outputs(many))
+	between.nodes = []*graph.Node{many.Nodes[cut.ID]}
+	b.back, err = o.compile(many, between, values{nodes: wanted})
 	return b, err
 }
 
@@ -67,7 +78,7 @@ func (c *compiler) cut(size int) *graph.Node {
 	nodes := map[int]*graph.Node{} // whose value a buffer holds as it lies
 	for _, n := range c.graph.Nodes {
 		v, ok := c.values[n]
-		if _, summed := c.sums[n]; ok && !summed && nodes[v.buffer] == nil && sameOrder(v.shape, v.order, usual(len(v.shape))) {
+		if _, summed := c.sums[n]; ok && !summed && v.ld == 0 && nodes[v.buffer] == nil && sameOrder(v.shape, v.order, usual(len(v.shape))) {
 			nodes[v.buffer] = n
 		}
 	}

@@ -27,32 +27,36 @@ func TestBatch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		set := kernels.All()[0]
-		plan, err := engine.Compile(g, set, outputs(g)...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		batch, err := engine.NewBatch(trace, set, 3, outputs)
-		if err != nil {
-			t.Fatal(err)
-		}
-		alone, together := plan.NewState(2), batch.NewState()
-		images := testutil.FormulaInput(5, 3, size, size)
-		n := len(images) / 5
-		for first := 0; first < 5; first += 3 {
-			count := min(3, 5-first)
-			for i := range count {
-				copy(together.Input(), images[(first+i)*n:])
-				together.Add()
+		for _, o := range options(kernels.All()[0]) {
+			plan, err := o.Compile(g, outputs(g)...)
+			if err != nil {
+				t.Fatal(err)
 			}
-			together.Run()
-			for i := range count {
-				copy(alone.Input(0), images[(first+i)*n:(first+i+1)*n])
-				alone.Run()
-				for out := range 2 {
-					if !slices.Equal(alone.Output(out), together.Output(out, i)) {
-						t.Errorf("%s: output %d of image %d differs in a batch", name, out, first+i)
-					}
+			batch, err := o.NewBatch(trace, 3, outputs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			images := testutil.FormulaInput(5, 3, size, size)
+			testBatch(t, name+" "+string(o.Precision), plan.NewState(2), batch.NewState(), images)
+		}
+	}
+}
+
+func testBatch(t *testing.T, what string, alone *engine.State, together *engine.BatchState, images []float32) {
+	n := len(images) / 5
+	for first := 0; first < 5; first += 3 {
+		count := min(3, 5-first)
+		for i := range count {
+			copy(together.Input(), images[(first+i)*n:])
+			together.Add()
+		}
+		together.Run()
+		for i := range count {
+			copy(alone.Input(0), images[(first+i)*n:(first+i+1)*n])
+			alone.Run()
+			for out := range 2 {
+				if !slices.Equal(alone.Output(out), together.Output(out, i)) {
+					t.Errorf("%s: output %d of image %d differs in a batch", what, out, first+i)
 				}
 			}
 		}

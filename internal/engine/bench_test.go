@@ -28,7 +28,7 @@ func benchPlan(b *testing.B, name string) *engine.Plan {
 	if err != nil {
 		b.Fatal(err)
 	}
-	plan, err := engine.Compile(g, set, g.Output)
+	plan, err := engine.Options{Kernels: set, Precision: engine.Precision(os.Getenv("GRAFT_BENCH_PRECISION"))}.Compile(g, g.Output)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func networks() []string {
 }
 
 // BenchmarkThroughput computes one image on each of two threads; BenchmarkLatency divides one image
-// among two threads. GRAFT_BENCH chooses the networks.
+// among two threads. GRAFT_BENCH chooses the networks, GRAFT_BENCH_PRECISION the precision.
 func BenchmarkThroughput(b *testing.B) {
 	for _, name := range networks() {
 		b.Run(name, func(b *testing.B) {

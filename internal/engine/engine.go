@@ -20,7 +20,7 @@ import (
 )
 
 // Version names what the engine computes: it changes when the same graph would give other bits.
-const Version = "3"
+const Version = "4"
 
 // A Plan is a compiled graph. It is immutable and may be run by any number of [State]s at once.
 type Plan struct {
@@ -50,19 +50,51 @@ type step struct {
 
 // A buffer holds a value, in the arena or, if it is constant, by itself.
 type buffer struct {
-	size     int
+	size     int // in words: a float32 or a pair of bfloat16
 	constant []float32
 	offset   int // in the arena
 }
 
-// Compile prepares a graph for computing the given nodes.
+// A Precision is the type of number that matrix products multiply.
+type Precision string
+
+// The precisions. Sums, norms, softmax and the inputs and outputs of plans are float32 with either.
+const (
+	FP32 Precision = "fp32"
+	// BF16 rounds the factors of products to bfloat16, and what lies in memory between them. It takes a
+	// set that has kernels for it.
+	BF16 Precision = "bf16"
+)
+
+// Options say what to compile for. The zero Precision is FP32.
+type Options struct {
+	Kernels   *kernels.Set
+	Precision Precision
+}
+
+// Compile prepares a graph for computing the given nodes, in float32.
 func Compile(g *graph.Graph, set *kernels.Set, outputs ...*graph.Node) (*Plan, error) {
-	return compile(g, set, g.Inputs, outputs)
+	return Options{Kernels: set}.Compile(g, outputs...)
+}
+
+// Compile prepares a graph for computing the given nodes.
+func (o Options) Compile(g *graph.Graph, outputs ...*graph.Node) (*Plan, error) {
+	g, outputs = trimmed(g, outputs)
+	return o.compile(g, values{nodes: g.Inputs}, values{nodes: outputs})
+}
+
+// values are the inputs or outputs of a plan.
+type values struct {
+	nodes []*graph.Node
+	bf16  bool
 }
 
 // compile prepares the part of a graph between given values, the plan's inputs, and the outputs.
-func compile(g *graph.Graph, set *kernels.Set, given, outputs []*graph.Node) (*Plan, error) {
-	c := newCompiler(g, set, given, outputs)
+func (o Options) compile(g *graph.Graph, given, outputs values) (*Plan, error) {
+	c, err := o.newCompiler(g, given, outputs)
+	if err != nil {
+		return nil, err
+	}
 	if err := c.lower(); err != nil {
 		return nil, err
 	}

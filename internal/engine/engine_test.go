@@ -92,9 +92,18 @@ func (b *net) inputs() []tensor {
 	return all
 }
 
-func compile(t *testing.T, set *kernels.Set, g *graph.Graph, outputs ...*graph.Node) *engine.Plan {
+// options are those that a set of kernels can be used with.
+func options(set *kernels.Set) []engine.Options {
+	all := []engine.Options{{Kernels: set, Precision: engine.FP32}}
+	if set.BF16 != nil {
+		all = append(all, engine.Options{Kernels: set, Precision: engine.BF16})
+	}
+	return all
+}
+
+func compile(t *testing.T, o engine.Options, g *graph.Graph, outputs ...*graph.Node) *engine.Plan {
 	t.Helper()
-	plan, err := engine.Compile(g, set, outputs...)
+	plan, err := o.Compile(g, outputs...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,51 +146,63 @@ func compare(t *testing.T, what string, got, want tensor, size, tolerance float6
 	}
 }
 
-// verify checks a graph with every kernel set. Nothing is fused where every node is an output: each is
-// then compared with what the reference makes of the engine's own inputs to it. With the graph's output
-// alone, everything is fused that can be: it must come to the same, in a second run of a state too, and
-// to the same bits with any number of threads.
+// verify checks a graph with every kernel set and precision. Nothing is fused where every node is an
+// output: each is then compared with what the reference makes of the engine's own inputs to it. With the
+// graph's output alone, everything is fused that can be: it must come to the same, in a second run of a
+// state too, and to the same bits with any number of threads.
 func verify(t *testing.T, b *net) {
 	t.Helper()
 	g, inputs := &b.Graph, b.inputs()
 	for _, set := range kernels.All() {
-		all := compile(t, set, g, g.Nodes...)
-		unfused := map[*graph.Node]tensor{}
-		for i, v := range run(all.NewState(1), all, inputs) {
-			unfused[g.Nodes[i]] = fromMemory(g.Nodes[i].Shape, v)
-		}
-		for i, n := range g.Inputs {
-			compare(t, set.Name+": an input that is an output", unfused[n], inputs[i], 1, 0)
-		}
-		for i, n := range g.Nodes {
-			if _, ok := n.Op.(graph.Input); ok {
-				continue
-			}
-			in, size := make([]tensor, len(n.In)), 1.0
-			for j, m := range n.In {
-				in[j] = unfused[m]
-				size = max(size, in[j].most())
-			}
-			want := reference(n, in)
-			compare(t, set.Name+": "+describe(i, n), unfused[n], want, max(size, want.most()), 2e-5)
-		}
-		plan := compile(t, set, g, g.Output)
-		s := plan.NewState(1)
-		fused := run(s, plan, inputs)[0]
-		want := unfused[g.Output]
-		compare(t, set.Name+": fused "+describe(g.Output.ID, g.Output), fromMemory(g.Output.Shape, fused), want, max(1, want.most()), 1e-4)
-		if !sameBits(run(s, plan, inputs)[0], fused) {
-			t.Errorf("%s: a second run gives other bits", set.Name)
-		}
-		for _, threads := range []int{2, 3, 7} {
-			if !sameBits(run(plan.NewState(threads), plan, inputs)[0], fused) {
-				t.Errorf("%s: %d threads give other bits than one", set.Name, threads)
-			}
+		for _, o := range options(set) {
+			verifyWith(t, o, g, inputs)
 		}
 	}
 	if t.Failed() {
 		for i, n := range g.Nodes {
 			t.Log(describe(i, n))
+		}
+	}
+}
+
+func verifyWith(t *testing.T, o engine.Options, g *graph.Graph, inputs []tensor) {
+	t.Helper()
+	name := o.Kernels.Name + " " + string(o.Precision)
+	single, together := 2e-5, 1e-4 // tolerances, of a node and of all
+	if o.Precision == engine.BF16 {
+		single, together = 1.0/64, 1.0/16
+	}
+	all := compile(t, o, g, g.Nodes...)
+	unfused := map[*graph.Node]tensor{}
+	for i, v := range run(all.NewState(1), all, inputs) {
+		unfused[g.Nodes[i]] = fromMemory(g.Nodes[i].Shape, v)
+	}
+	for i, n := range g.Inputs {
+		compare(t, name+": an input that is an output", unfused[n], inputs[i], 1, 0)
+	}
+	for i, n := range g.Nodes {
+		if _, ok := n.Op.(graph.Input); ok {
+			continue
+		}
+		in, size := make([]tensor, len(n.In)), 1.0
+		for j, m := range n.In {
+			in[j] = unfused[m]
+			size = max(size, in[j].most())
+		}
+		want := reference(n, in)
+		compare(t, name+": "+describe(i, n), unfused[n], want, max(size, want.most()), single)
+	}
+	plan := compile(t, o, g, g.Output)
+	s := plan.NewState(1)
+	fused := run(s, plan, inputs)[0]
+	want := unfused[g.Output]
+	compare(t, name+": fused "+describe(g.Output.ID, g.Output), fromMemory(g.Output.Shape, fused), want, max(1, want.most()), together)
+	if !sameBits(run(s, plan, inputs)[0], fused) {
+		t.Errorf("%s: a second run gives other bits", name)
+	}
+	for _, threads := range []int{2, 3, 7} {
+		if !sameBits(run(plan.NewState(threads), plan, inputs)[0], fused) {
+			t.Errorf("%s: %d threads give other bits than one", name, threads)
 		}
 	}
 }

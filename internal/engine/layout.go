@@ -12,6 +12,18 @@ type value struct {
 	shape  []int
 	order  []int
 	buffer int
+	bf16   bool // pairs of bfloat16 instead of float32; the innermost dimension is even
+	// Rows of the innermost dimension may lie apart: the first one at first, each ld words from the one
+	// before it. Only products and attention read such values; see [compiler.rowsOf].
+	first, ld int // ld is 0 where rows lie together
+}
+
+// pitch returns how many words apart the rows of the innermost dimension lie.
+func (v value) pitch() int {
+	if v.ld != 0 {
+		return v.ld
+	}
+	return words(v.shape[v.order[len(v.order)-1]], v.bf16)
 }
 
 // natural is the order of a row-major tensor.
@@ -50,6 +62,9 @@ func (v value) strides() []int {
 	for i := len(v.order) - 1; i >= 0; i-- {
 		s[v.order[i]] = n
 		n *= v.shape[v.order[i]]
+		if i == len(v.order)-1 {
+			n = v.pitch()
+		}
 	}
 	return s
 }
@@ -72,7 +87,7 @@ func (v value) permuted(order []int) value {
 	for i, d := range v.order {
 		memory[i] = place[d]
 	}
-	return value{shape, memory, v.buffer}
+	return value{shape: shape, order: memory, buffer: v.buffer, bf16: v.bf16}
 }
 
 // reshaped is the view of v with another shape, if the elements of every merged or divided
@@ -131,7 +146,7 @@ func (v value) reshaped(shape []int) (value, bool) {
 			ones = append(ones, d)
 		}
 	}
-	return value{slices.Clone(shape), append(ones, order...), v.buffer}, true
+	return value{shape: slices.Clone(shape), order: append(ones, order...), buffer: v.buffer, bf16: v.bf16}, true
 }
 
 // copyStrided fills dst, which has the given sizes in memory order, from src, whose elements lie

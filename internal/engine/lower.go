@@ -11,19 +11,21 @@ import (
 // A compiler turns a graph into the steps of a plan.
 type compiler struct {
 	plan    Plan
+	bf16    *kernels.BF16 // nil in a plan of float32
 	graph   *graph.Graph
-	given   []*graph.Node // the plan's inputs
-	outputs []*graph.Node
+	given   values // the plan's inputs
+	outputs values
 	same    []*graph.Node // for each node, the one that has its value: itself, or what an inert Dropout passes on
 	users   [][]*graph.Node
 	done    []bool // computed as part of another node's step
 	values  map[*graph.Node]value
+	twins   map[int]value       // for a buffer, the same value in the other type of number
 	sums    map[*graph.Node]int // for the result of a depthwise convolution, the buffer of its rows' sums
 }
 
-func newCompiler(g *graph.Graph, set *kernels.Set, given, outputs []*graph.Node) *compiler {
+func (o Options) newCompiler(g *graph.Graph, given, outputs values) (*compiler, error) {
 	c := &compiler{
-		plan:    Plan{kernels: set},
+		plan:    Plan{kernels: o.Kernels},
 		graph:   g,
 		given:   given,
 		outputs: outputs,
@@ -31,7 +33,17 @@ func newCompiler(g *graph.Graph, set *kernels.Set, given, outputs []*graph.Node)
 		users:   make([][]*graph.Node, len(g.Nodes)),
 		done:    make([]bool, len(g.Nodes)),
 		values:  map[*graph.Node]value{},
+		twins:   map[int]value{},
 		sums:    map[*graph.Node]int{},
+	}
+	switch o.Precision {
+	case FP32, "":
+	case BF16:
+		if c.bf16 = o.Kernels.BF16; c.bf16 == nil {
+			return nil, fmt.Errorf("the %s kernels know no bfloat16", o.Kernels.Name)
+		}
+	default:
+		return nil, fmt.Errorf("precision %q: it must be %s or %s", o.Precision, FP32, BF16)
 	}
 	for i, n := range g.Nodes {
 		c.same[i] = n
@@ -49,7 +61,7 @@ func newCompiler(g *graph.Graph, set *kernels.Set, given, outputs []*graph.Node)
 			return
 		}
 		needed[n.ID] = true
-		if slices.Contains(given, n) {
+		if slices.Contains(given.nodes, n) {
 			return
 		}
 		for _, in := range n.In {
@@ -58,18 +70,18 @@ func newCompiler(g *graph.Graph, set *kernels.Set, given, outputs []*graph.Node)
 			mark(in)
 		}
 	}
-	for _, out := range outputs {
+	for _, out := range outputs.nodes {
 		mark(out)
 	}
 	for i := range c.done {
 		c.done[i] = !needed[i]
 	}
-	return c
+	return c, nil
 }
 
 func (c *compiler) lower() error {
-	for _, in := range c.given {
-		v := c.newValue(in.Shape, usual(len(in.Shape)))
+	for _, in := range c.given.nodes {
+		v := c.newTyped(in.Shape, usual(len(in.Shape)), c.given.bf16)
 		c.plan.inputs = append(c.plan.inputs, v.buffer)
 		c.values[in], c.done[in.ID] = v, true
 	}
@@ -81,8 +93,11 @@ func (c *compiler) lower() error {
 			return fmt.Errorf("%s: %w", n.Path, err)
 		}
 	}
-	for _, out := range c.outputs {
-		v := c.ordered(c.value(out), usual(len(out.Shape)))
+	for _, out := range c.outputs.nodes {
+		v := c.value(out)
+		if !c.outputs.bf16 {
+			v = c.ordered(c.widened(v), usual(len(out.Shape)))
+		}
 		// An output has a buffer of its own: it mustn't be an input, a constant or another output.
 		if c.plan.buffers[v.buffer].constant != nil || slices.Contains(c.plan.inputs, v.buffer) || slices.Contains(c.plan.outputs, v.buffer) {
 			v = c.copied(v, v.order)
@@ -93,14 +108,30 @@ func (c *compiler) lower() error {
 	return nil
 }
 
-// value returns what has been computed for a node.
+// value returns what has been computed for a node, with its rows together.
 func (c *compiler) value(n *graph.Node) value {
+	v := c.rowsOf(n)
+	if v.ld != 0 {
+		v = c.copied(v, v.order)
+		c.values[c.same[n.ID]] = v
+	}
+	return v
+}
+
+// rowsOf returns what has been computed for a node, whose rows may lie apart.
+func (c *compiler) rowsOf(n *graph.Node) value {
 	n = c.same[n.ID]
 	v, ok := c.values[n]
 	if !ok {
 		panic(fmt.Sprintf("engine: %T at %q is used before it is computed", n.Op, n.Path))
 	}
 	return v
+}
+
+// takesRows reports whether an operation reads a value whose rows lie apart as its i-th input.
+func takesRows(n *graph.Node, i int) bool {
+	_, attention := n.Op.(graph.Attention)
+	return attention && i < 3 || isProduct(n)
 }
 
 // set notes the value of a node.
@@ -113,14 +144,17 @@ func (c *compiler) newBuffer(size int) int {
 	return len(c.plan.buffers) - 1
 }
 
-func (c *compiler) newValue(shape, order []int) value {
-	return value{slices.Clone(shape), slices.Clone(order), c.newBuffer(graph.Numel(shape))}
+func (c *compiler) newValue(shape, order []int) value { return c.newTyped(shape, order, false) }
+
+// newTyped is newValue of either type of number.
+func (c *compiler) newTyped(shape, order []int, bf16 bool) value {
+	return value{shape: slices.Clone(shape), order: slices.Clone(order), buffer: c.newBuffer(words(graph.Numel(shape), bf16)), bf16: bf16}
 }
 
 // newConstant is a value in natural order that is known now. The data is not copied.
 func (c *compiler) newConstant(data []float32, shape []int) value {
 	c.plan.buffers = append(c.plan.buffers, buffer{size: len(data), constant: data})
-	return value{slices.Clone(shape), natural(len(shape)), len(c.plan.buffers) - 1}
+	return value{shape: slices.Clone(shape), order: natural(len(shape)), buffer: len(c.plan.buffers) - 1}
 }
 
 // constant returns the data of a value that is known now, nil if it isn't.
@@ -144,6 +178,7 @@ func (c *compiler) emit(s step) {
 
 // copied returns a copy of v that lies in the given order.
 func (c *compiler) copied(v value, order []int) value {
+	v = c.widened(v)
 	out := c.newValue(v.shape, order)
 	sizes, all := out.physical(), v.strides()
 	strides := make([]int, len(order))
@@ -166,7 +201,7 @@ func (c *compiler) gather(v, out value, sizes, strides []int) {
 	}
 	c.emit(step{op: "copy", units: units, reads: []int{v.buffer}, write: out.buffer,
 		run: func(s *State, _, from, to int) {
-			copyStrided(s.buffer(out.buffer), s.buffer(v.buffer), sizes, strides, from, to)
+			copyStrided(s.buffer(out.buffer), s.buffer(v.buffer)[v.first:], sizes, strides, from, to)
 		}})
 }
 
@@ -196,7 +231,7 @@ func (c *compiler) lastInner(v value, d int) value {
 
 // only returns the one node that uses n, nil if there are more or n is an output.
 func (c *compiler) only(n *graph.Node) *graph.Node {
-	for _, out := range c.outputs {
+	for _, out := range c.outputs.nodes {
 		if c.same[out.ID] == n {
 			return nil
 		}
@@ -229,7 +264,14 @@ func (c *compiler) followingAct(n *graph.Node) (kernels.Act, *graph.Node) {
 func (c *compiler) node(n *graph.Node) error {
 	in := make([]value, len(n.In))
 	for i, m := range n.In {
-		in[i] = c.value(m)
+		if takesRows(n, i) {
+			in[i] = c.rowsOf(m)
+		} else {
+			in[i] = c.value(m)
+		}
+		if !takesBF16(n) {
+			in[i] = c.widened(in[i])
+		}
 	}
 	switch op := n.Op.(type) {
 	case graph.Parameter:
@@ -256,9 +298,9 @@ func (c *compiler) node(n *graph.Node) error {
 		c.act(n, op, in[0])
 	case graph.Add:
 		act, end := c.followingAct(n)
-		c.set(end, c.binary("add", in[0], in[1], n.Shape, func(dst, a, b []float32) { c.plan.kernels.Add(dst, a, b, act) }))
+		c.set(end, c.binary("add", end, in[0], in[1], func(dst, a, b []float32) { c.plan.kernels.Add(dst, a, b, act) }))
 	case graph.Mul:
-		c.set(n, c.binary("mul", in[0], in[1], n.Shape, c.plan.kernels.Mul))
+		c.set(n, c.binary("mul", n, in[0], in[1], c.plan.kernels.Mul))
 	case graph.AdaptiveAvgPool:
 		c.adaptiveAvgPool(n, op, in[0])
 	case graph.MaxPool:

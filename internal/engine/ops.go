@@ -13,11 +13,15 @@ func (c *compiler) rowwise(op string, in, out value, row int, f func(dst, x []fl
 	const chunk = 8 << 10 // floats that a unit has at least, to be worth the call
 	rows := graph.Numel(out.shape) / row
 	per := max(1, chunk/row)
-	reads := []int{in.buffer}
-	c.emit(step{op: op, units: (rows + per - 1) / per, reads: reads, write: out.buffer,
-		run: func(s *State, _, from, to int) {
-			a, b := from*per*row, min(to*per, rows)*row
-			f(s.buffer(out.buffer)[a:b], s.buffer(in.buffer)[a:b])
+	if out.bf16 {
+		c.needScratch(per * row)
+	}
+	c.emit(step{op: op, units: (rows + per - 1) / per, reads: []int{in.buffer}, write: out.buffer,
+		run: func(s *State, thread, from, to int) {
+			for u := from; u < to; u++ {
+				a, b := u*per*row, min((u+1)*per, rows)*row
+				c.writing(s, thread, out, a, b, func(dst []float32) { f(dst, s.buffer(in.buffer)[a:b]) })
+			}
 		}})
 }
 
@@ -25,15 +29,15 @@ func (c *compiler) rowwise(op string, in, out value, row int, f func(dst, x []fl
 func (c *compiler) affine(n *graph.Node, in value, scale, shift []float32) {
 	in = c.lastInner(in, 1)
 	act, end := c.followingAct(n)
-	out := c.newValue(n.Shape, in.order)
+	out := c.newTyped(n.Shape, in.order, c.yieldsBF16(end, len(scale)))
 	c.rowwise("norm", in, out, len(scale), func(dst, x []float32) { c.plan.kernels.Affine(dst, x, scale, shift, act) })
 	c.set(end, out)
 }
 
 func (c *compiler) layerNorm(n *graph.Node, op graph.LayerNorm, in value) {
 	in = c.lastInner(in, len(in.shape)-1)
-	out := c.newValue(n.Shape, in.order)
 	weight, bias := n.Params[0].Data, n.Params[1].Data
+	out := c.newTyped(n.Shape, in.order, c.yieldsBF16(n, len(weight)))
 	c.rowwise("norm", in, out, len(weight), func(dst, x []float32) {
 		c.plan.kernels.Norm(dst, x, weight, bias, float32(op.Eps))
 	})
@@ -52,7 +56,7 @@ func (c *compiler) softmax(n *graph.Node, op graph.Softmax, in value) {
 }
 
 func (c *compiler) act(n *graph.Node, op graph.Act, in value) {
-	out := c.newValue(n.Shape, in.order)
+	out := c.newTyped(n.Shape, in.order, c.yieldsBF16(n, in.shape[in.order[len(in.order)-1]]))
 	act := kernelActs[op]
 	c.rowwise("activation", in, out, 1, func(dst, x []float32) {
 		copy(dst, x)
@@ -91,7 +95,8 @@ func (c *compiler) l2norm(n *graph.Node, op graph.L2Norm, in value) {
 }
 
 // binary emits an elementwise operation with broadcasting: f on runs of equal length.
-func (c *compiler) binary(op string, a, b value, shape []int, f func(dst, a, b []float32)) value {
+func (c *compiler) binary(op string, n *graph.Node, a, b value, f func(dst, a, b []float32)) value {
+	shape := n.Shape
 	if !slices.Equal(a.shape, shape) && slices.Equal(b.shape, shape) {
 		a, b = b, a
 	}
@@ -119,30 +124,36 @@ func (c *compiler) binary(op string, a, b value, shape []int, f func(dst, a, b [
 		b = c.ordered(c.expanded(b, shape), a.order)
 		outer, times, inner = graph.Numel(shape), 1, 1
 	}
-	out := c.newValue(shape, a.order)
+	out := c.newTyped(shape, a.order, c.yieldsBF16(n, shape[a.order[len(a.order)-1]]))
 	if times == 1 {
 		outer, inner = 1, outer*inner
 	}
-	const chunk = 8 << 10
-	per := 1 // runs, or where there is but one run floats, of a unit
-	runs := outer * times
-	if runs == 1 {
-		per, runs = chunk, inner
-	} else {
-		per = max(1, chunk/inner)
-	}
+	const chunk = 8 << 10 // floats of a unit, at least
 	single := outer*times == 1
+	runs, size := outer*times, inner
+	if single {
+		runs, size = inner, 1
+	}
+	per := max(1, chunk/size)
+	compute := func(s *State, dst []float32, from, to int) {
+		x, y := s.buffer(a.buffer), s.buffer(b.buffer)
+		if single {
+			f(dst, x[from:to], y[from:to])
+			return
+		}
+		for r := from; r < to; r++ {
+			at, other := r*inner, r/times*inner
+			f(dst[at-from*inner:][:inner], x[at:at+inner], y[other:other+inner])
+		}
+	}
+	if out.bf16 {
+		c.needScratch(per * size)
+	}
 	c.emit(step{op: op, units: (runs + per - 1) / per, reads: []int{a.buffer, b.buffer}, write: out.buffer,
-		run: func(s *State, _, from, to int) {
-			dst, x, y := s.buffer(out.buffer), s.buffer(a.buffer), s.buffer(b.buffer)
-			from, to = from*per, min(to*per, runs)
-			if single {
-				f(dst[from:to], x[from:to], y[from:to])
-				return
-			}
-			for r := from; r < to; r++ {
-				at, other := r*inner, r/times*inner
-				f(dst[at:at+inner], x[at:at+inner], y[other:other+inner])
+		run: func(s *State, thread, from, to int) {
+			for u := from; u < to; u++ {
+				first, last := u*per, min((u+1)*per, runs)
+				c.writing(s, thread, out, first*size, last*size, func(dst []float32) { compute(s, dst, first, last) })
 			}
 		}})
 	return out
@@ -206,8 +217,20 @@ func (c *compiler) concat(n *graph.Node, op graph.Concat, in []value) {
 }
 
 func (c *compiler) slice(n *graph.Node, op graph.Slice, in value) {
-	out := c.newValue(n.Shape, in.order)
+	innermost := op.Dim == in.order[len(in.order)-1]
+	if innermost && !slices.ContainsFunc(c.users[n.ID], func(user *graph.Node) bool { return !takesRows(user, slices.Index(user.In, n)) }) {
+		if in.bf16 && (op.From%2 != 0 || op.To%2 != 0) {
+			in = c.widened(in)
+		}
+		c.set(n, value{shape: n.Shape, order: in.order, buffer: in.buffer, first: words(op.From, in.bf16), ld: in.pitch(), bf16: in.bf16})
+		return
+	}
+	if innermost {
+		in = c.widened(in)
+	}
+	out := c.newTyped(n.Shape, in.order, in.bf16)
 	outer, inner := in.span(op.Dim)
+	inner = words(inner, in.bf16)
 	c.emit(step{op: "copy", units: outer, reads: []int{in.buffer}, write: out.buffer,
 		run: func(s *State, _, from, to int) {
 			dst, src := s.buffer(out.buffer), s.buffer(in.buffer)
@@ -309,6 +332,10 @@ func (c *compiler) gatherRows(n *graph.Node, table value) {
 
 // attention emits a step with a unit for each sample and head.
 func (c *compiler) attention(n *graph.Node, op graph.Attention, in []value) {
+	if c.bf16 != nil && evenHeads(n, op) {
+		c.attentionBF16(n, op, in)
+		return
+	}
 	var reads []int
 	for i := range in {
 		in[i] = c.ordered(in[i], natural(len(in[i].shape)))
@@ -318,8 +345,8 @@ func (c *compiler) attention(n *graph.Node, op graph.Attention, in []value) {
 	l, s, d, e := q.shape[1], k.shape[1], q.shape[2]/op.Heads, v.shape[2]/op.Heads
 	out := c.newValue(n.Shape, natural(3))
 	lenK, lenV := kernels.PackedLen(s, d), kernels.PackedLen(e, s)
-	c.needScratch(lenK + lenV + l*d + l*s)
-	set := c.plan.kernels
+	c.needScratch(lenK + lenV + l*s + l*d)
+	set, scale := c.plan.kernels, float32(op.Scale)
 	biases := 0
 	if len(in) > 3 {
 		biases = in[3].shape[0]
@@ -329,23 +356,28 @@ func (c *compiler) attention(n *graph.Node, op graph.Attention, in []value) {
 			scratch := st.scratch[thread]
 			packedK, scratch := scratch[:lenK], scratch[lenK:]
 			packedV, scratch := scratch[:lenV], scratch[lenV:]
-			scaled, scores := scratch[:l*d], scratch[l*d:l*d+l*s]
+			scores, scaled := scratch[:l*s], scratch[l*s:]
 			for unit := from; unit < to; unit++ {
 				sample, head := unit/op.Heads, unit%op.Heads
-				queries := st.buffer(q.buffer)[sample*l*q.shape[2]+head*d:]
-				for i := range l {
-					for j, x := range queries[i*q.shape[2] : i*q.shape[2]+d] {
-						scaled[i*d+j] = x * float32(op.Scale)
+				queries := st.buffer(q.buffer)[q.first+sample*l*q.pitch()+head*d:]
+				keys := kernels.PackRows(packedK, st.buffer(k.buffer)[k.first+sample*s*k.pitch()+head*d:], s, d, k.pitch())
+				values := kernels.PackColumns(packedV, st.buffer(v.buffer)[v.first+sample*s*v.pitch()+head*e:], e, s, v.pitch())
+				g := kernels.Gemm{M: l, A: queries, LDA: q.pitch(), B: keys, C: scores, LDC: s}
+				if biases > 0 { // which isn't scaled
+					for i := range l {
+						for j, x := range queries[i*q.pitch():][:d] {
+							scaled[i*d+j] = x * scale
+						}
 					}
-				}
-				keys := kernels.PackRows(packedK, st.buffer(k.buffer)[sample*s*k.shape[2]+head*d:], s, d, k.shape[2])
-				values := kernels.PackColumns(packedV, st.buffer(v.buffer)[sample*s*v.shape[2]+head*e:], e, s, v.shape[2])
-				g := kernels.Gemm{M: l, A: scaled, LDA: d, B: keys, C: scores, LDC: s}
-				if biases > 0 {
+					g.A, g.LDA = scaled, d
 					g.Res, g.LDR = st.buffer(in[3].buffer)[(sample%biases*op.Heads+head)*l*s:], s
 				}
 				set.Gemm(&g)
-				set.Softmax(scores, s, 1)
+				if biases > 0 {
+					set.Softmax(scores, s, 1)
+				} else {
+					set.Softmax(scores, s, scale)
+				}
 				set.Gemm(&kernels.Gemm{M: l, A: scores, LDA: s, B: values,
 					C: st.buffer(out.buffer)[sample*l*n.Shape[2]+head*e:], LDC: n.Shape[2]})
 			}

@@ -13,6 +13,7 @@ import (
 // folded into its weights, a residual added to its result, an activation.
 type product struct {
 	node, end       *graph.Node // the layer, and the node whose value it yields
+	order           []int       // in which that lies
 	weight          []float32   // [out, kernel height, kernel width, in / groups]
 	bias            []float32
 	out, in, groups int
@@ -37,26 +38,47 @@ func (c *compiler) product(n *graph.Node, in value) error {
 	if err != nil {
 		return err
 	}
-	if next := c.only(p.end); pointwise(n) && next != nil && p.residual == nil && depthwise(next) {
+	next := c.only(p.end)
+	if pointwise(n) && next != nil && in.ld == 0 && p.residual == nil && depthwise(next) {
 		if done, err := c.bands(p, next, in); done || err != nil {
 			return err
 		}
 	}
-	out := c.newValue(p.end.Shape, in.order)
 	switch {
 	case !isConv:
+		in, out := c.typed(p, in)
 		g := c.rows(p, in, out)
-		g.ld = p.in
+		g.lying(in.pitch())
 		c.gemm("linear", p, g)
 	case p.groups > 1 && p.groups == p.in && p.groups == p.out && p.residual == nil:
-		c.depthwise(p, conv, in, out)
-	case suitsWinograd(p, conv, out):
-		c.winograd(p, conv, in, out)
+		out := c.newTyped(p.end.Shape, in.order, kernels.Fused(p.act) && c.yieldsBF16(p.end, p.out))
+		c.set(p.end, out)
+		c.depthwise(p, conv, c.widened(in), out)
+	case suitsWinograd(n, conv):
+		c.winograd(p, conv, in)
 	default:
-		c.convolution(p, conv, in, out)
+		c.convolution(p, conv, in)
+	}
+	return nil
+}
+
+// typed returns the input of a product in the type that it multiplies, and what the result is written
+// to, which becomes the value of p.end.
+func (c *compiler) typed(p *product, in value) (value, value) {
+	in = c.factor(p.node, in)
+	out := c.newTyped(p.end.Shape, p.order, in.bf16 && kernels.FusedBF16(p.act) && c.yieldsBF16(p.end, p.out/p.groups))
+	if next := c.only(p.end); isProduct(p.node) && out.pitch()%aliasing == 0 && next != nil && isProduct(next) {
+		out.ld = out.pitch() + 16
+		c.plan.buffers[out.buffer].size = graph.Numel(out.shape) / p.out * out.ld
 	}
 	c.set(p.end, out)
-	return nil
+	return in, out
+}
+
+// isProduct reports whether a layer is a matrix product on rows as they lie.
+func isProduct(n *graph.Node) bool {
+	_, linear := n.Op.(graph.Linear)
+	return linear || pointwise(n)
 }
 
 // fuse finds what follows a layer and can be computed with it; order is how its result will lie.
@@ -65,6 +87,8 @@ func (c *compiler) fuse(n *graph.Node, order []int) (*product, error) {
 	if err != nil {
 		return nil, err
 	}
+	_, conv := n.Op.(graph.Conv2d)
+	p.order = order
 	for {
 		next := c.only(p.end)
 		if next == nil {
@@ -72,7 +96,7 @@ func (c *compiler) fuse(n *graph.Node, order []int) (*product, error) {
 		}
 		switch op := next.Op.(type) {
 		case graph.BatchNorm:
-			_, conv := n.Op.(graph.Conv2d) // a linear layer's outputs needn't be the norm's channels
+			// A linear layer's outputs needn't be the norm's channels.
 			if p.residual != nil || p.act != kernels.None || !conv {
 				return p, nil
 			}
@@ -81,15 +105,23 @@ func (c *compiler) fuse(n *graph.Node, order []int) (*product, error) {
 				return nil, err
 			}
 			p.scale(scale, shift)
-		case graph.Add:
-			other := c.same[next.In[0].ID]
-			if other == p.end {
-				other = c.same[next.In[1].ID]
+		case graph.Permute:
+			if conv {
+				return p, nil
 			}
+			p.order = value{shape: p.end.Shape, order: p.order}.permuted(op.Order).order
+		case graph.Mul:
+			scale := p.channels(c.other(next, p.end))
+			if p.residual != nil || p.act != kernels.None || scale == nil {
+				return p, nil
+			}
+			p.scale(scale, make([]float32, p.out))
+		case graph.Add:
+			other := c.other(next, p.end)
 			// The other addend must lie in memory, and alike, by the time the layer runs.
 			v, known := c.values[other]
-			if p.residual != nil || p.act != kernels.None || !known || !slices.Equal(v.shape, p.end.Shape) ||
-				!sameOrder(v.shape, v.order, order) {
+			if p.residual != nil || p.act != kernels.None || !known || v.ld != 0 || !slices.Equal(v.shape, p.end.Shape) ||
+				!sameOrder(v.shape, v.order, p.order) {
 				return p, nil
 			}
 			p.residual = other
@@ -137,6 +169,27 @@ func newProduct(n *graph.Node) (*product, error) {
 	return p, nil
 }
 
+// other returns the operand of a binary operation that isn't n.
+func (c *compiler) other(binary, n *graph.Node) *graph.Node {
+	if a := c.same[binary.In[0].ID]; a != n {
+		return a
+	}
+	return c.same[binary.In[1].ID]
+}
+
+// channels returns the values of a parameter that has one for each output, such as ConvNeXt's
+// layer scale; nil if n isn't one.
+func (p *product) channels(n *graph.Node) []float32 {
+	if _, ok := n.Op.(graph.Parameter); !ok || n.Params[0].Numel() != p.out {
+		return nil
+	}
+	channel := p.order[len(p.order)-1]
+	if i := channel - len(p.order) + len(n.Shape); i < 0 || n.Shape[i] != p.out {
+		return nil
+	}
+	return n.Params[0].Data
+}
+
 // scale multiplies each output by scale and adds shift.
 func (p *product) scale(scale, shift []float32) {
 	size := len(p.weight) / p.out
@@ -167,150 +220,168 @@ func foldNorm(op graph.BatchNorm, params []*graph.Param) (scale, shift []float32
 
 // convolution multiplies the pixels with the weights as they lie if the kernel is 1 × 1; otherwise
 // it first gathers the input of a block of pixels, a row for each (im2col).
-func (c *compiler) convolution(p *product, conv graph.Conv2d, in, out value) {
+func (c *compiler) convolution(p *product, conv graph.Conv2d, in value) {
+	if stem(p.node, conv) {
+		c.stem(p, conv, in)
+		return
+	}
+	in, out := c.typed(p, in)
 	g := c.rows(p, in, out)
 	if conv.Kernel == [2]int{1, 1} && conv.Stride == [2]int{1, 1} && conv.Pad == [4]int{} && p.groups == 1 {
-		g.ld = p.in
+		g.lying(in.pitch())
 		c.gemm("conv 1x1", p, g)
 		return
 	}
-	if p.in <= 4 && p.groups == 1 && conv.Dilation == [2]int{1, 1} {
-		c.stem(p, conv, in, out)
-		return
+	g.gather = newWindow(conv, in, out).gather
+	g.piece = g.k
+	if g.k > 2*longestRow {
+		g.piece = max(longestRow*conv.Kernel[0]/g.k, 1) * g.k / conv.Kernel[0] // whole lines of the kernel
 	}
-	g.window = newWindow(conv, in.shape, out.shape, p.in/p.groups)
-	g.ld = g.k
 	c.gemm(fmt.Sprintf("conv %dx%d", conv.Kernel[0], conv.Kernel[1]), p, g)
 }
 
 // A gemmStep is a matrix product of a step: rows × k times k × columns.
 type gemmStep struct {
-	rows, k, ld       int
-	in, out, residual int // buffers; residual is -1 for none
-	reads             []int
-	window            *window // gathers the rows, nil if they lie ready
+	rows     int
+	k, ld    int // in words of in
+	in, out  value
+	residual value
+	added    bool // whether there is a residual
+	reads    []int
+	piece    int // how much of a row is multiplied at once
+	// gather, if not nil, copies a piece, [from, to) of each row, of the rows [first, first+rows) of a
+	// group from the input x to dst, where they lie ld apart. If it is nil the rows lie ready.
+	gather func(dst []float32, ld int, x []float32, first, rows, group, from, to int)
 }
 
-// stem emits a convolution of few channels, such as a network's first, whose gathered rows would be
-// many and short: what a pixel sees of a line lies together in memory and is multiplied there, once
-// the image has been copied with its zeros around it. Units are rows of the result.
-func (c *compiler) stem(p *product, conv graph.Conv2d, in, out value) {
-	if conv.Pad != [4]int{} {
-		in = c.padded(in, conv.Pad)
+// kernel returns the kernel's argument for rows from row and columns from column on of the result, with
+// the residual.
+func (g *gemmStep) kernel(s *State, row, column int) kernels.Gemm {
+	k := kernels.Gemm{LDC: g.out.pitch(), CBF16: g.out.bf16}
+	k.C = s.buffer(g.out.buffer)[row*k.LDC+words(column, g.out.bf16):]
+	if g.added {
+		k.ResBF16, k.LDR = g.residual.bf16, g.residual.pitch()
+		k.Res = s.buffer(g.residual.buffer)[row*k.LDR+words(column, g.residual.bf16):]
 	}
-	line, image := in.shape[3]*p.in, in.shape[2]*in.shape[3]*p.in
-	outH, outW := out.shape[2], out.shape[3]
-	packed := kernels.Pack(p.weight, p.bias, p.out, len(p.weight)/p.out)
-	g := c.rows(p, in, out)
-	set, act := c.plan.kernels, p.act
-	c.emit(step{op: fmt.Sprintf("conv %dx%d", conv.Kernel[0], conv.Kernel[1]), path: p.node.Path, units: in.shape[0] * outH,
-		reads: g.reads, write: g.out,
-		run: func(s *State, _, from, to int) {
-			x, y := s.buffer(g.in), s.buffer(g.out)
-			for u := from; u < to; u++ {
-				at := u * outW * p.out
-				k := kernels.Gemm{M: outW, A: x[u/outH*image+u%outH*conv.Stride[0]*line:], LDA: conv.Stride[1] * p.in,
-					Segments: conv.Kernel[0], Step: line, B: packed, C: y[at:], LDC: p.out, Act: act}
-				if g.residual >= 0 {
-					k.Res, k.LDR = s.buffer(g.residual)[at:], p.out
-				}
-				set.Gemm(&k)
-			}
-		}})
+	return k
 }
 
-// padded returns a copy of an image with zeros around it: top, left, bottom, right.
-func (c *compiler) padded(in value, pad [4]int) value {
-	shape := slices.Clone(in.shape)
-	h, w := shape[2], shape[3]
-	shape[2], shape[3] = h+pad[0]+pad[2], w+pad[1]+pad[3]
-	out := c.newValue(shape, channelsLast)
-	channels, height := shape[1], shape[2]
-	line := shape[3] * channels
-	c.emit(step{op: "copy", units: shape[0] * height, reads: []int{in.buffer}, write: out.buffer,
-		run: func(s *State, _, from, to int) {
-			x, y := s.buffer(in.buffer), s.buffer(out.buffer)
-			for u := from; u < to; u++ {
-				row, iy := y[u*line:(u+1)*line], u%height-pad[0]
-				if iy < 0 || iy >= h {
-					clear(row)
-					continue
-				}
-				clear(row[:pad[1]*channels])
-				copy(row[pad[1]*channels:], x[(u/height*h+iy)*w*channels:][:w*channels])
-				clear(row[(pad[1]+w)*channels:])
-			}
-		}})
-	return out
+// add makes k, for piece i of so many, the sum with the pieces before. Sums are kept in the result or, so
+// as not to round them, in a panel of several in partial.
+func (g *gemmStep) add(k *kernels.Gemm, i, pieces int, partial []float32, panel, panels int) {
+	if pieces == 1 {
+		return
+	}
+	ld := panels * kernels.Width
+	if g.out.bf16 {
+		partial = partial[panel*kernels.Width:]
+	} else {
+		partial, ld = k.C, k.LDC
+	}
+	if i > 0 {
+		k.Res, k.LDR, k.ResBF16 = partial, ld, false
+	}
+	if i < pieces-1 {
+		k.C, k.LDC, k.CBF16, k.Act = partial, ld, false, kernels.None
+	}
 }
 
 // rows describes the product that yields out, a row for each pixel or token.
 func (c *compiler) rows(p *product, in, out value) gemmStep {
-	g := gemmStep{rows: graph.Numel(out.shape) / p.out, k: len(p.weight) / p.out,
-		in: in.buffer, out: out.buffer, residual: -1, reads: []int{in.buffer}}
+	g := gemmStep{rows: graph.Numel(out.shape) / p.out, k: words(len(p.weight)/p.out, in.bf16), in: in, out: out, reads: []int{in.buffer}}
 	if p.residual != nil {
-		g.residual = c.value(p.residual).buffer
-		g.reads = append(g.reads, g.residual)
+		g.residual, g.added = c.value(p.residual), true
+		g.reads = append(g.reads, g.residual.buffer)
 	}
 	return g
 }
 
-// gemm emits the step of a product. Its units are blocks of rows, small enough for a block's input
-// to stay in a core's cache, times panels of columns: a unit's panel is read once for the block.
-func (c *compiler) gemm(op string, p *product, g gemmStep) {
-	const cached = 256 << 10 // bytes of a block's input
-	block := cached / 4 / g.k / 12 * 12
-	block = max(12, min(block, 240))
-	outs := p.out / p.groups
-	packed := make([]kernels.Packed, p.groups)
-	for i := range packed {
-		packed[i] = kernels.Pack(p.weight[i*outs*g.k:], p.bias[i*outs:], outs, g.k)
-	}
-	blocks, panels := (g.rows+block-1)/block, (outs+kernels.Width-1)/kernels.Width
-	if g.window != nil {
-		c.needScratch(block * g.k)
-	}
-	perBlock := p.groups * panels
-	set, act, columns, groupIn := c.plan.kernels, p.act, p.out, p.in/p.groups
-	c.emit(step{
-		op: op, path: p.node.Path, units: blocks * perBlock, reads: g.reads, write: g.out, weights: 4 * len(p.weight),
-		run: func(s *State, thread, from, to int) {
-			in, out := s.buffer(g.in), s.buffer(g.out)
-			var residual []float32
-			if g.residual >= 0 {
-				residual = s.buffer(g.residual)
+// longestRow is where rows are cut into pieces: longer ones would leave room for few of them in a
+// core's cache, and each pass over the weights would serve only those.
+const longestRow = 768
+
+// aliasing is the number of floats, 4 KiB, of which multiples may not lie between rows: they would push
+// each other out of the first-level cache.
+const aliasing = 1024
+
+// lying describes rows that lie ld floats apart in memory.
+func (g *gemmStep) lying(ld int) {
+	g.ld = ld
+	pieces := (g.k + longestRow - 1) / longestRow
+	g.piece = (g.k/pieces + 15) / 16 * 16
+	if ld%aliasing == 0 {
+		g.gather = func(dst []float32, ld int, x []float32, first, rows, _, from, to int) {
+			for r := range rows {
+				copy(dst[r*ld:], x[(first+r)*g.ld+from:][:to-from])
 			}
-			gathered := -1
+		}
+	}
+}
+
+// gemm emits the step of a product. Its units are blocks of rows, small enough for a block's input to
+// stay in a core's cache, times groups of panels of columns: a panel is read once for the block. The
+// products of the pieces of long rows are added up in the result.
+func (c *compiler) gemm(op string, p *product, g gemmStep) {
+	const cached = 512 << 10 // bytes of a block's input
+	block := max(12, min(cached/4/g.piece/12*12, 240))
+	blocks := (g.rows + block - 1) / block
+	block = ((g.rows+blocks-1)/blocks + 11) / 12 * 12
+	outs := p.out / p.groups
+	packed := make([][]kernels.Packed, p.groups) // by piece
+	size := len(p.weight) / p.out
+	for i := range packed {
+		packed[i] = packPieces(p.weight[i*outs*size:(i+1)*outs*size], p.bias[i*outs:(i+1)*outs], g.piece, g.in.bf16)
+	}
+	panels, together := (outs+kernels.Width-1)/kernels.Width, 1
+	if g.gather != nil || g.piece < g.k {
+		together = min(12, panels) // which a piece, once in the cache, serves
+	}
+	ld := g.ld
+	if g.gather != nil {
+		ld = g.piece + 16
+	}
+	var scratch struct{ gathered, partial int } // words
+	if g.gather != nil {
+		scratch.gathered = block * ld
+	}
+	if g.out.bf16 && g.piece < g.k {
+		scratch.partial = block * together * kernels.Width
+	}
+	c.needScratch(scratch.gathered + scratch.partial)
+	perGroup := (panels + together - 1) / together
+	perBlock := p.groups * perGroup
+	set := c.plan.kernels
+	c.emit(step{
+		op: op, path: p.node.Path, units: blocks * perBlock, reads: g.reads, write: g.out.buffer, weights: 4 * words(len(p.weight), g.in.bf16),
+		run: func(s *State, thread, from, to int) {
+			in := s.buffer(g.in.buffer)[g.in.first:]
+			rows, partial := s.scratch[thread][:scratch.gathered], s.scratch[thread][scratch.gathered:]
+			gathered := [3]int{-1} // the first row, group and piece that rows holds
 			for unit := from; unit < to; unit++ {
 				first := unit / perBlock * block
-				rows := min(block, g.rows-first)
-				group, panel := unit%perBlock/panels, unit%panels
-				k := kernels.Gemm{M: rows, LDA: g.ld, LDC: columns, LDR: columns, Act: act}
-				if g.window == nil {
-					k.A = in[first*g.ld:]
-				} else {
-					k.A = s.scratch[thread]
-					if id := unit / panels; id != gathered {
-						g.window.gather(k.A, in, first, rows, group*groupIn)
+				group, panel := unit%perBlock/perGroup, unit%perGroup*together
+				m := min(block, g.rows-first)
+				for i, b := range packed[group] {
+					a := rows
+					if g.gather == nil {
+						a = in[first*ld+i*g.piece:]
+					} else if id := [3]int{first, group, i}; gathered != id {
+						g.gather(rows, ld, in, first, m, group, i*g.piece, i*g.piece+b.K)
 						gathered = id
 					}
+					for j := panel; j < min(panel+together, panels); j++ {
+						k := g.kernel(s, first, group*outs+j*kernels.Width)
+						k.M, k.A, k.LDA, k.B, k.Act = m, a, ld, b.Panel(j), p.act
+						g.add(&k, i, len(packed[group]), partial, j-panel, together)
+						set.Gemm(&k)
+					}
 				}
-				b := packed[group]
-				column := panel * kernels.Width
-				size := (g.k + 1) * kernels.Width
-				k.B = kernels.Packed{N: min(kernels.Width, outs-column), K: g.k, Data: b.Data[panel*size : (panel+1)*size]}
-				at := first*columns + group*outs + column
-				k.C = out[at:]
-				if residual != nil {
-					k.Res = residual[at:]
-				}
-				set.Gemm(&k)
 			}
 		},
 	})
 }
 
-// A window says which input a convolution's pixels see.
+// A window says which input a convolution's pixels see. Channels are counted in words.
 type window struct {
 	conv       graph.Conv2d
 	h, w, c    int // of the input; c counts all groups
@@ -318,25 +389,29 @@ type window struct {
 	channels   int // of a group
 }
 
-func newWindow(conv graph.Conv2d, in, out []int, channels int) *window {
-	return &window{conv: conv, h: in[2], w: in[3], c: in[1], outH: out[2], outW: out[3], channels: channels}
+func newWindow(conv graph.Conv2d, in, out value) *window {
+	c := words(in.shape[1], in.bf16)
+	return &window{conv: conv, h: in.shape[2], w: in.shape[3], c: c, outH: out.shape[2], outW: out.shape[3], channels: c / conv.Groups}
 }
 
-// gather writes what the pixels [first, first+rows) of the result see of the channels from c on: a
-// row of kernel height × kernel width × channels numbers for each, zeros outside the image.
-func (g *window) gather(dst, x []float32, first, rows, c int) {
-	kh, kw := g.conv.Kernel[0], g.conv.Kernel[1]
+// gather writes what the pixels [first, first+rows) of the result see of a group's channels: a row of
+// kernel height × kernel width × channels words for each, zeros outside the image, and of that the
+// whole lines of the kernel in [from, to).
+func (g *window) gather(dst []float32, ld int, x []float32, first, rows, group, from, to int) {
+	kw, c := g.conv.Kernel[1], group*g.channels
 	sh, sw := g.conv.Stride[0], g.conv.Stride[1]
 	dh, dw := g.conv.Dilation[0], g.conv.Dilation[1]
 	line := kw * g.channels
 	together := dw == 1 && g.channels == g.c // neighbouring taps lie together
-	for r := first; r < first+rows; r++ {
+	for i := range rows {
+		r := first + i
 		n, oy, ox := r/(g.outH*g.outW), r/g.outW%g.outH, r%g.outW
 		image := x[n*g.h*g.w*g.c:]
 		ix := ox*sw - g.conv.Pad[1]
-		for ky := range kh {
-			row := dst[:line:line]
-			dst = dst[line:]
+		lines := dst[i*ld:]
+		for ky := from / line; ky < to/line; ky++ {
+			row := lines[:line:line]
+			lines = lines[line:]
 			iy := oy*sh - g.conv.Pad[0] + ky*dh
 			if iy < 0 || iy >= g.h {
 				clear(row)
@@ -364,6 +439,7 @@ func (g *window) gather(dst, x []float32, first, rows, c int) {
 // rows' sums are kept from the registers.
 func (c *compiler) depthwise(p *product, conv graph.Conv2d, in, out value) {
 	d := newDepthwise(p, conv, in.shape, out.shape)
+	d.BF16 = out.bf16
 	outH, sums := d.OutH, c.rowSums(p, in, out)
 	set := c.plan.kernels
 	write := step{
@@ -374,7 +450,7 @@ func (c *compiler) depthwise(p *product, conv graph.Conv2d, in, out value) {
 			for from < to { // image by image
 				n := from / outH
 				d := d
-				d.X, d.Y = x[n*d.H*d.W*d.C:], y[n*d.OutH*d.OutW*d.C:]
+				d.X, d.Y = x[n*d.H*d.W*d.C:], y[n*d.OutH*d.OutW*words(d.C, d.BF16):]
 				d.From, d.To = from-n*outH, min(outH, to-n*outH)
 				if sums >= 0 {
 					d.Sums = s.buffer(sums)[n*outH*d.C:]
@@ -400,7 +476,7 @@ func newDepthwise(p *product, conv graph.Conv2d, in, out []int) kernels.Depthwis
 
 // rowSums returns the buffer for the sums of a depthwise convolution's rows, -1 if nobody wants them.
 func (c *compiler) rowSums(p *product, in, out value) int {
-	if !c.pooled(p.end) || p.act > kernels.HardSwish || c.constant(in) != nil {
+	if !c.pooled(p.end) || !kernels.Fused(p.act) || c.constant(in) != nil {
 		return -1
 	}
 	sums := c.newBuffer(out.shape[0] * out.shape[2] * p.out)

@@ -20,7 +20,7 @@ func TestStatesAtOnce(t *testing.T) {
 	y = b.linear(y.Flatten(2).Permute(0, 2, 1), 24, true).Attend(2, 0.5)
 	b.Output = b.layerNorm(y)
 	for _, set := range kernels.All() {
-		plan := compile(t, set, &b.Graph, b.Output)
+		plan := compile(t, engine.Options{Kernels: set}, &b.Graph, b.Output)
 		var inputs [2][]tensor
 		var wants [2][]float32
 		for i := range inputs {
@@ -65,16 +65,16 @@ func TestMemory(t *testing.T) {
 	outputs := []*graph.Node{first, b.Output, same, late, known, first.Flatten(1)}
 	inputs := b.inputs()
 	set := kernels.All()[0]
-	plan := compile(t, set, &b.Graph, outputs...)
+	plan := compile(t, engine.Options{Kernels: set}, &b.Graph, outputs...)
 	together := run(plan.NewState(2), plan, inputs)
 	for i, out := range outputs {
-		plan := compile(t, set, &b.Graph, out)
+		plan := compile(t, engine.Options{Kernels: set}, &b.Graph, out)
 		if !sameBits(run(plan.NewState(1), plan, inputs)[0], together[i]) {
 			t.Errorf("output %d is another beside others than alone", i)
 		}
 	}
 
-	plan = compile(t, set, &b.Graph, b.Output)
+	plan = compile(t, engine.Options{Kernels: set}, &b.Graph, b.Output)
 	if most := 4 * 4 * size; plan.Bytes(1) < 3*4*size || plan.Bytes(1) > most {
 		t.Errorf("a chain of 20 layers takes %d bytes, want %d at most", plan.Bytes(1), most)
 	}
@@ -87,7 +87,7 @@ func TestMemory(t *testing.T) {
 func TestProfile(t *testing.T) {
 	b := newNet(1)
 	b.Output = b.conv1(b.conv1(b.Input(1, 8, 9, 9), 8), 8).Act(graph.ReLU).Flatten(1).Act(graph.Tanh)
-	plan := compile(t, kernels.All()[0], &b.Graph, b.Output)
+	plan := compile(t, engine.Options{Kernels: kernels.All()[0]}, &b.Graph, b.Output)
 	shares, err := plan.NewState(1).Profile(3)
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@
 package features
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/graft-ml/graft/internal/augment"
 	"github.com/graft-ml/graft/internal/engine"
 	"github.com/graft-ml/graft/internal/photo"
 	"github.com/graft-ml/graft/internal/transform"
@@ -18,6 +20,9 @@ import (
 // An Extractor computes a network's outputs for photos. Its fields must not change while it works.
 type Extractor struct {
 	Transform *transform.Pipeline
+	Augment   *augment.Pipeline // in place of Transform, with keys of Seed, View and the photo's content; nil for none
+	Seed      uint64
+	View      uint64
 	Plan      *engine.Plan                  // takes one image
 	Batch     func() (*engine.Batch, error) // computes the same outputs; called if there is more than one photo
 	Threads   int
@@ -123,7 +128,7 @@ type slot struct {
 // A worker has the memory to compute one batch at a time.
 type worker struct {
 	*Extractor
-	decoder photo.Decoder
+	reader  reader
 	state   *engine.BatchState
 	size    int
 	pending []computed // in the batch
@@ -158,7 +163,7 @@ func (w *worker) serve(ctx context.Context, work <-chan *slot) {
 
 // add takes a photo into the batch, or gives its result right away.
 func (w *worker) add(s *slot) {
-	key, row, err := w.prepare(s.path, s.err, &w.decoder, w.state.Input())
+	key, row, err := w.prepare(s.path, s.err, &w.reader, w.state.Input())
 	if err != nil || row != nil {
 		s.result <- Result{s.path, w.split(row), err}
 		return
@@ -182,7 +187,7 @@ func (w *worker) finish() {
 // single computes a photo on all threads.
 func (e *Extractor) single(path string, err error) Result {
 	s := e.Plan.NewState(e.Threads)
-	key, row, err := e.prepare(path, err, new(photo.Decoder), s.Input(0))
+	key, row, err := e.prepare(path, err, new(reader), s.Input(0))
 	if err != nil || row != nil {
 		return Result{path, e.split(row), err}
 	}
@@ -190,23 +195,73 @@ func (e *Extractor) single(path string, err error) Result {
 	return e.keep(path, key, s.Output)
 }
 
+// A Computer computes one photo at a time on one thread, without the cache.
+type Computer struct {
+	extractor Extractor
+	reader    reader
+	state     *engine.State
+}
+
+// NewComputer allocates the memory for it.
+func (e *Extractor) NewComputer() *Computer {
+	c := &Computer{extractor: *e, state: e.Plan.NewState(1)}
+	c.extractor.Cache = nil
+	return c
+}
+
+// Compute returns the outputs for a view of a photo.
+func (c *Computer) Compute(path string, view uint64) ([][]float32, error) {
+	c.extractor.View = view
+	key, _, err := c.extractor.prepare(path, nil, &c.reader, c.state.Input(0))
+	if err != nil {
+		return nil, err
+	}
+	c.state.Run()
+	r := c.extractor.keep(path, key, c.state.Output)
+	return r.Outputs, r.Err
+}
+
+// A reader has the memory that one photo after the other is read and decoded in.
+type reader struct {
+	file    bytes.Buffer
+	decoder photo.Decoder
+}
+
+// read returns the bytes of a file, which are valid until the next call.
+func (r *reader) read(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r.file.Reset()
+	_, err = r.file.ReadFrom(f)
+	return r.file.Bytes(), err
+}
+
 // prepare reads a photo and writes its tensor to dst, unless the cache has its row.
-func (e *Extractor) prepare(path string, err error, decoder *photo.Decoder, dst []float32) (key Key, row []float32, _ error) {
+func (e *Extractor) prepare(path string, err error, r *reader, dst []float32) (key Key, row []float32, _ error) {
 	if err != nil {
 		return key, nil, err
 	}
-	data, err := os.ReadFile(path)
+	data, err := r.read(path)
 	if err != nil {
 		return key, nil, err
+	}
+	if e.Cache != nil || e.Augment != nil {
+		key = sha256.Sum256(data)
 	}
 	if e.Cache != nil {
-		key = sha256.Sum256(data)
 		if row, ok := e.Cache.get(key); ok {
 			return key, row, nil
 		}
 	}
-	img, err := decoder.Decode(data)
-	if err == nil {
+	img, err := r.decoder.Decode(data)
+	switch {
+	case err != nil:
+	case e.Augment != nil:
+		err = e.Augment.Apply(dst, img, augment.Key{Seed: e.Seed, View: e.View, Sample: string(key[:])})
+	default:
 		err = e.Transform.Apply(dst, img)
 	}
 	if err != nil {

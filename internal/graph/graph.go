@@ -130,18 +130,19 @@ func (g *Graph) Enter(path string, in *Node) (leave func(out *Node)) {
 func (n *Node) Graph() *Graph { return n.graph }
 
 // Split finds the cut of a graph for training: it reports for each node whether it belongs to the
-// tail, that is, whether a trainable parameter or an active random operation stands at it or before
-// it. Everything else is the trunk, whose values never change while training. The frontier lists
-// the trunk's nodes that the tail reads, in order, but not those that depend on no input, such as an
-// attention mask: they are the same for all samples, and whoever reads them computes them.
+// tail, that is, whether a trainable parameter or an operation that varies while training (dropout, or
+// a norm by the batch's statistics) stands at it or before it. Everything else is the trunk, whose
+// values never change while training. The frontier lists the trunk's nodes that the tail reads, in
+// order, but not those that depend on no input, such as an attention mask: they are the same for all
+// samples, and whoever reads them computes them.
 func (g *Graph) Split() (tail []bool, frontier []*Node) {
 	tail = make([]bool, len(g.Nodes))
 	varies := make([]bool, len(g.Nodes)) // from sample to sample
 	for i, n := range g.Nodes {
 		_, input := n.Op.(Input)
 		varies[i] = input || slices.ContainsFunc(n.In, func(in *Node) bool { return varies[in.ID] })
-		random, ok := n.Op.(interface{ Random() bool })
-		tail[i] = ok && random.Random() ||
+		op, ok := n.Op.(interface{ Varies() bool })
+		tail[i] = ok && op.Varies() ||
 			slices.ContainsFunc(n.Params, func(p *Param) bool { return p.RequiresGrad }) ||
 			slices.ContainsFunc(n.In, func(in *Node) bool { return tail[in.ID] })
 	}

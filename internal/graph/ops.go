@@ -155,11 +155,10 @@ type StochasticDepth struct {
 	Active bool
 }
 
-// Random reports whether the operation draws random numbers while training.
-func (o Dropout) Random() bool { return o.Active && o.P > 0 }
-
-// Random reports whether the operation draws random numbers while training.
-func (o StochasticDepth) Random() bool { return o.Active && o.P > 0 }
+// Varies reports whether the operation gives a sample another result each time while training.
+func (o Dropout) Varies() bool         { return o.Active && o.P > 0 }
+func (o StochasticDepth) Varies() bool { return o.Active && o.P > 0 }
+func (o BatchNorm) Varies() bool       { return o.Training }
 
 func (o Input) Infer([][]int, []*Param) ([]int, error) { return o.Shape, nil }
 

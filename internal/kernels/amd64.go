@@ -10,12 +10,17 @@ import (
 )
 
 //go:generate go run -C asm . -set avx512 -out ../avx512_amd64.s -stubs ../avx512_amd64.go -pkg kernels
+//go:generate go run -C asm . -set avx512bf16 -out ../avx512bf16_amd64.s -stubs ../avx512bf16_amd64.go -pkg kernels
 //go:generate go run -C asm . -set avx2 -out ../avx2_amd64.s -stubs ../avx2_amd64.go -pkg kernels
 
 func available() []*Set {
 	var sets []*Set
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL && cpu.X86.HasBMI2 {
-		sets = append(sets, avx512.set())
+		set := avx512.set()
+		if cpu.X86.HasAVX512BF16 && cpu.X86.HasAVX512BW {
+			set.BF16 = &BF16{Narrow: narrow, Widen: widen, Pair: pair, WinogradInput: winogradInputBF16, WinogradOutput: winogradOutputBF16}
+		}
+		sets = append(sets, set)
 	}
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 {
 		sets = append(sets, avx2.set())
@@ -47,7 +52,7 @@ type simd struct {
 	dot                                                        func(x, y *float32, n int) float32
 	maxAt                                                      func(best, from, x *float32, n int, place float32)
 	addWhere                                                   func(dst, dy, from *float32, n int, place float32)
-	adam                                                       func(param, first, second, grad *float32, n int, keep1, beta2, keep2, size, root, eps float32)
+	adam                                                       func(param, first, second, grad *float32, n int, rate1, beta2, rate2, size, root, eps, keep, decay float32)
 	softmaxGrad                                                func(dst, dy, y *float32, n int, dot float32)
 	normSums                                                   func(dy, x, weight *float32, n int, mean, scale float32) (sum, product float32)
 	normGrad                                                   func(dst, dy, x, weight, dWeight, dBias *float32, n int, mean, scale, sum, product float32)
@@ -98,6 +103,8 @@ type panel struct {
 	segments, jump int // jump is from a segment's end to the next one's start
 
 	atA, atC, atRes uintptr
+	resBF16, cBF16  int
+	next            uintptr // where the next panel lies, to be fetched meanwhile
 }
 
 func (s *simd) Gemm(g *Gemm) {
@@ -114,23 +121,54 @@ func (s *simd) Gemm(g *Gemm) {
 		p := panel{
 			a: &g.A[0], lda: 4 * g.LDA,
 			b: &b[first%Width],
-			c: &g.C[first], ldc: 4 * g.LDC,
+			c: &g.C[g.words(first, g.CBF16)], ldc: 4 * g.LDC,
 			m: g.M, k: k, n: min(pass, g.B.N-first), act: int(g.Act),
-			segments: segments, jump: 4 * (g.Step - k),
+			segments: segments, jump: 4 * (g.Step - k), cBF16: flag(g.CBF16), resBF16: flag(g.ResBF16),
 		}
 		if g.Res != nil {
-			p.res, p.ldr = &g.Res[first], 4*g.LDR
+			p.res, p.ldr = &g.Res[g.words(first, g.ResBF16)], 4*g.LDR
 		}
-		if s.lanes == 16 {
+		if g.B.BF16 {
+			p.next = uintptr(unsafe.Pointer(p.b)) + 4*Width*uintptr(g.B.K+1)
+			gemmBF16AVX512((*byte)(unsafe.Pointer(&p)))
+		} else if s.lanes == 16 {
 			gemmAVX512((*byte)(unsafe.Pointer(&p)))
 		} else {
 			gemmAVX2((*byte)(unsafe.Pointer(&p)))
 		}
 	}
-	if !fused(g.Act) {
+	if !g.fused() {
 		for i := range g.M {
 			s.Act(g.Act, g.C[i*g.LDC:i*g.LDC+g.B.N])
 		}
+	}
+}
+
+func flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func narrow(dst, x []float32) {
+	if len(x) > 0 {
+		_ = dst[(len(x)-1)/2]
+		narrowAVX512(&dst[0], &x[0], len(x))
+	}
+}
+
+func widen(dst, x []float32) {
+	if len(dst) > 0 {
+		_ = x[(len(dst)-1)/2]
+		widenAVX512(&dst[0], &x[0], len(dst))
+	}
+}
+
+func pair(dst, a, b []float32) {
+	if n := len(a); n > 0 {
+		_, _ = b[n-1], dst[2*n-1]
+		pairAVX512(&dst[0], &a[0], &b[0], n)
 	}
 }
 
@@ -154,6 +192,7 @@ type segment struct {
 
 	atX, atY, atSums, colX, colY, atW uintptr
 	left                              int
+	yBF16                             int
 }
 
 // A span is a run of positions along one dimension that see the same taps, [tap, tap+taps).
@@ -203,7 +242,7 @@ func (s *simd) Depthwise(d *Depthwise) {
 				w:      &d.Weight[(r.tap*d.KernelW+q.tap)*depthwiseBlock],
 				blockW: 4 * depthwiseBlock * d.KernelH * d.KernelW, skipW: 4 * depthwiseBlock * (d.KernelW - q.taps),
 				y:    &d.Y[r.from*rowY+q.from*pixelY],
-				rowY: 4 * rowY, pixelY: 4 * pixelY,
+				rowY: 4 * rowY, pixelY: 4 * pixelY, yBF16: flag(d.BF16),
 				bias: &d.Bias[0],
 				rows: r.to - r.from, cols: q.to - q.from,
 				kernelH: r.taps, kernelW: q.taps,
@@ -219,7 +258,7 @@ func (s *simd) Depthwise(d *Depthwise) {
 			}
 		}
 	}
-	if fused(d.Act) {
+	if Fused(d.Act) {
 		return
 	}
 	if pixelY == d.C && rowY == d.OutW*d.C {
@@ -236,13 +275,18 @@ func (s *simd) Depthwise(d *Depthwise) {
 // blank fills pixels that see nothing of the image, only the bias.
 func (s *simd) blank(d *Depthwise, r, q span) {
 	value := append([]float32(nil), d.Bias[:d.C]...)
-	if fused(d.Act) {
+	if Fused(d.Act) {
 		s.Act(d.Act, value)
 	}
 	rowY, pixelY := d.strides()
+	stored := value
+	if d.BF16 {
+		stored = make([]float32, d.C/2)
+		narrow(stored, value)
+	}
 	for oy := r.from; oy < r.to; oy++ {
 		for ox := q.from; ox < q.to; ox++ {
-			copy(d.Y[oy*rowY+ox*pixelY:], value)
+			copy(d.Y[oy*rowY+ox*pixelY:], stored)
 			if d.Sums != nil {
 				s.Add(d.Sums[oy*d.C:(oy+1)*d.C], d.Sums[oy*d.C:], value, None)
 			}
@@ -303,16 +347,17 @@ type tiles struct {
 	buffer     *float32 // 6 × 6 vectors
 
 	atImage uintptr
+	res     *float32 // lies like image
 }
 
-func (w *Winograd) tiles(side int) tiles {
-	w.check(side)
+func (w *Winograd) tiles() tiles {
 	return tiles{image: &w.Image[0], row: 4 * w.Row, pixel: 4 * w.Pixel, tiles: &w.Tiles[0], stride: 4 * w.Stride,
-		channels: 4 * w.C, count: w.Count}
+		channels: 4 * w.C, count: w.Count, act: int(w.Act)}
 }
 
 func (s *simd) WinogradInput(w *Winograd) {
-	t := w.tiles(6)
+	w.check(6)
+	t := w.tiles()
 	var buffer [36 * 16]float32
 	t.buffer = &buffer[0]
 	if s.lanes == 16 {
@@ -323,21 +368,51 @@ func (s *simd) WinogradInput(w *Winograd) {
 }
 
 func (s *simd) WinogradOutput(w *Winograd) {
-	t := w.tiles(4)
+	w.check(4)
+	t := w.tiles()
 	var buffer [36 * 16]float32
-	t.buffer = &buffer[0]
-	t.bias, t.act = &w.Bias[:w.C][0], int(w.Act)
+	t.buffer, t.bias = &buffer[0], &w.Bias[:w.C][0]
+	fused := Fused(w.Act) && w.Res == nil
+	if !fused {
+		t.act = int(None)
+	}
 	if s.lanes == 16 {
 		winogradOutputAVX512((*byte)(unsafe.Pointer(&t)))
 	} else {
 		winogradOutputAVX2((*byte)(unsafe.Pointer(&t)))
 	}
-	if fused(w.Act) {
+	if fused {
 		return
 	}
 	for y := range 4 {
 		for x := range 4 * w.Count {
-			s.Act(w.Act, w.Image[y*w.Row+x*w.Pixel:][:w.C])
+			at := y*w.Row + x*w.Pixel
+			row := w.Image[at : at+w.C]
+			if w.Res != nil {
+				s.Add(row, row, w.Res[at:], w.Act)
+			} else {
+				s.Act(w.Act, row)
+			}
 		}
+	}
+}
+
+func winogradInputBF16(w *Winograd) {
+	w.checkBF16(true)
+	t := w.tiles()
+	winogradInputBF16AVX512((*byte)(unsafe.Pointer(&t)))
+}
+
+func winogradOutputBF16(w *Winograd) {
+	w.checkBF16(false)
+	t := w.tiles()
+	t.bias = &w.Bias[0]
+	if w.Res != nil {
+		t.res = &w.Res[0]
+	}
+	if w.BF16 {
+		winogradOutputBF16AVX512((*byte)(unsafe.Pointer(&t)))
+	} else {
+		winogradOutputFloatAVX512((*byte)(unsafe.Pointer(&t)))
 	}
 }

@@ -47,6 +47,27 @@ func winogradInputAVX2(a *byte)
 func winogradOutputAVX2(a *byte)
 
 //go:noescape
+func idctAVX2(a *byte)
+
+//go:noescape
+func upsampleH2V1AVX2(dst *uint8, near *uint8, n int)
+
+//go:noescape
+func upsampleH2V2AVX2(dst *uint8, near *uint8, far *uint8, n int)
+
+//go:noescape
+func upsampleH1V2AVX2(dst *uint8, near *uint8, far *uint8, n int, bias int)
+
+//go:noescape
+func ycbcrAVX2(dst *uint8, y *uint8, cb *uint8, cr *uint8, n int)
+
+//go:noescape
+func acrossAVX2(a *byte)
+
+//go:noescape
+func downAVX2(a *byte)
+
+//go:noescape
 func gemmTAVX2(a *byte)
 
 //go:noescape
@@ -83,7 +104,7 @@ func maxAtAVX2(best *float32, from *float32, x *float32, n int, place float32)
 func addWhereAVX2(dst *float32, dy *float32, from *float32, n int, place float32)
 
 //go:noescape
-func adamAVX2(param *float32, first *float32, second *float32, grad *float32, n int, rate1 float32, beta2 float32, rate2 float32, size float32, root float32, eps float32)
+func adamAVX2(param *float32, first *float32, second *float32, grad *float32, n int, rate1 float32, beta2 float32, rate2 float32, size float32, root float32, eps float32, keep float32, decay float32)
 
 //go:noescape
 func normSumsAVX2(dy *float32, x *float32, weight *float32, n int, mean float32, scale float32) (sum float32, product float32)

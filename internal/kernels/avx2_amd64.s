@@ -189,9 +189,9 @@ columns16_rows6_done_k:
 	DECQ    R8
 	JNZ     columns16_rows6_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns16_rows6_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Y12
 	VADDPS  Y12, Y0, Y0
 	VMOVUPS 32(DX), Y12
@@ -695,9 +695,9 @@ columns16_rows2_done_k:
 	DECQ    DI
 	JNZ     columns16_rows2_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns16_rows2_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Y4
 	VADDPS  Y4, Y0, Y0
 	VMOVUPS 32(DX), Y4
@@ -925,9 +925,9 @@ columns16_rows1_done_k:
 	DECQ    DI
 	JNZ     columns16_rows1_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns16_rows1_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Y2
 	VADDPS  Y2, Y0, Y0
 	VMOVUPS 32(DX), Y2
@@ -1169,9 +1169,9 @@ upto8_rows6_done_k:
 	DECQ       R8
 	JNZ        upto8_rows6_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto8_rows6_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y7
 	VADDPS     Y7, Y1, Y1
 	ADDQ       BX, DX
@@ -1470,9 +1470,9 @@ upto8_rows2_done_k:
 	DECQ       DI
 	JNZ        upto8_rows2_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto8_rows2_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y3
 	VADDPS     Y3, Y1, Y1
 	ADDQ       BX, DX
@@ -1626,9 +1626,9 @@ upto8_rows1_done_k:
 	DECQ       DI
 	JNZ        upto8_rows1_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto8_rows1_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y2
 	VADDPS     Y2, Y1, Y1
 	ADDQ       BX, DX
@@ -1897,9 +1897,9 @@ upto16_rows6_done_k:
 	DECQ       R8
 	JNZ        upto16_rows6_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto16_rows6_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y14
 	VADDPS     Y14, Y2, Y2
 	VMASKMOVPS 32(DX), Y1, Y14
@@ -2403,9 +2403,9 @@ upto16_rows2_done_k:
 	DECQ       DI
 	JNZ        upto16_rows2_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto16_rows2_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y6
 	VADDPS     Y6, Y2, Y2
 	VMASKMOVPS 32(DX), Y1, Y6
@@ -2633,9 +2633,9 @@ upto16_rows1_done_k:
 	DECQ       DI
 	JNZ        upto16_rows1_segment
 	MOVQ       120(AX), DX
-	MOVQ       48(AX), BX
 	CMPQ       DX, $0x00
 	JE         upto16_rows1_nores
+	MOVQ       48(AX), BX
 	VMASKMOVPS (DX), Y0, Y4
 	VADDPS     Y4, Y2, Y2
 	VMASKMOVPS 32(DX), Y1, Y4
@@ -7497,8 +7497,8 @@ channels:
 	ADDQ         $+32, R9
 	CMPQ         R9, 40(AX)
 	JLT          channels
-	MOVQ         SI, R8
-	SHLQ         $0x02, R8
+	MOVQ         16(AX), R8
+	IMUL3Q       $+4, R8, R8
 	ADDQ         R8, 80(AX)
 	DECQ         48(AX)
 	JNZ          tile
@@ -8366,8 +8366,8 @@ row3_done:
 	ADDQ    $+32, R9
 	CMPQ    R9, 40(AX)
 	JLT     channels
-	MOVQ    SI, R8
-	SHLQ    $0x02, R8
+	MOVQ    16(AX), R8
+	IMUL3Q  $+4, R8, R8
 	ADDQ    R8, 80(AX)
 	DECQ    48(AX)
 	JNZ     tile
@@ -8383,6 +8383,1813 @@ DATA f41000000x8<>+20(SB)/4, $0x41000000
 DATA f41000000x8<>+24(SB)/4, $0x41000000
 DATA f41000000x8<>+28(SB)/4, $0x41000000
 GLOBL f41000000x8<>(SB), RODATA|NOPTR, $32
+
+// func idctAVX2(a *byte)
+// Requires: AVX, AVX2
+TEXT ·idctAVX2(SB), NOSPLIT, $256-8
+	MOVQ a+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 8(AX), DX
+	MOVQ 16(AX), BX
+	MOVQ 24(AX), SI
+	MOVQ 32(AX), DI
+	MOVQ 40(AX), AX
+	LEAQ (DI)(DI*2), R8
+
+idct_loop:
+	MOVBLZX        (BX), R9
+	MOVBLZX        1(BX), R10
+	ORL            R10, R9
+	JZ             idct_dc
+	CMPL           R9, $0x01
+	JE             idct_corner
+	VBROADCASTI128 (CX), Y0
+	VINSERTI128    $0x01, 128(CX), Y0, Y0
+	VBROADCASTI128 (DX), Y1
+	VPMULLW        Y1, Y0, Y0
+	VBROADCASTI128 16(CX), Y1
+	VINSERTI128    $0x01, 144(CX), Y1, Y1
+	VBROADCASTI128 16(DX), Y2
+	VPMULLW        Y2, Y1, Y1
+	VBROADCASTI128 32(CX), Y2
+	VINSERTI128    $0x01, 160(CX), Y2, Y2
+	VBROADCASTI128 32(DX), Y3
+	VPMULLW        Y3, Y2, Y2
+	VBROADCASTI128 48(CX), Y3
+	VINSERTI128    $0x01, 176(CX), Y3, Y3
+	VBROADCASTI128 48(DX), Y4
+	VPMULLW        Y4, Y3, Y3
+	VBROADCASTI128 64(CX), Y4
+	VINSERTI128    $0x01, 192(CX), Y4, Y4
+	VBROADCASTI128 64(DX), Y5
+	VPMULLW        Y5, Y4, Y4
+	VBROADCASTI128 80(CX), Y5
+	VINSERTI128    $0x01, 208(CX), Y5, Y5
+	VBROADCASTI128 80(DX), Y6
+	VPMULLW        Y6, Y5, Y5
+	VBROADCASTI128 96(CX), Y6
+	VINSERTI128    $0x01, 224(CX), Y6, Y6
+	VBROADCASTI128 96(DX), Y7
+	VPMULLW        Y7, Y6, Y6
+	VBROADCASTI128 112(CX), Y7
+	VINSERTI128    $0x01, 240(CX), Y7, Y7
+	VBROADCASTI128 112(DX), Y8
+	VPMULLW        Y8, Y7, Y7
+	VPUNPCKLWD     Y4, Y0, Y8
+	VPUNPCKHWD     Y4, Y0, Y0
+	VPUNPCKLWD     Y6, Y2, Y4
+	VPUNPCKHWD     Y6, Y2, Y2
+	VPUNPCKLWD     Y3, Y1, Y6
+	VPUNPCKHWD     Y3, Y1, Y1
+	VPUNPCKLWD     Y7, Y5, Y3
+	VPUNPCKHWD     Y7, Y5, Y5
+	VPMADDWD       words40<>+0(SB), Y0, Y7
+	VPADDD         words41<>+0(SB), Y7, Y7
+	VPMADDWD       words42<>+0(SB), Y2, Y9
+	VPADDD         Y9, Y7, Y10
+	VPSUBD         Y9, Y7, Y7
+	VPMADDWD       words43<>+0(SB), Y0, Y0
+	VPADDD         words41<>+0(SB), Y0, Y0
+	VPMADDWD       words44<>+0(SB), Y2, Y2
+	VPADDD         Y2, Y0, Y9
+	VPSUBD         Y2, Y0, Y0
+	VPMADDWD       words45<>+0(SB), Y1, Y2
+	VPMADDWD       words46<>+0(SB), Y5, Y11
+	VPADDD         Y11, Y2, Y2
+	VPADDD         Y2, Y10, Y11
+	VPSUBD         Y2, Y10, Y10
+	VPSRAD         $0x0b, Y11, Y11
+	VPSRAD         $0x0b, Y10, Y10
+	VMOVDQU        Y11, (SP)
+	VMOVDQU        Y10, 224(SP)
+	VPMADDWD       words47<>+0(SB), Y1, Y2
+	VPMADDWD       words48<>+0(SB), Y5, Y10
+	VPADDD         Y10, Y2, Y2
+	VPADDD         Y2, Y9, Y10
+	VPSUBD         Y2, Y9, Y9
+	VPSRAD         $0x0b, Y10, Y10
+	VPSRAD         $0x0b, Y9, Y9
+	VMOVDQU        Y10, 32(SP)
+	VMOVDQU        Y9, 192(SP)
+	VPMADDWD       words49<>+0(SB), Y1, Y2
+	VPMADDWD       words50<>+0(SB), Y5, Y9
+	VPADDD         Y9, Y2, Y2
+	VPADDD         Y2, Y0, Y9
+	VPSUBD         Y2, Y0, Y0
+	VPSRAD         $0x0b, Y9, Y9
+	VPSRAD         $0x0b, Y0, Y0
+	VMOVDQU        Y9, 64(SP)
+	VMOVDQU        Y0, 160(SP)
+	VPMADDWD       words51<>+0(SB), Y1, Y0
+	VPMADDWD       words52<>+0(SB), Y5, Y1
+	VPADDD         Y1, Y0, Y0
+	VPADDD         Y0, Y7, Y1
+	VPSUBD         Y0, Y7, Y7
+	VPSRAD         $0x0b, Y1, Y1
+	VPSRAD         $0x0b, Y7, Y7
+	VMOVDQU        Y1, 96(SP)
+	VMOVDQU        Y7, 128(SP)
+	VPMADDWD       words40<>+0(SB), Y8, Y0
+	VPADDD         words41<>+0(SB), Y0, Y0
+	VPMADDWD       words42<>+0(SB), Y4, Y1
+	VPADDD         Y1, Y0, Y2
+	VPSUBD         Y1, Y0, Y0
+	VPMADDWD       words43<>+0(SB), Y8, Y1
+	VPADDD         words41<>+0(SB), Y1, Y1
+	VPMADDWD       words44<>+0(SB), Y4, Y4
+	VPADDD         Y4, Y1, Y5
+	VPSUBD         Y4, Y1, Y1
+	VPMADDWD       words45<>+0(SB), Y6, Y4
+	VPMADDWD       words46<>+0(SB), Y3, Y7
+	VPADDD         Y7, Y4, Y4
+	VPADDD         Y4, Y2, Y7
+	VPSUBD         Y4, Y2, Y2
+	VPSRAD         $0x0b, Y7, Y7
+	VPSRAD         $0x0b, Y2, Y2
+	VPACKSSDW      (SP), Y7, Y7
+	VPACKSSDW      224(SP), Y2, Y2
+	VPMADDWD       words47<>+0(SB), Y6, Y4
+	VPMADDWD       words48<>+0(SB), Y3, Y8
+	VPADDD         Y8, Y4, Y4
+	VPADDD         Y4, Y5, Y8
+	VPSUBD         Y4, Y5, Y5
+	VPSRAD         $0x0b, Y8, Y8
+	VPSRAD         $0x0b, Y5, Y5
+	VPACKSSDW      32(SP), Y8, Y8
+	VPACKSSDW      192(SP), Y5, Y5
+	VPMADDWD       words49<>+0(SB), Y6, Y4
+	VPMADDWD       words50<>+0(SB), Y3, Y9
+	VPADDD         Y9, Y4, Y4
+	VPADDD         Y4, Y1, Y9
+	VPSUBD         Y4, Y1, Y1
+	VPSRAD         $0x0b, Y9, Y9
+	VPSRAD         $0x0b, Y1, Y1
+	VPACKSSDW      64(SP), Y9, Y9
+	VPACKSSDW      160(SP), Y1, Y1
+	VPMADDWD       words51<>+0(SB), Y6, Y4
+	VPMADDWD       words52<>+0(SB), Y3, Y3
+	VPADDD         Y3, Y4, Y4
+	VPADDD         Y4, Y0, Y3
+	VPSUBD         Y4, Y0, Y0
+	VPSRAD         $0x0b, Y3, Y3
+	VPSRAD         $0x0b, Y0, Y0
+	VPACKSSDW      96(SP), Y3, Y3
+	VPACKSSDW      128(SP), Y0, Y0
+	VPUNPCKLWD     Y8, Y7, Y4
+	VPUNPCKHWD     Y8, Y7, Y7
+	VPUNPCKLWD     Y3, Y9, Y6
+	VPUNPCKHWD     Y3, Y9, Y9
+	VPUNPCKLWD     Y1, Y0, Y3
+	VPUNPCKHWD     Y1, Y0, Y0
+	VPUNPCKLWD     Y2, Y5, Y1
+	VPUNPCKHWD     Y2, Y5, Y5
+	VPUNPCKLDQ     Y6, Y4, Y2
+	VPUNPCKHDQ     Y6, Y4, Y4
+	VPUNPCKLDQ     Y1, Y3, Y6
+	VPUNPCKHDQ     Y1, Y3, Y3
+	VPUNPCKLDQ     Y9, Y7, Y1
+	VPUNPCKHDQ     Y9, Y7, Y7
+	VPUNPCKLDQ     Y5, Y0, Y8
+	VPUNPCKHDQ     Y5, Y0, Y0
+	VPUNPCKLQDQ    Y6, Y2, Y5
+	VPUNPCKHQDQ    Y6, Y2, Y2
+	VPUNPCKLQDQ    Y3, Y4, Y6
+	VPUNPCKHQDQ    Y3, Y4, Y4
+	VPUNPCKLQDQ    Y8, Y1, Y3
+	VPUNPCKHQDQ    Y8, Y1, Y1
+	VPUNPCKLQDQ    Y0, Y7, Y8
+	VPUNPCKHQDQ    Y0, Y7, Y7
+	VPUNPCKLWD     Y3, Y5, Y0
+	VPUNPCKHWD     Y3, Y5, Y5
+	VPUNPCKLWD     Y8, Y6, Y3
+	VPUNPCKHWD     Y8, Y6, Y6
+	VPUNPCKLWD     Y4, Y2, Y8
+	VPUNPCKHWD     Y4, Y2, Y2
+	VPUNPCKLWD     Y7, Y1, Y4
+	VPUNPCKHWD     Y7, Y1, Y1
+	VPMADDWD       words40<>+0(SB), Y5, Y7
+	VPADDD         words53<>+0(SB), Y7, Y7
+	VPMADDWD       words42<>+0(SB), Y6, Y9
+	VPADDD         Y9, Y7, Y10
+	VPSUBD         Y9, Y7, Y7
+	VPMADDWD       words43<>+0(SB), Y5, Y5
+	VPADDD         words53<>+0(SB), Y5, Y5
+	VPMADDWD       words44<>+0(SB), Y6, Y6
+	VPADDD         Y6, Y5, Y9
+	VPSUBD         Y6, Y5, Y5
+	VPMADDWD       words45<>+0(SB), Y2, Y6
+	VPMADDWD       words46<>+0(SB), Y1, Y11
+	VPADDD         Y11, Y6, Y6
+	VPADDD         Y6, Y10, Y11
+	VPSUBD         Y6, Y10, Y10
+	VPSRAD         $0x12, Y11, Y11
+	VPSRAD         $0x12, Y10, Y10
+	VMOVDQU        Y11, (SP)
+	VMOVDQU        Y10, 224(SP)
+	VPMADDWD       words47<>+0(SB), Y2, Y6
+	VPMADDWD       words48<>+0(SB), Y1, Y10
+	VPADDD         Y10, Y6, Y6
+	VPADDD         Y6, Y9, Y10
+	VPSUBD         Y6, Y9, Y9
+	VPSRAD         $0x12, Y10, Y10
+	VPSRAD         $0x12, Y9, Y9
+	VMOVDQU        Y10, 32(SP)
+	VMOVDQU        Y9, 192(SP)
+	VPMADDWD       words49<>+0(SB), Y2, Y6
+	VPMADDWD       words50<>+0(SB), Y1, Y9
+	VPADDD         Y9, Y6, Y6
+	VPADDD         Y6, Y5, Y9
+	VPSUBD         Y6, Y5, Y5
+	VPSRAD         $0x12, Y9, Y9
+	VPSRAD         $0x12, Y5, Y5
+	VMOVDQU        Y9, 64(SP)
+	VMOVDQU        Y5, 160(SP)
+	VPMADDWD       words51<>+0(SB), Y2, Y2
+	VPMADDWD       words52<>+0(SB), Y1, Y1
+	VPADDD         Y1, Y2, Y2
+	VPADDD         Y2, Y7, Y1
+	VPSUBD         Y2, Y7, Y7
+	VPSRAD         $0x12, Y1, Y1
+	VPSRAD         $0x12, Y7, Y7
+	VMOVDQU        Y1, 96(SP)
+	VMOVDQU        Y7, 128(SP)
+	VPMADDWD       words40<>+0(SB), Y0, Y1
+	VPADDD         words53<>+0(SB), Y1, Y1
+	VPMADDWD       words42<>+0(SB), Y3, Y2
+	VPADDD         Y2, Y1, Y5
+	VPSUBD         Y2, Y1, Y1
+	VPMADDWD       words43<>+0(SB), Y0, Y0
+	VPADDD         words53<>+0(SB), Y0, Y0
+	VPMADDWD       words44<>+0(SB), Y3, Y2
+	VPADDD         Y2, Y0, Y3
+	VPSUBD         Y2, Y0, Y0
+	VPMADDWD       words45<>+0(SB), Y8, Y2
+	VPMADDWD       words46<>+0(SB), Y4, Y6
+	VPADDD         Y6, Y2, Y2
+	VPADDD         Y2, Y5, Y6
+	VPSUBD         Y2, Y5, Y5
+	VPSRAD         $0x12, Y6, Y6
+	VPSRAD         $0x12, Y5, Y5
+	VPACKSSDW      (SP), Y6, Y6
+	VPACKSSDW      224(SP), Y5, Y5
+	VPMADDWD       words47<>+0(SB), Y8, Y2
+	VPMADDWD       words48<>+0(SB), Y4, Y7
+	VPADDD         Y7, Y2, Y2
+	VPADDD         Y2, Y3, Y7
+	VPSUBD         Y2, Y3, Y3
+	VPSRAD         $0x12, Y7, Y7
+	VPSRAD         $0x12, Y3, Y3
+	VPACKSSDW      32(SP), Y7, Y7
+	VPACKSSDW      192(SP), Y3, Y3
+	VPMADDWD       words49<>+0(SB), Y8, Y2
+	VPMADDWD       words50<>+0(SB), Y4, Y9
+	VPADDD         Y9, Y2, Y2
+	VPADDD         Y2, Y0, Y9
+	VPSUBD         Y2, Y0, Y0
+	VPSRAD         $0x12, Y9, Y9
+	VPSRAD         $0x12, Y0, Y0
+	VPACKSSDW      64(SP), Y9, Y9
+	VPACKSSDW      160(SP), Y0, Y0
+	VPMADDWD       words51<>+0(SB), Y8, Y2
+	VPMADDWD       words52<>+0(SB), Y4, Y4
+	VPADDD         Y4, Y2, Y2
+	VPADDD         Y2, Y1, Y4
+	VPSUBD         Y2, Y1, Y1
+	VPSRAD         $0x12, Y4, Y4
+	VPSRAD         $0x12, Y1, Y1
+	VPACKSSDW      96(SP), Y4, Y4
+	VPACKSSDW      128(SP), Y1, Y1
+	VPACKUSWB      Y1, Y6, Y6
+	VPACKUSWB      Y0, Y7, Y7
+	VPACKUSWB      Y3, Y9, Y9
+	VPACKUSWB      Y5, Y4, Y4
+	VPUNPCKLBW     Y7, Y6, Y0
+	VPUNPCKHBW     Y7, Y6, Y6
+	VPUNPCKLBW     Y4, Y9, Y1
+	VPUNPCKHBW     Y4, Y9, Y9
+	VPUNPCKLWD     Y1, Y0, Y2
+	VPUNPCKHWD     Y1, Y0, Y0
+	VPUNPCKLWD     Y9, Y6, Y1
+	VPUNPCKHWD     Y9, Y6, Y6
+	VPUNPCKLDQ     Y1, Y2, Y3
+	VPUNPCKHDQ     Y1, Y2, Y2
+	VPUNPCKLDQ     Y6, Y0, Y1
+	VPUNPCKHDQ     Y6, Y0, Y0
+	MOVQ           SI, R9
+	VPERMQ         $0xd8, Y3, Y3
+	VMOVDQU        X3, (R9)
+	VEXTRACTI128   $0x01, Y3, (R9)(DI*1)
+	VPERMQ         $0xd8, Y2, Y2
+	VMOVDQU        X2, (R9)(DI*2)
+	VEXTRACTI128   $0x01, Y2, (R9)(R8*1)
+	LEAQ           (R9)(DI*4), R9
+	VPERMQ         $0xd8, Y1, Y1
+	VMOVDQU        X1, (R9)
+	VEXTRACTI128   $0x01, Y1, (R9)(DI*1)
+	VPERMQ         $0xd8, Y0, Y0
+	VMOVDQU        X0, (R9)(DI*2)
+	VEXTRACTI128   $0x01, Y0, (R9)(R8*1)
+	JMP            idct_next
+
+idct_corner:
+	VBROADCASTI128 (CX), Y0
+	VINSERTI128    $0x01, 128(CX), Y0, Y0
+	VBROADCASTI128 (DX), Y1
+	VPMULLW        Y1, Y0, Y0
+	VBROADCASTI128 16(CX), Y1
+	VINSERTI128    $0x01, 144(CX), Y1, Y1
+	VBROADCASTI128 16(DX), Y2
+	VPMULLW        Y2, Y1, Y1
+	VBROADCASTI128 32(CX), Y2
+	VINSERTI128    $0x01, 160(CX), Y2, Y2
+	VBROADCASTI128 32(DX), Y3
+	VPMULLW        Y3, Y2, Y2
+	VBROADCASTI128 48(CX), Y3
+	VINSERTI128    $0x01, 176(CX), Y3, Y3
+	VBROADCASTI128 48(DX), Y4
+	VPMULLW        Y4, Y3, Y3
+	VPUNPCKLWD     Y2, Y0, Y0
+	VPUNPCKLWD     Y3, Y1, Y1
+	VPMADDWD       words54<>+0(SB), Y0, Y2
+	VPADDD         words41<>+0(SB), Y2, Y2
+	VPMADDWD       words45<>+0(SB), Y1, Y3
+	VPADDD         Y3, Y2, Y4
+	VPSUBD         Y3, Y2, Y2
+	VPSRAD         $0x0b, Y4, Y4
+	VPSRAD         $0x0b, Y2, Y2
+	VPMADDWD       words55<>+0(SB), Y0, Y3
+	VPADDD         words41<>+0(SB), Y3, Y3
+	VPMADDWD       words47<>+0(SB), Y1, Y5
+	VPADDD         Y5, Y3, Y6
+	VPSUBD         Y5, Y3, Y3
+	VPSRAD         $0x0b, Y6, Y6
+	VPSRAD         $0x0b, Y3, Y3
+	VPMADDWD       words56<>+0(SB), Y0, Y5
+	VPADDD         words41<>+0(SB), Y5, Y5
+	VPMADDWD       words49<>+0(SB), Y1, Y7
+	VPADDD         Y7, Y5, Y8
+	VPSUBD         Y7, Y5, Y5
+	VPSRAD         $0x0b, Y8, Y8
+	VPSRAD         $0x0b, Y5, Y5
+	VPMADDWD       words57<>+0(SB), Y0, Y0
+	VPADDD         words41<>+0(SB), Y0, Y0
+	VPMADDWD       words51<>+0(SB), Y1, Y1
+	VPADDD         Y1, Y0, Y7
+	VPSUBD         Y1, Y0, Y0
+	VPSRAD         $0x0b, Y7, Y7
+	VPSRAD         $0x0b, Y0, Y0
+	VPACKSSDW      Y0, Y4, Y4
+	VPACKSSDW      Y5, Y6, Y6
+	VPACKSSDW      Y3, Y8, Y8
+	VPACKSSDW      Y2, Y7, Y7
+	VPUNPCKLWD     Y6, Y4, Y0
+	VPUNPCKHWD     Y6, Y4, Y4
+	VPUNPCKLWD     Y7, Y8, Y1
+	VPUNPCKHWD     Y7, Y8, Y8
+	VPUNPCKLDQ     Y1, Y0, Y2
+	VPUNPCKHDQ     Y1, Y0, Y0
+	VPUNPCKLDQ     Y8, Y4, Y1
+	VPUNPCKHDQ     Y8, Y4, Y4
+	VPUNPCKLQDQ    Y1, Y2, Y3
+	VPUNPCKHQDQ    Y1, Y2, Y2
+	VPUNPCKLQDQ    Y4, Y0, Y1
+	VPUNPCKHQDQ    Y4, Y0, Y0
+	VPUNPCKLWD     Y1, Y3, Y4
+	VPUNPCKLWD     Y0, Y2, Y5
+	VPUNPCKHWD     Y1, Y3, Y1
+	VPUNPCKHWD     Y0, Y2, Y0
+	VPMADDWD       words54<>+0(SB), Y1, Y2
+	VPADDD         words53<>+0(SB), Y2, Y2
+	VPMADDWD       words45<>+0(SB), Y0, Y3
+	VPADDD         Y3, Y2, Y6
+	VPSUBD         Y3, Y2, Y2
+	VPSRAD         $0x12, Y6, Y6
+	VPSRAD         $0x12, Y2, Y2
+	VMOVDQU        Y6, (SP)
+	VMOVDQU        Y2, 224(SP)
+	VPMADDWD       words55<>+0(SB), Y1, Y2
+	VPADDD         words53<>+0(SB), Y2, Y2
+	VPMADDWD       words47<>+0(SB), Y0, Y3
+	VPADDD         Y3, Y2, Y6
+	VPSUBD         Y3, Y2, Y2
+	VPSRAD         $0x12, Y6, Y6
+	VPSRAD         $0x12, Y2, Y2
+	VMOVDQU        Y6, 32(SP)
+	VMOVDQU        Y2, 192(SP)
+	VPMADDWD       words56<>+0(SB), Y1, Y2
+	VPADDD         words53<>+0(SB), Y2, Y2
+	VPMADDWD       words49<>+0(SB), Y0, Y3
+	VPADDD         Y3, Y2, Y6
+	VPSUBD         Y3, Y2, Y2
+	VPSRAD         $0x12, Y6, Y6
+	VPSRAD         $0x12, Y2, Y2
+	VMOVDQU        Y6, 64(SP)
+	VMOVDQU        Y2, 160(SP)
+	VPMADDWD       words57<>+0(SB), Y1, Y1
+	VPADDD         words53<>+0(SB), Y1, Y1
+	VPMADDWD       words51<>+0(SB), Y0, Y0
+	VPADDD         Y0, Y1, Y2
+	VPSUBD         Y0, Y1, Y1
+	VPSRAD         $0x12, Y2, Y2
+	VPSRAD         $0x12, Y1, Y1
+	VMOVDQU        Y2, 96(SP)
+	VMOVDQU        Y1, 128(SP)
+	VPMADDWD       words54<>+0(SB), Y4, Y0
+	VPADDD         words53<>+0(SB), Y0, Y0
+	VPMADDWD       words45<>+0(SB), Y5, Y1
+	VPADDD         Y1, Y0, Y2
+	VPSUBD         Y1, Y0, Y0
+	VPSRAD         $0x12, Y2, Y2
+	VPSRAD         $0x12, Y0, Y0
+	VPACKSSDW      (SP), Y2, Y2
+	VPACKSSDW      224(SP), Y0, Y0
+	VPMADDWD       words55<>+0(SB), Y4, Y1
+	VPADDD         words53<>+0(SB), Y1, Y1
+	VPMADDWD       words47<>+0(SB), Y5, Y3
+	VPADDD         Y3, Y1, Y6
+	VPSUBD         Y3, Y1, Y1
+	VPSRAD         $0x12, Y6, Y6
+	VPSRAD         $0x12, Y1, Y1
+	VPACKSSDW      32(SP), Y6, Y6
+	VPACKSSDW      192(SP), Y1, Y1
+	VPMADDWD       words56<>+0(SB), Y4, Y3
+	VPADDD         words53<>+0(SB), Y3, Y3
+	VPMADDWD       words49<>+0(SB), Y5, Y7
+	VPADDD         Y7, Y3, Y8
+	VPSUBD         Y7, Y3, Y3
+	VPSRAD         $0x12, Y8, Y8
+	VPSRAD         $0x12, Y3, Y3
+	VPACKSSDW      64(SP), Y8, Y8
+	VPACKSSDW      160(SP), Y3, Y3
+	VPMADDWD       words57<>+0(SB), Y4, Y4
+	VPADDD         words53<>+0(SB), Y4, Y4
+	VPMADDWD       words51<>+0(SB), Y5, Y5
+	VPADDD         Y5, Y4, Y7
+	VPSUBD         Y5, Y4, Y4
+	VPSRAD         $0x12, Y7, Y7
+	VPSRAD         $0x12, Y4, Y4
+	VPACKSSDW      96(SP), Y7, Y7
+	VPACKSSDW      128(SP), Y4, Y4
+	VPACKUSWB      Y4, Y2, Y2
+	VPACKUSWB      Y3, Y6, Y6
+	VPACKUSWB      Y1, Y8, Y8
+	VPACKUSWB      Y0, Y7, Y7
+	VPUNPCKLBW     Y6, Y2, Y0
+	VPUNPCKHBW     Y6, Y2, Y2
+	VPUNPCKLBW     Y7, Y8, Y1
+	VPUNPCKHBW     Y7, Y8, Y8
+	VPUNPCKLWD     Y1, Y0, Y3
+	VPUNPCKHWD     Y1, Y0, Y0
+	VPUNPCKLWD     Y8, Y2, Y1
+	VPUNPCKHWD     Y8, Y2, Y2
+	VPUNPCKLDQ     Y1, Y3, Y4
+	VPUNPCKHDQ     Y1, Y3, Y3
+	VPUNPCKLDQ     Y2, Y0, Y1
+	VPUNPCKHDQ     Y2, Y0, Y0
+	MOVQ           SI, R9
+	VPERMQ         $0xd8, Y4, Y4
+	VMOVDQU        X4, (R9)
+	VEXTRACTI128   $0x01, Y4, (R9)(DI*1)
+	VPERMQ         $0xd8, Y3, Y3
+	VMOVDQU        X3, (R9)(DI*2)
+	VEXTRACTI128   $0x01, Y3, (R9)(R8*1)
+	LEAQ           (R9)(DI*4), R9
+	VPERMQ         $0xd8, Y1, Y1
+	VMOVDQU        X1, (R9)
+	VEXTRACTI128   $0x01, Y1, (R9)(DI*1)
+	VPERMQ         $0xd8, Y0, Y0
+	VMOVDQU        X0, (R9)(DI*2)
+	VEXTRACTI128   $0x01, Y0, (R9)(R8*1)
+	JMP            idct_next
+
+idct_dc:
+	VPBROADCASTW (CX), X0
+	VPBROADCASTW 128(CX), X1
+	VPBROADCASTW (DX), X2
+	VPMULLW      X2, X0, X0
+	VPADDSW      words58<>+0(SB), X0, X0
+	VPSRAW       $0x03, X0, X0
+	VPADDW       words59<>+0(SB), X0, X0
+	VPMULLW      X2, X1, X1
+	VPADDSW      words58<>+0(SB), X1, X1
+	VPSRAW       $0x03, X1, X1
+	VPADDW       words59<>+0(SB), X1, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         SI, R9
+	VMOVDQU      X0, (R9)
+	VMOVDQU      X0, (R9)(DI*1)
+	VMOVDQU      X0, (R9)(DI*2)
+	VMOVDQU      X0, (R9)(R8*1)
+	LEAQ         (R9)(DI*4), R9
+	VMOVDQU      X0, (R9)
+	VMOVDQU      X0, (R9)(DI*1)
+	VMOVDQU      X0, (R9)(DI*2)
+	VMOVDQU      X0, (R9)(R8*1)
+
+idct_next:
+	ADDQ $+256, CX
+	ADDQ $+2, BX
+	ADDQ $+16, SI
+	DECQ AX
+	JNE  idct_loop
+	VZEROUPPER
+	RET
+
+DATA words40<>+0(SB)/2, $+8192
+DATA words40<>+2(SB)/2, $+8192
+DATA words40<>+4(SB)/2, $+8192
+DATA words40<>+6(SB)/2, $+8192
+DATA words40<>+8(SB)/2, $+8192
+DATA words40<>+10(SB)/2, $+8192
+DATA words40<>+12(SB)/2, $+8192
+DATA words40<>+14(SB)/2, $+8192
+DATA words40<>+16(SB)/2, $+8192
+DATA words40<>+18(SB)/2, $+8192
+DATA words40<>+20(SB)/2, $+8192
+DATA words40<>+22(SB)/2, $+8192
+DATA words40<>+24(SB)/2, $+8192
+DATA words40<>+26(SB)/2, $+8192
+DATA words40<>+28(SB)/2, $+8192
+DATA words40<>+30(SB)/2, $+8192
+GLOBL words40<>(SB), RODATA|NOPTR, $32
+
+DATA words41<>+0(SB)/4, $+1024
+DATA words41<>+4(SB)/4, $+1024
+DATA words41<>+8(SB)/4, $+1024
+DATA words41<>+12(SB)/4, $+1024
+DATA words41<>+16(SB)/4, $+1024
+DATA words41<>+20(SB)/4, $+1024
+DATA words41<>+24(SB)/4, $+1024
+DATA words41<>+28(SB)/4, $+1024
+GLOBL words41<>(SB), RODATA|NOPTR, $32
+
+DATA words42<>+0(SB)/2, $+10703
+DATA words42<>+2(SB)/2, $+4433
+DATA words42<>+4(SB)/2, $+10703
+DATA words42<>+6(SB)/2, $+4433
+DATA words42<>+8(SB)/2, $+10703
+DATA words42<>+10(SB)/2, $+4433
+DATA words42<>+12(SB)/2, $+10703
+DATA words42<>+14(SB)/2, $+4433
+DATA words42<>+16(SB)/2, $+10703
+DATA words42<>+18(SB)/2, $+4433
+DATA words42<>+20(SB)/2, $+10703
+DATA words42<>+22(SB)/2, $+4433
+DATA words42<>+24(SB)/2, $+10703
+DATA words42<>+26(SB)/2, $+4433
+DATA words42<>+28(SB)/2, $+10703
+DATA words42<>+30(SB)/2, $+4433
+GLOBL words42<>(SB), RODATA|NOPTR, $32
+
+DATA words43<>+0(SB)/2, $+8192
+DATA words43<>+2(SB)/2, $-8192
+DATA words43<>+4(SB)/2, $+8192
+DATA words43<>+6(SB)/2, $-8192
+DATA words43<>+8(SB)/2, $+8192
+DATA words43<>+10(SB)/2, $-8192
+DATA words43<>+12(SB)/2, $+8192
+DATA words43<>+14(SB)/2, $-8192
+DATA words43<>+16(SB)/2, $+8192
+DATA words43<>+18(SB)/2, $-8192
+DATA words43<>+20(SB)/2, $+8192
+DATA words43<>+22(SB)/2, $-8192
+DATA words43<>+24(SB)/2, $+8192
+DATA words43<>+26(SB)/2, $-8192
+DATA words43<>+28(SB)/2, $+8192
+DATA words43<>+30(SB)/2, $-8192
+GLOBL words43<>(SB), RODATA|NOPTR, $32
+
+DATA words44<>+0(SB)/2, $+4433
+DATA words44<>+2(SB)/2, $-10704
+DATA words44<>+4(SB)/2, $+4433
+DATA words44<>+6(SB)/2, $-10704
+DATA words44<>+8(SB)/2, $+4433
+DATA words44<>+10(SB)/2, $-10704
+DATA words44<>+12(SB)/2, $+4433
+DATA words44<>+14(SB)/2, $-10704
+DATA words44<>+16(SB)/2, $+4433
+DATA words44<>+18(SB)/2, $-10704
+DATA words44<>+20(SB)/2, $+4433
+DATA words44<>+22(SB)/2, $-10704
+DATA words44<>+24(SB)/2, $+4433
+DATA words44<>+26(SB)/2, $-10704
+DATA words44<>+28(SB)/2, $+4433
+DATA words44<>+30(SB)/2, $-10704
+GLOBL words44<>(SB), RODATA|NOPTR, $32
+
+DATA words45<>+0(SB)/2, $+11363
+DATA words45<>+2(SB)/2, $+9633
+DATA words45<>+4(SB)/2, $+11363
+DATA words45<>+6(SB)/2, $+9633
+DATA words45<>+8(SB)/2, $+11363
+DATA words45<>+10(SB)/2, $+9633
+DATA words45<>+12(SB)/2, $+11363
+DATA words45<>+14(SB)/2, $+9633
+DATA words45<>+16(SB)/2, $+11363
+DATA words45<>+18(SB)/2, $+9633
+DATA words45<>+20(SB)/2, $+11363
+DATA words45<>+22(SB)/2, $+9633
+DATA words45<>+24(SB)/2, $+11363
+DATA words45<>+26(SB)/2, $+9633
+DATA words45<>+28(SB)/2, $+11363
+DATA words45<>+30(SB)/2, $+9633
+GLOBL words45<>(SB), RODATA|NOPTR, $32
+
+DATA words46<>+0(SB)/2, $+6437
+DATA words46<>+2(SB)/2, $+2260
+DATA words46<>+4(SB)/2, $+6437
+DATA words46<>+6(SB)/2, $+2260
+DATA words46<>+8(SB)/2, $+6437
+DATA words46<>+10(SB)/2, $+2260
+DATA words46<>+12(SB)/2, $+6437
+DATA words46<>+14(SB)/2, $+2260
+DATA words46<>+16(SB)/2, $+6437
+DATA words46<>+18(SB)/2, $+2260
+DATA words46<>+20(SB)/2, $+6437
+DATA words46<>+22(SB)/2, $+2260
+DATA words46<>+24(SB)/2, $+6437
+DATA words46<>+26(SB)/2, $+2260
+DATA words46<>+28(SB)/2, $+6437
+DATA words46<>+30(SB)/2, $+2260
+GLOBL words46<>(SB), RODATA|NOPTR, $32
+
+DATA words47<>+0(SB)/2, $+9633
+DATA words47<>+2(SB)/2, $-2259
+DATA words47<>+4(SB)/2, $+9633
+DATA words47<>+6(SB)/2, $-2259
+DATA words47<>+8(SB)/2, $+9633
+DATA words47<>+10(SB)/2, $-2259
+DATA words47<>+12(SB)/2, $+9633
+DATA words47<>+14(SB)/2, $-2259
+DATA words47<>+16(SB)/2, $+9633
+DATA words47<>+18(SB)/2, $-2259
+DATA words47<>+20(SB)/2, $+9633
+DATA words47<>+22(SB)/2, $-2259
+DATA words47<>+24(SB)/2, $+9633
+DATA words47<>+26(SB)/2, $-2259
+DATA words47<>+28(SB)/2, $+9633
+DATA words47<>+30(SB)/2, $-2259
+GLOBL words47<>(SB), RODATA|NOPTR, $32
+
+DATA words48<>+0(SB)/2, $-11362
+DATA words48<>+2(SB)/2, $-6436
+DATA words48<>+4(SB)/2, $-11362
+DATA words48<>+6(SB)/2, $-6436
+DATA words48<>+8(SB)/2, $-11362
+DATA words48<>+10(SB)/2, $-6436
+DATA words48<>+12(SB)/2, $-11362
+DATA words48<>+14(SB)/2, $-6436
+DATA words48<>+16(SB)/2, $-11362
+DATA words48<>+18(SB)/2, $-6436
+DATA words48<>+20(SB)/2, $-11362
+DATA words48<>+22(SB)/2, $-6436
+DATA words48<>+24(SB)/2, $-11362
+DATA words48<>+26(SB)/2, $-6436
+DATA words48<>+28(SB)/2, $-11362
+DATA words48<>+30(SB)/2, $-6436
+GLOBL words48<>(SB), RODATA|NOPTR, $32
+
+DATA words49<>+0(SB)/2, $+6437
+DATA words49<>+2(SB)/2, $-11362
+DATA words49<>+4(SB)/2, $+6437
+DATA words49<>+6(SB)/2, $-11362
+DATA words49<>+8(SB)/2, $+6437
+DATA words49<>+10(SB)/2, $-11362
+DATA words49<>+12(SB)/2, $+6437
+DATA words49<>+14(SB)/2, $-11362
+DATA words49<>+16(SB)/2, $+6437
+DATA words49<>+18(SB)/2, $-11362
+DATA words49<>+20(SB)/2, $+6437
+DATA words49<>+22(SB)/2, $-11362
+DATA words49<>+24(SB)/2, $+6437
+DATA words49<>+26(SB)/2, $-11362
+DATA words49<>+28(SB)/2, $+6437
+DATA words49<>+30(SB)/2, $-11362
+GLOBL words49<>(SB), RODATA|NOPTR, $32
+
+DATA words50<>+0(SB)/2, $+2261
+DATA words50<>+2(SB)/2, $+9633
+DATA words50<>+4(SB)/2, $+2261
+DATA words50<>+6(SB)/2, $+9633
+DATA words50<>+8(SB)/2, $+2261
+DATA words50<>+10(SB)/2, $+9633
+DATA words50<>+12(SB)/2, $+2261
+DATA words50<>+14(SB)/2, $+9633
+DATA words50<>+16(SB)/2, $+2261
+DATA words50<>+18(SB)/2, $+9633
+DATA words50<>+20(SB)/2, $+2261
+DATA words50<>+22(SB)/2, $+9633
+DATA words50<>+24(SB)/2, $+2261
+DATA words50<>+26(SB)/2, $+9633
+DATA words50<>+28(SB)/2, $+2261
+DATA words50<>+30(SB)/2, $+9633
+GLOBL words50<>(SB), RODATA|NOPTR, $32
+
+DATA words51<>+0(SB)/2, $+2260
+DATA words51<>+2(SB)/2, $-6436
+DATA words51<>+4(SB)/2, $+2260
+DATA words51<>+6(SB)/2, $-6436
+DATA words51<>+8(SB)/2, $+2260
+DATA words51<>+10(SB)/2, $-6436
+DATA words51<>+12(SB)/2, $+2260
+DATA words51<>+14(SB)/2, $-6436
+DATA words51<>+16(SB)/2, $+2260
+DATA words51<>+18(SB)/2, $-6436
+DATA words51<>+20(SB)/2, $+2260
+DATA words51<>+22(SB)/2, $-6436
+DATA words51<>+24(SB)/2, $+2260
+DATA words51<>+26(SB)/2, $-6436
+DATA words51<>+28(SB)/2, $+2260
+DATA words51<>+30(SB)/2, $-6436
+GLOBL words51<>(SB), RODATA|NOPTR, $32
+
+DATA words52<>+0(SB)/2, $+9633
+DATA words52<>+2(SB)/2, $-11363
+DATA words52<>+4(SB)/2, $+9633
+DATA words52<>+6(SB)/2, $-11363
+DATA words52<>+8(SB)/2, $+9633
+DATA words52<>+10(SB)/2, $-11363
+DATA words52<>+12(SB)/2, $+9633
+DATA words52<>+14(SB)/2, $-11363
+DATA words52<>+16(SB)/2, $+9633
+DATA words52<>+18(SB)/2, $-11363
+DATA words52<>+20(SB)/2, $+9633
+DATA words52<>+22(SB)/2, $-11363
+DATA words52<>+24(SB)/2, $+9633
+DATA words52<>+26(SB)/2, $-11363
+DATA words52<>+28(SB)/2, $+9633
+DATA words52<>+30(SB)/2, $-11363
+GLOBL words52<>(SB), RODATA|NOPTR, $32
+
+DATA words53<>+0(SB)/4, $+33685504
+DATA words53<>+4(SB)/4, $+33685504
+DATA words53<>+8(SB)/4, $+33685504
+DATA words53<>+12(SB)/4, $+33685504
+DATA words53<>+16(SB)/4, $+33685504
+DATA words53<>+20(SB)/4, $+33685504
+DATA words53<>+24(SB)/4, $+33685504
+DATA words53<>+28(SB)/4, $+33685504
+GLOBL words53<>(SB), RODATA|NOPTR, $32
+
+DATA words54<>+0(SB)/2, $+8192
+DATA words54<>+2(SB)/2, $+10703
+DATA words54<>+4(SB)/2, $+8192
+DATA words54<>+6(SB)/2, $+10703
+DATA words54<>+8(SB)/2, $+8192
+DATA words54<>+10(SB)/2, $+10703
+DATA words54<>+12(SB)/2, $+8192
+DATA words54<>+14(SB)/2, $+10703
+DATA words54<>+16(SB)/2, $+8192
+DATA words54<>+18(SB)/2, $+10703
+DATA words54<>+20(SB)/2, $+8192
+DATA words54<>+22(SB)/2, $+10703
+DATA words54<>+24(SB)/2, $+8192
+DATA words54<>+26(SB)/2, $+10703
+DATA words54<>+28(SB)/2, $+8192
+DATA words54<>+30(SB)/2, $+10703
+GLOBL words54<>(SB), RODATA|NOPTR, $32
+
+DATA words55<>+0(SB)/2, $+8192
+DATA words55<>+2(SB)/2, $+4433
+DATA words55<>+4(SB)/2, $+8192
+DATA words55<>+6(SB)/2, $+4433
+DATA words55<>+8(SB)/2, $+8192
+DATA words55<>+10(SB)/2, $+4433
+DATA words55<>+12(SB)/2, $+8192
+DATA words55<>+14(SB)/2, $+4433
+DATA words55<>+16(SB)/2, $+8192
+DATA words55<>+18(SB)/2, $+4433
+DATA words55<>+20(SB)/2, $+8192
+DATA words55<>+22(SB)/2, $+4433
+DATA words55<>+24(SB)/2, $+8192
+DATA words55<>+26(SB)/2, $+4433
+DATA words55<>+28(SB)/2, $+8192
+DATA words55<>+30(SB)/2, $+4433
+GLOBL words55<>(SB), RODATA|NOPTR, $32
+
+DATA words56<>+0(SB)/2, $+8192
+DATA words56<>+2(SB)/2, $-4433
+DATA words56<>+4(SB)/2, $+8192
+DATA words56<>+6(SB)/2, $-4433
+DATA words56<>+8(SB)/2, $+8192
+DATA words56<>+10(SB)/2, $-4433
+DATA words56<>+12(SB)/2, $+8192
+DATA words56<>+14(SB)/2, $-4433
+DATA words56<>+16(SB)/2, $+8192
+DATA words56<>+18(SB)/2, $-4433
+DATA words56<>+20(SB)/2, $+8192
+DATA words56<>+22(SB)/2, $-4433
+DATA words56<>+24(SB)/2, $+8192
+DATA words56<>+26(SB)/2, $-4433
+DATA words56<>+28(SB)/2, $+8192
+DATA words56<>+30(SB)/2, $-4433
+GLOBL words56<>(SB), RODATA|NOPTR, $32
+
+DATA words57<>+0(SB)/2, $+8192
+DATA words57<>+2(SB)/2, $-10703
+DATA words57<>+4(SB)/2, $+8192
+DATA words57<>+6(SB)/2, $-10703
+DATA words57<>+8(SB)/2, $+8192
+DATA words57<>+10(SB)/2, $-10703
+DATA words57<>+12(SB)/2, $+8192
+DATA words57<>+14(SB)/2, $-10703
+DATA words57<>+16(SB)/2, $+8192
+DATA words57<>+18(SB)/2, $-10703
+DATA words57<>+20(SB)/2, $+8192
+DATA words57<>+22(SB)/2, $-10703
+DATA words57<>+24(SB)/2, $+8192
+DATA words57<>+26(SB)/2, $-10703
+DATA words57<>+28(SB)/2, $+8192
+DATA words57<>+30(SB)/2, $-10703
+GLOBL words57<>(SB), RODATA|NOPTR, $32
+
+DATA words58<>+0(SB)/2, $+4
+DATA words58<>+2(SB)/2, $+4
+DATA words58<>+4(SB)/2, $+4
+DATA words58<>+6(SB)/2, $+4
+DATA words58<>+8(SB)/2, $+4
+DATA words58<>+10(SB)/2, $+4
+DATA words58<>+12(SB)/2, $+4
+DATA words58<>+14(SB)/2, $+4
+DATA words58<>+16(SB)/2, $+4
+DATA words58<>+18(SB)/2, $+4
+DATA words58<>+20(SB)/2, $+4
+DATA words58<>+22(SB)/2, $+4
+DATA words58<>+24(SB)/2, $+4
+DATA words58<>+26(SB)/2, $+4
+DATA words58<>+28(SB)/2, $+4
+DATA words58<>+30(SB)/2, $+4
+GLOBL words58<>(SB), RODATA|NOPTR, $32
+
+DATA words59<>+0(SB)/2, $+128
+DATA words59<>+2(SB)/2, $+128
+DATA words59<>+4(SB)/2, $+128
+DATA words59<>+6(SB)/2, $+128
+DATA words59<>+8(SB)/2, $+128
+DATA words59<>+10(SB)/2, $+128
+DATA words59<>+12(SB)/2, $+128
+DATA words59<>+14(SB)/2, $+128
+DATA words59<>+16(SB)/2, $+128
+DATA words59<>+18(SB)/2, $+128
+DATA words59<>+20(SB)/2, $+128
+DATA words59<>+22(SB)/2, $+128
+DATA words59<>+24(SB)/2, $+128
+DATA words59<>+26(SB)/2, $+128
+DATA words59<>+28(SB)/2, $+128
+DATA words59<>+30(SB)/2, $+128
+GLOBL words59<>(SB), RODATA|NOPTR, $32
+
+// func upsampleH2V1AVX2(dst *uint8, near *uint8, n int)
+// Requires: AVX, AVX2, CMOV
+TEXT ·upsampleH2V1AVX2(SB), NOSPLIT, $0-24
+	MOVQ near+8(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $+16, DX
+	XORQ BX, BX
+
+upsampleH2V1:
+	VPMOVZXBW (AX)(BX*1), Y0
+	VPMOVZXBW -1(AX)(BX*1), Y1
+	VPMOVZXBW 1(AX)(BX*1), Y2
+	VPADDW    Y0, Y0, Y3
+	VPADDW    Y3, Y0, Y0
+	VPADDW    Y0, Y1, Y1
+	VPADDW    words60<>+0(SB), Y1, Y1
+	VPSRLW    $0x02, Y1, Y1
+	VPADDW    Y0, Y2, Y2
+	VPADDW    words61<>+0(SB), Y2, Y2
+	VPSRLW    $0x02, Y2, Y2
+	VPSLLW    $0x08, Y2, Y2
+	VPOR      Y2, Y1, Y1
+	VMOVDQU   Y1, (CX)(BX*2)
+	CMPQ      BX, DX
+	JE        upsampleH2V1_done
+	ADDQ      $+16, BX
+	CMPQ      BX, DX
+	CMOVQGT   DX, BX
+	JMP       upsampleH2V1
+
+upsampleH2V1_done:
+	VZEROUPPER
+	RET
+
+DATA words60<>+0(SB)/2, $+1
+DATA words60<>+2(SB)/2, $+1
+DATA words60<>+4(SB)/2, $+1
+DATA words60<>+6(SB)/2, $+1
+DATA words60<>+8(SB)/2, $+1
+DATA words60<>+10(SB)/2, $+1
+DATA words60<>+12(SB)/2, $+1
+DATA words60<>+14(SB)/2, $+1
+DATA words60<>+16(SB)/2, $+1
+DATA words60<>+18(SB)/2, $+1
+DATA words60<>+20(SB)/2, $+1
+DATA words60<>+22(SB)/2, $+1
+DATA words60<>+24(SB)/2, $+1
+DATA words60<>+26(SB)/2, $+1
+DATA words60<>+28(SB)/2, $+1
+DATA words60<>+30(SB)/2, $+1
+GLOBL words60<>(SB), RODATA|NOPTR, $32
+
+DATA words61<>+0(SB)/2, $+2
+DATA words61<>+2(SB)/2, $+2
+DATA words61<>+4(SB)/2, $+2
+DATA words61<>+6(SB)/2, $+2
+DATA words61<>+8(SB)/2, $+2
+DATA words61<>+10(SB)/2, $+2
+DATA words61<>+12(SB)/2, $+2
+DATA words61<>+14(SB)/2, $+2
+DATA words61<>+16(SB)/2, $+2
+DATA words61<>+18(SB)/2, $+2
+DATA words61<>+20(SB)/2, $+2
+DATA words61<>+22(SB)/2, $+2
+DATA words61<>+24(SB)/2, $+2
+DATA words61<>+26(SB)/2, $+2
+DATA words61<>+28(SB)/2, $+2
+DATA words61<>+30(SB)/2, $+2
+GLOBL words61<>(SB), RODATA|NOPTR, $32
+
+// func upsampleH2V2AVX2(dst *uint8, near *uint8, far *uint8, n int)
+// Requires: AVX, AVX2, CMOV
+TEXT ·upsampleH2V2AVX2(SB), NOSPLIT, $0-32
+	MOVQ near+8(FP), AX
+	MOVQ far+16(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ n+24(FP), BX
+	SUBQ $+16, BX
+	XORQ SI, SI
+
+upsampleH2V2:
+	VPMOVZXBW (AX)(SI*1), Y0
+	VPMOVZXBW (CX)(SI*1), Y1
+	VPADDW    Y0, Y1, Y1
+	VPADDW    Y0, Y0, Y0
+	VPADDW    Y1, Y0, Y0
+	VPMOVZXBW -1(AX)(SI*1), Y1
+	VPMOVZXBW -1(CX)(SI*1), Y2
+	VPADDW    Y1, Y2, Y2
+	VPADDW    Y1, Y1, Y1
+	VPADDW    Y2, Y1, Y1
+	VPMOVZXBW 1(AX)(SI*1), Y2
+	VPMOVZXBW 1(CX)(SI*1), Y3
+	VPADDW    Y2, Y3, Y3
+	VPADDW    Y2, Y2, Y2
+	VPADDW    Y3, Y2, Y2
+	VPADDW    Y0, Y0, Y3
+	VPADDW    Y3, Y0, Y0
+	VPADDW    Y0, Y1, Y1
+	VPADDW    words62<>+0(SB), Y1, Y1
+	VPSRLW    $0x04, Y1, Y1
+	VPADDW    Y0, Y2, Y2
+	VPADDW    words63<>+0(SB), Y2, Y2
+	VPSRLW    $0x04, Y2, Y2
+	VPSLLW    $0x08, Y2, Y2
+	VPOR      Y2, Y1, Y1
+	VMOVDQU   Y1, (DX)(SI*2)
+	CMPQ      SI, BX
+	JE        upsampleH2V2_done
+	ADDQ      $+16, SI
+	CMPQ      SI, BX
+	CMOVQGT   BX, SI
+	JMP       upsampleH2V2
+
+upsampleH2V2_done:
+	VZEROUPPER
+	RET
+
+DATA words62<>+0(SB)/2, $+8
+DATA words62<>+2(SB)/2, $+8
+DATA words62<>+4(SB)/2, $+8
+DATA words62<>+6(SB)/2, $+8
+DATA words62<>+8(SB)/2, $+8
+DATA words62<>+10(SB)/2, $+8
+DATA words62<>+12(SB)/2, $+8
+DATA words62<>+14(SB)/2, $+8
+DATA words62<>+16(SB)/2, $+8
+DATA words62<>+18(SB)/2, $+8
+DATA words62<>+20(SB)/2, $+8
+DATA words62<>+22(SB)/2, $+8
+DATA words62<>+24(SB)/2, $+8
+DATA words62<>+26(SB)/2, $+8
+DATA words62<>+28(SB)/2, $+8
+DATA words62<>+30(SB)/2, $+8
+GLOBL words62<>(SB), RODATA|NOPTR, $32
+
+DATA words63<>+0(SB)/2, $+7
+DATA words63<>+2(SB)/2, $+7
+DATA words63<>+4(SB)/2, $+7
+DATA words63<>+6(SB)/2, $+7
+DATA words63<>+8(SB)/2, $+7
+DATA words63<>+10(SB)/2, $+7
+DATA words63<>+12(SB)/2, $+7
+DATA words63<>+14(SB)/2, $+7
+DATA words63<>+16(SB)/2, $+7
+DATA words63<>+18(SB)/2, $+7
+DATA words63<>+20(SB)/2, $+7
+DATA words63<>+22(SB)/2, $+7
+DATA words63<>+24(SB)/2, $+7
+DATA words63<>+26(SB)/2, $+7
+DATA words63<>+28(SB)/2, $+7
+DATA words63<>+30(SB)/2, $+7
+GLOBL words63<>(SB), RODATA|NOPTR, $32
+
+// func upsampleH1V2AVX2(dst *uint8, near *uint8, far *uint8, n int, bias int)
+// Requires: AVX, AVX2, CMOV
+TEXT ·upsampleH1V2AVX2(SB), NOSPLIT, $0-40
+	MOVQ         near+8(FP), AX
+	MOVQ         far+16(FP), CX
+	MOVQ         dst+0(FP), DX
+	MOVQ         n+24(FP), BX
+	MOVQ         bias+32(FP), SI
+	VMOVQ        SI, X0
+	VPBROADCASTW X0, Y0
+	SUBQ         $+16, BX
+	XORQ         SI, SI
+
+upsampleH1V2:
+	VPMOVZXBW (AX)(SI*1), Y1
+	VPMOVZXBW (CX)(SI*1), Y3
+	VPADDW    Y1, Y1, Y2
+	VPADDW    Y2, Y1, Y1
+	VPADDW    Y3, Y1, Y1
+	VPADDW    Y0, Y1, Y1
+	VPSRLW    $0x02, Y1, Y1
+	VPACKUSWB Y1, Y1, Y1
+	VPERMQ    $0xd8, Y1, Y1
+	VMOVDQU   X1, (DX)(SI*1)
+	CMPQ      SI, BX
+	JE        upsampleH1V2_done
+	ADDQ      $+16, SI
+	CMPQ      SI, BX
+	CMOVQGT   BX, SI
+	JMP       upsampleH1V2
+
+upsampleH1V2_done:
+	VZEROUPPER
+	RET
+
+// func ycbcrAVX2(dst *uint8, y *uint8, cb *uint8, cr *uint8, n int)
+// Requires: AVX, AVX2, CMOV
+TEXT ·ycbcrAVX2(SB), NOSPLIT, $0-40
+	MOVQ  y+8(FP), AX
+	MOVQ  cb+16(FP), CX
+	MOVQ  cr+24(FP), DX
+	MOVQ  dst+0(FP), BX
+	MOVQ  n+32(FP), SI
+	SUBQ  $+32, SI
+	VPXOR Y0, Y0, Y0
+	XORQ  DI, DI
+
+ycbcr:
+	VMOVDQU      (AX)(DI*1), Y1
+	VMOVDQU      (CX)(DI*1), Y2
+	VMOVDQU      (DX)(DI*1), Y3
+	VPUNPCKLBW   Y0, Y1, Y4
+	VPUNPCKLBW   Y0, Y2, Y5
+	VPUNPCKLBW   Y0, Y3, Y6
+	VPADDW       words64<>+0(SB), Y5, Y5
+	VPADDW       words64<>+0(SB), Y6, Y6
+	VPADDW       Y6, Y6, Y7
+	VPMULHW      words65<>+0(SB), Y7, Y7
+	VPADDW       words60<>+0(SB), Y7, Y7
+	VPSRAW       $0x01, Y7, Y7
+	VPADDW       Y5, Y5, Y9
+	VPMULHW      words66<>+0(SB), Y9, Y9
+	VPADDW       words60<>+0(SB), Y9, Y9
+	VPSRAW       $0x01, Y9, Y9
+	VPUNPCKLWD   Y6, Y5, Y8
+	VPUNPCKHWD   Y6, Y5, Y10
+	VPMADDWD     words67<>+0(SB), Y8, Y8
+	VPADDD       words68<>+0(SB), Y8, Y8
+	VPSRAD       $0x10, Y8, Y8
+	VPMADDWD     words67<>+0(SB), Y10, Y10
+	VPADDD       words68<>+0(SB), Y10, Y10
+	VPSRAD       $0x10, Y10, Y10
+	VPACKSSDW    Y10, Y8, Y8
+	VPSUBW       Y6, Y8, Y8
+	VPADDW       Y6, Y7, Y7
+	VPADDW       Y5, Y9, Y9
+	VPADDW       Y5, Y9, Y9
+	VPADDW       Y4, Y7, Y7
+	VPADDW       Y4, Y8, Y8
+	VPADDW       Y4, Y9, Y9
+	VPUNPCKHBW   Y0, Y1, Y1
+	VPUNPCKHBW   Y0, Y2, Y2
+	VPUNPCKHBW   Y0, Y3, Y3
+	VPADDW       words64<>+0(SB), Y2, Y2
+	VPADDW       words64<>+0(SB), Y3, Y3
+	VPADDW       Y3, Y3, Y4
+	VPMULHW      words65<>+0(SB), Y4, Y4
+	VPADDW       words60<>+0(SB), Y4, Y4
+	VPSRAW       $0x01, Y4, Y4
+	VPADDW       Y2, Y2, Y6
+	VPMULHW      words66<>+0(SB), Y6, Y6
+	VPADDW       words60<>+0(SB), Y6, Y6
+	VPSRAW       $0x01, Y6, Y6
+	VPUNPCKLWD   Y3, Y2, Y5
+	VPUNPCKHWD   Y3, Y2, Y10
+	VPMADDWD     words67<>+0(SB), Y5, Y5
+	VPADDD       words68<>+0(SB), Y5, Y5
+	VPSRAD       $0x10, Y5, Y5
+	VPMADDWD     words67<>+0(SB), Y10, Y10
+	VPADDD       words68<>+0(SB), Y10, Y10
+	VPSRAD       $0x10, Y10, Y10
+	VPACKSSDW    Y10, Y5, Y5
+	VPSUBW       Y3, Y5, Y5
+	VPADDW       Y3, Y4, Y4
+	VPADDW       Y2, Y6, Y6
+	VPADDW       Y2, Y6, Y6
+	VPADDW       Y1, Y4, Y4
+	VPADDW       Y1, Y5, Y5
+	VPADDW       Y1, Y6, Y6
+	VPACKUSWB    Y4, Y7, Y7
+	VPACKUSWB    Y5, Y8, Y8
+	VPACKUSWB    Y6, Y9, Y9
+	LEAQ         (DI)(DI*2), R8
+	ADDQ         BX, R8
+	VPSHUFB      words69<>+0(SB), Y7, Y1
+	VPSHUFB      words70<>+0(SB), Y8, Y2
+	VPOR         Y2, Y1, Y1
+	VPSHUFB      words71<>+0(SB), Y9, Y2
+	VPOR         Y2, Y1, Y1
+	VMOVDQU      X1, (R8)
+	VEXTRACTI128 $0x01, Y1, 48(R8)
+	VPSHUFB      words72<>+0(SB), Y7, Y1
+	VPSHUFB      words73<>+0(SB), Y8, Y2
+	VPOR         Y2, Y1, Y1
+	VPSHUFB      words74<>+0(SB), Y9, Y2
+	VPOR         Y2, Y1, Y1
+	VMOVDQU      X1, 16(R8)
+	VEXTRACTI128 $0x01, Y1, 64(R8)
+	VPSHUFB      words75<>+0(SB), Y7, Y1
+	VPSHUFB      words76<>+0(SB), Y8, Y2
+	VPOR         Y2, Y1, Y1
+	VPSHUFB      words77<>+0(SB), Y9, Y2
+	VPOR         Y2, Y1, Y1
+	VMOVDQU      X1, 32(R8)
+	VEXTRACTI128 $0x01, Y1, 80(R8)
+	CMPQ         DI, SI
+	JE           ycbcr_done
+	ADDQ         $+32, DI
+	CMPQ         DI, SI
+	CMOVQGT      SI, DI
+	JMP          ycbcr
+
+ycbcr_done:
+	VZEROUPPER
+	RET
+
+DATA words64<>+0(SB)/2, $-128
+DATA words64<>+2(SB)/2, $-128
+DATA words64<>+4(SB)/2, $-128
+DATA words64<>+6(SB)/2, $-128
+DATA words64<>+8(SB)/2, $-128
+DATA words64<>+10(SB)/2, $-128
+DATA words64<>+12(SB)/2, $-128
+DATA words64<>+14(SB)/2, $-128
+DATA words64<>+16(SB)/2, $-128
+DATA words64<>+18(SB)/2, $-128
+DATA words64<>+20(SB)/2, $-128
+DATA words64<>+22(SB)/2, $-128
+DATA words64<>+24(SB)/2, $-128
+DATA words64<>+26(SB)/2, $-128
+DATA words64<>+28(SB)/2, $-128
+DATA words64<>+30(SB)/2, $-128
+GLOBL words64<>(SB), RODATA|NOPTR, $32
+
+DATA words65<>+0(SB)/2, $+26345
+DATA words65<>+2(SB)/2, $+26345
+DATA words65<>+4(SB)/2, $+26345
+DATA words65<>+6(SB)/2, $+26345
+DATA words65<>+8(SB)/2, $+26345
+DATA words65<>+10(SB)/2, $+26345
+DATA words65<>+12(SB)/2, $+26345
+DATA words65<>+14(SB)/2, $+26345
+DATA words65<>+16(SB)/2, $+26345
+DATA words65<>+18(SB)/2, $+26345
+DATA words65<>+20(SB)/2, $+26345
+DATA words65<>+22(SB)/2, $+26345
+DATA words65<>+24(SB)/2, $+26345
+DATA words65<>+26(SB)/2, $+26345
+DATA words65<>+28(SB)/2, $+26345
+DATA words65<>+30(SB)/2, $+26345
+GLOBL words65<>(SB), RODATA|NOPTR, $32
+
+DATA words66<>+0(SB)/2, $-14942
+DATA words66<>+2(SB)/2, $-14942
+DATA words66<>+4(SB)/2, $-14942
+DATA words66<>+6(SB)/2, $-14942
+DATA words66<>+8(SB)/2, $-14942
+DATA words66<>+10(SB)/2, $-14942
+DATA words66<>+12(SB)/2, $-14942
+DATA words66<>+14(SB)/2, $-14942
+DATA words66<>+16(SB)/2, $-14942
+DATA words66<>+18(SB)/2, $-14942
+DATA words66<>+20(SB)/2, $-14942
+DATA words66<>+22(SB)/2, $-14942
+DATA words66<>+24(SB)/2, $-14942
+DATA words66<>+26(SB)/2, $-14942
+DATA words66<>+28(SB)/2, $-14942
+DATA words66<>+30(SB)/2, $-14942
+GLOBL words66<>(SB), RODATA|NOPTR, $32
+
+DATA words67<>+0(SB)/2, $-22554
+DATA words67<>+2(SB)/2, $+18734
+DATA words67<>+4(SB)/2, $-22554
+DATA words67<>+6(SB)/2, $+18734
+DATA words67<>+8(SB)/2, $-22554
+DATA words67<>+10(SB)/2, $+18734
+DATA words67<>+12(SB)/2, $-22554
+DATA words67<>+14(SB)/2, $+18734
+DATA words67<>+16(SB)/2, $-22554
+DATA words67<>+18(SB)/2, $+18734
+DATA words67<>+20(SB)/2, $-22554
+DATA words67<>+22(SB)/2, $+18734
+DATA words67<>+24(SB)/2, $-22554
+DATA words67<>+26(SB)/2, $+18734
+DATA words67<>+28(SB)/2, $-22554
+DATA words67<>+30(SB)/2, $+18734
+GLOBL words67<>(SB), RODATA|NOPTR, $32
+
+DATA words68<>+0(SB)/4, $+32768
+DATA words68<>+4(SB)/4, $+32768
+DATA words68<>+8(SB)/4, $+32768
+DATA words68<>+12(SB)/4, $+32768
+DATA words68<>+16(SB)/4, $+32768
+DATA words68<>+20(SB)/4, $+32768
+DATA words68<>+24(SB)/4, $+32768
+DATA words68<>+28(SB)/4, $+32768
+GLOBL words68<>(SB), RODATA|NOPTR, $32
+
+DATA words69<>+0(SB)/1, $+0
+DATA words69<>+1(SB)/1, $-1
+DATA words69<>+2(SB)/1, $-1
+DATA words69<>+3(SB)/1, $+1
+DATA words69<>+4(SB)/1, $-1
+DATA words69<>+5(SB)/1, $-1
+DATA words69<>+6(SB)/1, $+2
+DATA words69<>+7(SB)/1, $-1
+DATA words69<>+8(SB)/1, $-1
+DATA words69<>+9(SB)/1, $+3
+DATA words69<>+10(SB)/1, $-1
+DATA words69<>+11(SB)/1, $-1
+DATA words69<>+12(SB)/1, $+4
+DATA words69<>+13(SB)/1, $-1
+DATA words69<>+14(SB)/1, $-1
+DATA words69<>+15(SB)/1, $+5
+DATA words69<>+16(SB)/1, $+0
+DATA words69<>+17(SB)/1, $-1
+DATA words69<>+18(SB)/1, $-1
+DATA words69<>+19(SB)/1, $+1
+DATA words69<>+20(SB)/1, $-1
+DATA words69<>+21(SB)/1, $-1
+DATA words69<>+22(SB)/1, $+2
+DATA words69<>+23(SB)/1, $-1
+DATA words69<>+24(SB)/1, $-1
+DATA words69<>+25(SB)/1, $+3
+DATA words69<>+26(SB)/1, $-1
+DATA words69<>+27(SB)/1, $-1
+DATA words69<>+28(SB)/1, $+4
+DATA words69<>+29(SB)/1, $-1
+DATA words69<>+30(SB)/1, $-1
+DATA words69<>+31(SB)/1, $+5
+GLOBL words69<>(SB), RODATA|NOPTR, $32
+
+DATA words70<>+0(SB)/1, $-1
+DATA words70<>+1(SB)/1, $+0
+DATA words70<>+2(SB)/1, $-1
+DATA words70<>+3(SB)/1, $-1
+DATA words70<>+4(SB)/1, $+1
+DATA words70<>+5(SB)/1, $-1
+DATA words70<>+6(SB)/1, $-1
+DATA words70<>+7(SB)/1, $+2
+DATA words70<>+8(SB)/1, $-1
+DATA words70<>+9(SB)/1, $-1
+DATA words70<>+10(SB)/1, $+3
+DATA words70<>+11(SB)/1, $-1
+DATA words70<>+12(SB)/1, $-1
+DATA words70<>+13(SB)/1, $+4
+DATA words70<>+14(SB)/1, $-1
+DATA words70<>+15(SB)/1, $-1
+DATA words70<>+16(SB)/1, $-1
+DATA words70<>+17(SB)/1, $+0
+DATA words70<>+18(SB)/1, $-1
+DATA words70<>+19(SB)/1, $-1
+DATA words70<>+20(SB)/1, $+1
+DATA words70<>+21(SB)/1, $-1
+DATA words70<>+22(SB)/1, $-1
+DATA words70<>+23(SB)/1, $+2
+DATA words70<>+24(SB)/1, $-1
+DATA words70<>+25(SB)/1, $-1
+DATA words70<>+26(SB)/1, $+3
+DATA words70<>+27(SB)/1, $-1
+DATA words70<>+28(SB)/1, $-1
+DATA words70<>+29(SB)/1, $+4
+DATA words70<>+30(SB)/1, $-1
+DATA words70<>+31(SB)/1, $-1
+GLOBL words70<>(SB), RODATA|NOPTR, $32
+
+DATA words71<>+0(SB)/1, $-1
+DATA words71<>+1(SB)/1, $-1
+DATA words71<>+2(SB)/1, $+0
+DATA words71<>+3(SB)/1, $-1
+DATA words71<>+4(SB)/1, $-1
+DATA words71<>+5(SB)/1, $+1
+DATA words71<>+6(SB)/1, $-1
+DATA words71<>+7(SB)/1, $-1
+DATA words71<>+8(SB)/1, $+2
+DATA words71<>+9(SB)/1, $-1
+DATA words71<>+10(SB)/1, $-1
+DATA words71<>+11(SB)/1, $+3
+DATA words71<>+12(SB)/1, $-1
+DATA words71<>+13(SB)/1, $-1
+DATA words71<>+14(SB)/1, $+4
+DATA words71<>+15(SB)/1, $-1
+DATA words71<>+16(SB)/1, $-1
+DATA words71<>+17(SB)/1, $-1
+DATA words71<>+18(SB)/1, $+0
+DATA words71<>+19(SB)/1, $-1
+DATA words71<>+20(SB)/1, $-1
+DATA words71<>+21(SB)/1, $+1
+DATA words71<>+22(SB)/1, $-1
+DATA words71<>+23(SB)/1, $-1
+DATA words71<>+24(SB)/1, $+2
+DATA words71<>+25(SB)/1, $-1
+DATA words71<>+26(SB)/1, $-1
+DATA words71<>+27(SB)/1, $+3
+DATA words71<>+28(SB)/1, $-1
+DATA words71<>+29(SB)/1, $-1
+DATA words71<>+30(SB)/1, $+4
+DATA words71<>+31(SB)/1, $-1
+GLOBL words71<>(SB), RODATA|NOPTR, $32
+
+DATA words72<>+0(SB)/1, $-1
+DATA words72<>+1(SB)/1, $-1
+DATA words72<>+2(SB)/1, $+6
+DATA words72<>+3(SB)/1, $-1
+DATA words72<>+4(SB)/1, $-1
+DATA words72<>+5(SB)/1, $+7
+DATA words72<>+6(SB)/1, $-1
+DATA words72<>+7(SB)/1, $-1
+DATA words72<>+8(SB)/1, $+8
+DATA words72<>+9(SB)/1, $-1
+DATA words72<>+10(SB)/1, $-1
+DATA words72<>+11(SB)/1, $+9
+DATA words72<>+12(SB)/1, $-1
+DATA words72<>+13(SB)/1, $-1
+DATA words72<>+14(SB)/1, $+10
+DATA words72<>+15(SB)/1, $-1
+DATA words72<>+16(SB)/1, $-1
+DATA words72<>+17(SB)/1, $-1
+DATA words72<>+18(SB)/1, $+6
+DATA words72<>+19(SB)/1, $-1
+DATA words72<>+20(SB)/1, $-1
+DATA words72<>+21(SB)/1, $+7
+DATA words72<>+22(SB)/1, $-1
+DATA words72<>+23(SB)/1, $-1
+DATA words72<>+24(SB)/1, $+8
+DATA words72<>+25(SB)/1, $-1
+DATA words72<>+26(SB)/1, $-1
+DATA words72<>+27(SB)/1, $+9
+DATA words72<>+28(SB)/1, $-1
+DATA words72<>+29(SB)/1, $-1
+DATA words72<>+30(SB)/1, $+10
+DATA words72<>+31(SB)/1, $-1
+GLOBL words72<>(SB), RODATA|NOPTR, $32
+
+DATA words73<>+0(SB)/1, $+5
+DATA words73<>+1(SB)/1, $-1
+DATA words73<>+2(SB)/1, $-1
+DATA words73<>+3(SB)/1, $+6
+DATA words73<>+4(SB)/1, $-1
+DATA words73<>+5(SB)/1, $-1
+DATA words73<>+6(SB)/1, $+7
+DATA words73<>+7(SB)/1, $-1
+DATA words73<>+8(SB)/1, $-1
+DATA words73<>+9(SB)/1, $+8
+DATA words73<>+10(SB)/1, $-1
+DATA words73<>+11(SB)/1, $-1
+DATA words73<>+12(SB)/1, $+9
+DATA words73<>+13(SB)/1, $-1
+DATA words73<>+14(SB)/1, $-1
+DATA words73<>+15(SB)/1, $+10
+DATA words73<>+16(SB)/1, $+5
+DATA words73<>+17(SB)/1, $-1
+DATA words73<>+18(SB)/1, $-1
+DATA words73<>+19(SB)/1, $+6
+DATA words73<>+20(SB)/1, $-1
+DATA words73<>+21(SB)/1, $-1
+DATA words73<>+22(SB)/1, $+7
+DATA words73<>+23(SB)/1, $-1
+DATA words73<>+24(SB)/1, $-1
+DATA words73<>+25(SB)/1, $+8
+DATA words73<>+26(SB)/1, $-1
+DATA words73<>+27(SB)/1, $-1
+DATA words73<>+28(SB)/1, $+9
+DATA words73<>+29(SB)/1, $-1
+DATA words73<>+30(SB)/1, $-1
+DATA words73<>+31(SB)/1, $+10
+GLOBL words73<>(SB), RODATA|NOPTR, $32
+
+DATA words74<>+0(SB)/1, $-1
+DATA words74<>+1(SB)/1, $+5
+DATA words74<>+2(SB)/1, $-1
+DATA words74<>+3(SB)/1, $-1
+DATA words74<>+4(SB)/1, $+6
+DATA words74<>+5(SB)/1, $-1
+DATA words74<>+6(SB)/1, $-1
+DATA words74<>+7(SB)/1, $+7
+DATA words74<>+8(SB)/1, $-1
+DATA words74<>+9(SB)/1, $-1
+DATA words74<>+10(SB)/1, $+8
+DATA words74<>+11(SB)/1, $-1
+DATA words74<>+12(SB)/1, $-1
+DATA words74<>+13(SB)/1, $+9
+DATA words74<>+14(SB)/1, $-1
+DATA words74<>+15(SB)/1, $-1
+DATA words74<>+16(SB)/1, $-1
+DATA words74<>+17(SB)/1, $+5
+DATA words74<>+18(SB)/1, $-1
+DATA words74<>+19(SB)/1, $-1
+DATA words74<>+20(SB)/1, $+6
+DATA words74<>+21(SB)/1, $-1
+DATA words74<>+22(SB)/1, $-1
+DATA words74<>+23(SB)/1, $+7
+DATA words74<>+24(SB)/1, $-1
+DATA words74<>+25(SB)/1, $-1
+DATA words74<>+26(SB)/1, $+8
+DATA words74<>+27(SB)/1, $-1
+DATA words74<>+28(SB)/1, $-1
+DATA words74<>+29(SB)/1, $+9
+DATA words74<>+30(SB)/1, $-1
+DATA words74<>+31(SB)/1, $-1
+GLOBL words74<>(SB), RODATA|NOPTR, $32
+
+DATA words75<>+0(SB)/1, $-1
+DATA words75<>+1(SB)/1, $+11
+DATA words75<>+2(SB)/1, $-1
+DATA words75<>+3(SB)/1, $-1
+DATA words75<>+4(SB)/1, $+12
+DATA words75<>+5(SB)/1, $-1
+DATA words75<>+6(SB)/1, $-1
+DATA words75<>+7(SB)/1, $+13
+DATA words75<>+8(SB)/1, $-1
+DATA words75<>+9(SB)/1, $-1
+DATA words75<>+10(SB)/1, $+14
+DATA words75<>+11(SB)/1, $-1
+DATA words75<>+12(SB)/1, $-1
+DATA words75<>+13(SB)/1, $+15
+DATA words75<>+14(SB)/1, $-1
+DATA words75<>+15(SB)/1, $-1
+DATA words75<>+16(SB)/1, $-1
+DATA words75<>+17(SB)/1, $+11
+DATA words75<>+18(SB)/1, $-1
+DATA words75<>+19(SB)/1, $-1
+DATA words75<>+20(SB)/1, $+12
+DATA words75<>+21(SB)/1, $-1
+DATA words75<>+22(SB)/1, $-1
+DATA words75<>+23(SB)/1, $+13
+DATA words75<>+24(SB)/1, $-1
+DATA words75<>+25(SB)/1, $-1
+DATA words75<>+26(SB)/1, $+14
+DATA words75<>+27(SB)/1, $-1
+DATA words75<>+28(SB)/1, $-1
+DATA words75<>+29(SB)/1, $+15
+DATA words75<>+30(SB)/1, $-1
+DATA words75<>+31(SB)/1, $-1
+GLOBL words75<>(SB), RODATA|NOPTR, $32
+
+DATA words76<>+0(SB)/1, $-1
+DATA words76<>+1(SB)/1, $-1
+DATA words76<>+2(SB)/1, $+11
+DATA words76<>+3(SB)/1, $-1
+DATA words76<>+4(SB)/1, $-1
+DATA words76<>+5(SB)/1, $+12
+DATA words76<>+6(SB)/1, $-1
+DATA words76<>+7(SB)/1, $-1
+DATA words76<>+8(SB)/1, $+13
+DATA words76<>+9(SB)/1, $-1
+DATA words76<>+10(SB)/1, $-1
+DATA words76<>+11(SB)/1, $+14
+DATA words76<>+12(SB)/1, $-1
+DATA words76<>+13(SB)/1, $-1
+DATA words76<>+14(SB)/1, $+15
+DATA words76<>+15(SB)/1, $-1
+DATA words76<>+16(SB)/1, $-1
+DATA words76<>+17(SB)/1, $-1
+DATA words76<>+18(SB)/1, $+11
+DATA words76<>+19(SB)/1, $-1
+DATA words76<>+20(SB)/1, $-1
+DATA words76<>+21(SB)/1, $+12
+DATA words76<>+22(SB)/1, $-1
+DATA words76<>+23(SB)/1, $-1
+DATA words76<>+24(SB)/1, $+13
+DATA words76<>+25(SB)/1, $-1
+DATA words76<>+26(SB)/1, $-1
+DATA words76<>+27(SB)/1, $+14
+DATA words76<>+28(SB)/1, $-1
+DATA words76<>+29(SB)/1, $-1
+DATA words76<>+30(SB)/1, $+15
+DATA words76<>+31(SB)/1, $-1
+GLOBL words76<>(SB), RODATA|NOPTR, $32
+
+DATA words77<>+0(SB)/1, $+10
+DATA words77<>+1(SB)/1, $-1
+DATA words77<>+2(SB)/1, $-1
+DATA words77<>+3(SB)/1, $+11
+DATA words77<>+4(SB)/1, $-1
+DATA words77<>+5(SB)/1, $-1
+DATA words77<>+6(SB)/1, $+12
+DATA words77<>+7(SB)/1, $-1
+DATA words77<>+8(SB)/1, $-1
+DATA words77<>+9(SB)/1, $+13
+DATA words77<>+10(SB)/1, $-1
+DATA words77<>+11(SB)/1, $-1
+DATA words77<>+12(SB)/1, $+14
+DATA words77<>+13(SB)/1, $-1
+DATA words77<>+14(SB)/1, $-1
+DATA words77<>+15(SB)/1, $+15
+DATA words77<>+16(SB)/1, $+10
+DATA words77<>+17(SB)/1, $-1
+DATA words77<>+18(SB)/1, $-1
+DATA words77<>+19(SB)/1, $+11
+DATA words77<>+20(SB)/1, $-1
+DATA words77<>+21(SB)/1, $-1
+DATA words77<>+22(SB)/1, $+12
+DATA words77<>+23(SB)/1, $-1
+DATA words77<>+24(SB)/1, $-1
+DATA words77<>+25(SB)/1, $+13
+DATA words77<>+26(SB)/1, $-1
+DATA words77<>+27(SB)/1, $-1
+DATA words77<>+28(SB)/1, $+14
+DATA words77<>+29(SB)/1, $-1
+DATA words77<>+30(SB)/1, $-1
+DATA words77<>+31(SB)/1, $+15
+GLOBL words77<>(SB), RODATA|NOPTR, $32
+
+// func acrossAVX2(a *byte)
+// Requires: AVX, AVX2
+TEXT ·acrossAVX2(SB), NOSPLIT, $0-8
+	MOVQ    a+0(FP), AX
+	MOVQ    16(AX), CX
+	MOVQ    24(AX), SI
+	LEAQ    (CX)(SI*1), DX
+	LEAQ    (DX)(SI*1), BX
+	LEAQ    (BX)(SI*1), SI
+	MOVQ    32(AX), DI
+	MOVQ    40(AX), R8
+	MOVQ    48(AX), R9
+	MOVQ    (AX), R10
+	MOVQ    8(AX), R11
+	LEAQ    (R11)(R11*2), R12
+	VMOVDQU words78<>+0(SB), Y0
+
+across_pixel:
+	MOVQ    56(AX), R14
+	MOVLQSX (DI), R13
+	LEAQ    (R13)(R13*2), R13
+	VPXOR   Y1, Y1, Y1
+	VMOVDQU words79<>+0(SB), Y2
+	VPXOR   Y3, Y3, Y3
+	VMOVDQU words79<>+0(SB), Y4
+	VPXOR   Y5, Y5, Y5
+	VMOVDQU words79<>+0(SB), Y6
+	VPXOR   Y7, Y7, Y7
+	VMOVDQU words79<>+0(SB), Y8
+
+across_unit:
+	VPBROADCASTQ   (R8), Y9
+	VPBROADCASTQ   8(R8), Y10
+	VBROADCASTI128 (CX)(R13*1), Y11
+	VPSHUFB        Y0, Y11, Y11
+	VPMADDWD       Y9, Y11, Y12
+	VPADDD         Y12, Y1, Y1
+	VPMADDWD       Y10, Y11, Y11
+	VPADDD         Y11, Y2, Y2
+	VBROADCASTI128 (DX)(R13*1), Y11
+	VPSHUFB        Y0, Y11, Y11
+	VPMADDWD       Y9, Y11, Y12
+	VPADDD         Y12, Y3, Y3
+	VPMADDWD       Y10, Y11, Y11
+	VPADDD         Y11, Y4, Y4
+	VBROADCASTI128 (BX)(R13*1), Y11
+	VPSHUFB        Y0, Y11, Y11
+	VPMADDWD       Y9, Y11, Y12
+	VPADDD         Y12, Y5, Y5
+	VPMADDWD       Y10, Y11, Y11
+	VPADDD         Y11, Y6, Y6
+	VBROADCASTI128 (SI)(R13*1), Y11
+	VPSHUFB        Y0, Y11, Y11
+	VPMADDWD       Y9, Y11, Y9
+	VPADDD         Y9, Y7, Y7
+	VPMADDWD       Y10, Y11, Y11
+	VPADDD         Y11, Y8, Y8
+	ADDQ           $+12, R13
+	ADDQ           $+16, R8
+	DECQ           R14
+	JNE            across_unit
+	VPSLLD         $0x0c, Y1, Y1
+	VPADDD         Y1, Y2, Y2
+	VPSLLD         $0x0c, Y3, Y3
+	VPADDD         Y3, Y4, Y4
+	VPSLLD         $0x0c, Y5, Y5
+	VPADDD         Y5, Y6, Y6
+	VPSLLD         $0x0c, Y7, Y7
+	VPADDD         Y7, Y8, Y8
+	VPHADDD        Y4, Y2, Y2
+	VPHADDD        Y8, Y6, Y6
+	VPSRAD         $0x16, Y2, Y2
+	VPSRAD         $0x16, Y6, Y6
+	VPACKSSDW      Y6, Y2, Y2
+	VPACKUSWB      Y2, Y2, Y2
+	VEXTRACTI128   $0x01, Y2, X1
+	VPUNPCKLWD     X1, X2, X2
+	VMOVD          X2, (R10)
+	VPEXTRD        $0x01, X2, (R10)(R11*1)
+	VPEXTRD        $0x02, X2, (R10)(R11*2)
+	VPEXTRD        $0x03, X2, (R10)(R12*1)
+	ADDQ           $+3, R10
+	ADDQ           $+4, DI
+	DECQ           R9
+	JNE            across_pixel
+	VZEROUPPER
+	RET
+
+DATA words78<>+0(SB)/1, $+0
+DATA words78<>+1(SB)/1, $-1
+DATA words78<>+2(SB)/1, $+3
+DATA words78<>+3(SB)/1, $-1
+DATA words78<>+4(SB)/1, $+6
+DATA words78<>+5(SB)/1, $-1
+DATA words78<>+6(SB)/1, $+9
+DATA words78<>+7(SB)/1, $-1
+DATA words78<>+8(SB)/1, $+1
+DATA words78<>+9(SB)/1, $-1
+DATA words78<>+10(SB)/1, $+4
+DATA words78<>+11(SB)/1, $-1
+DATA words78<>+12(SB)/1, $+7
+DATA words78<>+13(SB)/1, $-1
+DATA words78<>+14(SB)/1, $+10
+DATA words78<>+15(SB)/1, $-1
+DATA words78<>+16(SB)/1, $+2
+DATA words78<>+17(SB)/1, $-1
+DATA words78<>+18(SB)/1, $+5
+DATA words78<>+19(SB)/1, $-1
+DATA words78<>+20(SB)/1, $+8
+DATA words78<>+21(SB)/1, $-1
+DATA words78<>+22(SB)/1, $+11
+DATA words78<>+23(SB)/1, $-1
+DATA words78<>+24(SB)/1, $-1
+DATA words78<>+25(SB)/1, $-1
+DATA words78<>+26(SB)/1, $-1
+DATA words78<>+27(SB)/1, $-1
+DATA words78<>+28(SB)/1, $-1
+DATA words78<>+29(SB)/1, $-1
+DATA words78<>+30(SB)/1, $-1
+DATA words78<>+31(SB)/1, $-1
+GLOBL words78<>(SB), RODATA|NOPTR, $32
+
+DATA words79<>+0(SB)/4, $+2097152
+DATA words79<>+4(SB)/4, $+0
+DATA words79<>+8(SB)/4, $+2097152
+DATA words79<>+12(SB)/4, $+0
+DATA words79<>+16(SB)/4, $+2097152
+DATA words79<>+20(SB)/4, $+0
+DATA words79<>+24(SB)/4, $+2097152
+DATA words79<>+28(SB)/4, $+0
+GLOBL words79<>(SB), RODATA|NOPTR, $32
+
+// func downAVX2(a *byte)
+// Requires: AVX, AVX2, CMOV
+TEXT ·downAVX2(SB), NOSPLIT, $0-8
+	MOVQ  a+0(FP), AX
+	MOVQ  24(AX), CX
+	MOVQ  32(AX), DX
+	MOVQ  40(AX), BX
+	MOVQ  (AX), SI
+	MOVQ  72(AX), DI
+	LEAQ  (CX)(CX*2), R8
+	SUBQ  $+32, DI
+	VPXOR Y0, Y0, Y0
+
+down_row:
+	MOVLQSX (DX), R9
+	IMULQ   CX, R9
+	ADDQ    16(AX), R9
+	XORQ    R10, R10
+
+down_chunk:
+	MOVQ    56(AX), R13
+	LEAQ    (R9)(R10*1), R11
+	MOVQ    BX, R12
+	VPXOR   Y1, Y1, Y1
+	VMOVDQU words80<>+0(SB), Y2
+	VPXOR   Y3, Y3, Y3
+	VMOVDQU words80<>+0(SB), Y4
+	VPXOR   Y5, Y5, Y5
+	VMOVDQU words80<>+0(SB), Y6
+	VPXOR   Y7, Y7, Y7
+	VMOVDQU words80<>+0(SB), Y8
+
+down_unit:
+	VMOVDQU      (R11), Y9
+	VMOVDQU      (R11)(CX*1), Y10
+	VPBROADCASTD (R12), Y11
+	VPBROADCASTD 8(R12), Y12
+	VPUNPCKLBW   Y10, Y9, Y13
+	VPUNPCKHBW   Y10, Y9, Y9
+	VPUNPCKLBW   Y0, Y13, Y10
+	VPMADDWD     Y11, Y10, Y14
+	VPADDD       Y14, Y1, Y1
+	VPMADDWD     Y12, Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPUNPCKHBW   Y0, Y13, Y10
+	VPMADDWD     Y11, Y10, Y13
+	VPADDD       Y13, Y3, Y3
+	VPMADDWD     Y12, Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPUNPCKLBW   Y0, Y9, Y10
+	VPMADDWD     Y11, Y10, Y13
+	VPADDD       Y13, Y5, Y5
+	VPMADDWD     Y12, Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPUNPCKHBW   Y0, Y9, Y9
+	VPMADDWD     Y11, Y9, Y10
+	VPADDD       Y10, Y7, Y7
+	VPMADDWD     Y12, Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VMOVDQU      (R11)(CX*2), Y9
+	VMOVDQU      (R11)(R8*1), Y10
+	VPBROADCASTD 4(R12), Y11
+	VPBROADCASTD 12(R12), Y12
+	VPUNPCKLBW   Y10, Y9, Y13
+	VPUNPCKHBW   Y10, Y9, Y9
+	VPUNPCKLBW   Y0, Y13, Y10
+	VPMADDWD     Y11, Y10, Y14
+	VPADDD       Y14, Y1, Y1
+	VPMADDWD     Y12, Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPUNPCKHBW   Y0, Y13, Y10
+	VPMADDWD     Y11, Y10, Y13
+	VPADDD       Y13, Y3, Y3
+	VPMADDWD     Y12, Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPUNPCKLBW   Y0, Y9, Y10
+	VPMADDWD     Y11, Y10, Y13
+	VPADDD       Y13, Y5, Y5
+	VPMADDWD     Y12, Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPUNPCKHBW   Y0, Y9, Y9
+	VPMADDWD     Y11, Y9, Y10
+	VPADDD       Y10, Y7, Y7
+	VPMADDWD     Y12, Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	LEAQ         (R11)(CX*4), R11
+	ADDQ         $+16, R12
+	DECQ         R13
+	JNE          down_unit
+	VPSLLD       $0x0c, Y1, Y1
+	VPADDD       Y1, Y2, Y2
+	VPSRAD       $0x16, Y2, Y2
+	VPSLLD       $0x0c, Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	VPSRAD       $0x16, Y4, Y4
+	VPSLLD       $0x0c, Y5, Y5
+	VPADDD       Y5, Y6, Y6
+	VPSRAD       $0x16, Y6, Y6
+	VPSLLD       $0x0c, Y7, Y7
+	VPADDD       Y7, Y8, Y8
+	VPSRAD       $0x16, Y8, Y8
+	VPACKSSDW    Y4, Y2, Y2
+	VPACKSSDW    Y8, Y6, Y6
+	VPACKUSWB    Y6, Y2, Y2
+	VMOVDQU      Y2, (SI)(R10*1)
+	CMPQ         R10, DI
+	JE           down_chunk_done
+	ADDQ         $+32, R10
+	CMPQ         R10, DI
+	CMOVQGT      DI, R10
+	JMP          down_chunk
+
+down_chunk_done:
+	ADDQ $+4, DX
+	ADDQ 64(AX), BX
+	ADDQ 8(AX), SI
+	DECQ 48(AX)
+	JNE  down_row
+	VZEROUPPER
+	RET
+
+DATA words80<>+0(SB)/4, $+2097152
+DATA words80<>+4(SB)/4, $+2097152
+DATA words80<>+8(SB)/4, $+2097152
+DATA words80<>+12(SB)/4, $+2097152
+DATA words80<>+16(SB)/4, $+2097152
+DATA words80<>+20(SB)/4, $+2097152
+DATA words80<>+24(SB)/4, $+2097152
+DATA words80<>+28(SB)/4, $+2097152
+GLOBL words80<>(SB), RODATA|NOPTR, $32
 
 // func gemmTAVX2(a *byte)
 // Requires: AVX, CMOV, FMA3, MMX+
@@ -14419,9 +16226,9 @@ addWhere_done:
 	VZEROUPPER
 	RET
 
-// func adamAVX2(param *float32, first *float32, second *float32, grad *float32, n int, rate1 float32, beta2 float32, rate2 float32, size float32, root float32, eps float32)
+// func adamAVX2(param *float32, first *float32, second *float32, grad *float32, n int, rate1 float32, beta2 float32, rate2 float32, size float32, root float32, eps float32, keep float32, decay float32)
 // Requires: AVX, AVX2, CMOV, FMA3, SSE
-TEXT ·adamAVX2(SB), NOSPLIT, $0-64
+TEXT ·adamAVX2(SB), NOSPLIT, $0-72
 	MOVSS        rate1+40(FP), X0
 	VBROADCASTSS X0, Y0
 	MOVSS        beta2+44(FP), X1
@@ -14434,6 +16241,10 @@ TEXT ·adamAVX2(SB), NOSPLIT, $0-64
 	VBROADCASTSS X4, Y4
 	MOVSS        eps+60(FP), X5
 	VBROADCASTSS X5, Y5
+	MOVSS        keep+64(FP), X6
+	VBROADCASTSS X6, Y6
+	MOVSS        decay+68(FP), X7
+	VBROADCASTSS X7, Y7
 	MOVQ         param+0(FP), AX
 	MOVQ         first+8(FP), CX
 	MOVQ         second+16(FP), DX
@@ -14443,24 +16254,26 @@ TEXT ·adamAVX2(SB), NOSPLIT, $0-64
 adam1:
 	SUBQ        $+8, SI
 	JLT         adam1_end
-	VMOVUPS     (AX), Y6
-	VMOVUPS     (CX), Y7
-	VMOVUPS     (DX), Y8
-	VMOVUPS     (BX), Y9
-	VSUBPS      Y7, Y9, Y10
-	VFMADD231PS Y0, Y10, Y7
-	VMULPS      Y1, Y8, Y8
-	VMULPS      Y2, Y9, Y10
-	VFMADD231PS Y9, Y10, Y8
-	VSQRTPS     Y8, Y10
-	VDIVPS      Y4, Y10, Y10
-	VADDPS      Y5, Y10, Y10
-	VMULPS      Y3, Y7, Y9
-	VDIVPS      Y10, Y9, Y10
-	VSUBPS      Y10, Y6, Y6
-	VMOVUPS     Y6, (AX)
-	VMOVUPS     Y7, (CX)
-	VMOVUPS     Y8, (DX)
+	VMOVUPS     (AX), Y8
+	VMOVUPS     (CX), Y9
+	VMOVUPS     (DX), Y10
+	VMOVUPS     (BX), Y11
+	VMULPS      Y6, Y8, Y8
+	VFMADD231PS Y7, Y8, Y11
+	VSUBPS      Y9, Y11, Y12
+	VFMADD231PS Y0, Y12, Y9
+	VMULPS      Y1, Y10, Y10
+	VMULPS      Y2, Y11, Y12
+	VFMADD231PS Y11, Y12, Y10
+	VSQRTPS     Y10, Y12
+	VDIVPS      Y4, Y12, Y12
+	VADDPS      Y5, Y12, Y12
+	VMULPS      Y3, Y9, Y11
+	VDIVPS      Y12, Y11, Y12
+	VSUBPS      Y12, Y8, Y8
+	VMOVUPS     Y8, (AX)
+	VMOVUPS     Y9, (CX)
+	VMOVUPS     Y10, (DX)
 	ADDQ        $+32, AX
 	ADDQ        $+32, CX
 	ADDQ        $+32, DX
@@ -14480,25 +16293,27 @@ adam1_end:
 	SHLQ        $0x02, SI
 	LEAQ        maskWords<>+0(SB), DI
 	SUBQ        SI, DI
-	VMOVUPS     32(DI), Y6
-	VMASKMOVPS  (AX), Y6, Y7
-	VMASKMOVPS  (CX), Y6, Y8
-	VMASKMOVPS  (DX), Y6, Y9
-	VMASKMOVPS  (BX), Y6, Y10
-	VSUBPS      Y8, Y10, Y11
-	VFMADD231PS Y0, Y11, Y8
-	VMULPS      Y1, Y9, Y9
-	VMULPS      Y2, Y10, Y11
-	VFMADD231PS Y10, Y11, Y9
-	VSQRTPS     Y9, Y11
-	VDIVPS      Y4, Y11, Y11
-	VADDPS      Y5, Y11, Y11
-	VMULPS      Y3, Y8, Y10
-	VDIVPS      Y11, Y10, Y11
-	VSUBPS      Y11, Y7, Y7
-	VMASKMOVPS  Y7, Y6, (AX)
-	VMASKMOVPS  Y8, Y6, (CX)
-	VMASKMOVPS  Y9, Y6, (DX)
+	VMOVUPS     32(DI), Y8
+	VMASKMOVPS  (AX), Y8, Y9
+	VMASKMOVPS  (CX), Y8, Y10
+	VMASKMOVPS  (DX), Y8, Y11
+	VMASKMOVPS  (BX), Y8, Y12
+	VMULPS      Y6, Y9, Y9
+	VFMADD231PS Y7, Y9, Y12
+	VSUBPS      Y10, Y12, Y6
+	VFMADD231PS Y0, Y6, Y10
+	VMULPS      Y1, Y11, Y11
+	VMULPS      Y2, Y12, Y6
+	VFMADD231PS Y12, Y6, Y11
+	VSQRTPS     Y11, Y6
+	VDIVPS      Y4, Y6, Y6
+	VADDPS      Y5, Y6, Y6
+	VMULPS      Y3, Y10, Y12
+	VDIVPS      Y6, Y12, Y6
+	VSUBPS      Y6, Y9, Y9
+	VMASKMOVPS  Y9, Y8, (AX)
+	VMASKMOVPS  Y10, Y8, (CX)
+	VMASKMOVPS  Y11, Y8, (DX)
 
 adam_done:
 	VZEROUPPER

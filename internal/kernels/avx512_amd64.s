@@ -319,9 +319,9 @@ columns32_rows12_done_k:
 	DECQ    R10
 	JNZ     columns32_rows12_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns32_rows12_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Z24
 	VADDPS  Z24, Z0, Z0
 	VMOVUPS 64(DX), Z24
@@ -1158,9 +1158,9 @@ columns32_rows4_done_k:
 	DECQ    R8
 	JNZ     columns32_rows4_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns32_rows4_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Z8
 	VADDPS  Z8, Z0, Z0
 	VMOVUPS 64(DX), Z8
@@ -1504,9 +1504,9 @@ columns32_rows2_done_k:
 	DECQ    DI
 	JNZ     columns32_rows2_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns32_rows2_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Z4
 	VADDPS  Z4, Z0, Z0
 	VMOVUPS 64(DX), Z4
@@ -1718,9 +1718,9 @@ columns32_rows1_done_k:
 	DECQ    DI
 	JNZ     columns32_rows1_segment
 	MOVQ    120(AX), DX
-	MOVQ    48(AX), BX
 	CMPQ    DX, $0x00
 	JE      columns32_rows1_nores
+	MOVQ    48(AX), BX
 	VMOVUPS (DX), Z2
 	VADDPS  Z2, Z0, Z0
 	VMOVUPS 64(DX), Z2
@@ -2041,9 +2041,9 @@ upto8_rows12_done_k:
 	DECQ      R10
 	JNZ       upto8_rows12_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto8_rows12_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y12
 	VADDPS    Y12, Y0, Y0
 	ADDQ      BX, DX
@@ -2523,9 +2523,9 @@ upto8_rows4_done_k:
 	DECQ      R8
 	JNZ       upto8_rows4_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto8_rows4_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y4
 	VADDPS    Y4, Y0, Y0
 	ADDQ      BX, DX
@@ -2742,9 +2742,9 @@ upto8_rows2_done_k:
 	DECQ      DI
 	JNZ       upto8_rows2_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto8_rows2_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y2
 	VADDPS    Y2, Y0, Y0
 	ADDQ      BX, DX
@@ -2890,9 +2890,9 @@ upto8_rows1_done_k:
 	DECQ      DI
 	JNZ       upto8_rows1_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto8_rows1_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y1
 	VADDPS    Y1, Y0, Y0
 	ADDQ      BX, DX
@@ -3286,9 +3286,9 @@ upto16_rows12_done_k:
 	DECQ      R10
 	JNZ       upto16_rows12_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto16_rows12_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y24
 	VADDPS    Y24, Y0, Y0
 	VMOVUPS.Z 32(DX), K2, Y24
@@ -4125,9 +4125,9 @@ upto16_rows4_done_k:
 	DECQ      R8
 	JNZ       upto16_rows4_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto16_rows4_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y8
 	VADDPS    Y8, Y0, Y0
 	VMOVUPS.Z 32(DX), K2, Y8
@@ -4471,9 +4471,9 @@ upto16_rows2_done_k:
 	DECQ      DI
 	JNZ       upto16_rows2_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto16_rows2_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y4
 	VADDPS    Y4, Y0, Y0
 	VMOVUPS.Z 32(DX), K2, Y4
@@ -4685,9 +4685,9 @@ upto16_rows1_done_k:
 	DECQ      DI
 	JNZ       upto16_rows1_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto16_rows1_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Y2
 	VADDPS    Y2, Y0, Y0
 	VMOVUPS.Z 32(DX), K2, Y2
@@ -5108,9 +5108,9 @@ upto24_rows12_done_k:
 	DECQ      R10
 	JNZ       upto24_rows12_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto24_rows12_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z24
 	VADDPS    Z24, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Y24
@@ -5968,9 +5968,9 @@ upto24_rows4_done_k:
 	DECQ      R8
 	JNZ       upto24_rows4_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto24_rows4_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z8
 	VADDPS    Z8, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Y8
@@ -6335,9 +6335,9 @@ upto24_rows2_done_k:
 	DECQ      DI
 	JNZ       upto24_rows2_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto24_rows2_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z4
 	VADDPS    Z4, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Y4
@@ -6570,9 +6570,9 @@ upto24_rows1_done_k:
 	DECQ      DI
 	JNZ       upto24_rows1_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto24_rows1_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z2
 	VADDPS    Z2, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Y2
@@ -7013,9 +7013,9 @@ upto32_rows12_done_k:
 	DECQ      R10
 	JNZ       upto32_rows12_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto32_rows12_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z24
 	VADDPS    Z24, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Z24
@@ -7852,9 +7852,9 @@ upto32_rows4_done_k:
 	DECQ      R8
 	JNZ       upto32_rows4_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto32_rows4_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z8
 	VADDPS    Z8, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Z8
@@ -8198,9 +8198,9 @@ upto32_rows2_done_k:
 	DECQ      DI
 	JNZ       upto32_rows2_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto32_rows2_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z4
 	VADDPS    Z4, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Z4
@@ -8412,9 +8412,9 @@ upto32_rows1_done_k:
 	DECQ      DI
 	JNZ       upto32_rows1_segment
 	MOVQ      120(AX), DX
-	MOVQ      48(AX), BX
 	CMPQ      DX, $0x00
 	JE        upto32_rows1_nores
+	MOVQ      48(AX), BX
 	VMOVUPS.Z (DX), K1, Z2
 	VADDPS    Z2, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Z2
@@ -8541,7 +8541,7 @@ DATA f3e2aaaabx1<>+0(SB)/4, $0x3e2aaaab
 GLOBL f3e2aaaabx1<>(SB), RODATA|NOPTR, $4
 
 // func depthwiseAVX512(a *byte)
-// Requires: AVX512DQ, AVX512F, BMI2, CMOV, MMX+
+// Requires: AVX512BW, AVX512DQ, AVX512F, AVX512VL, AVX512_BF16, BMI2, CMOV, MMX+
 TEXT ·depthwiseAVX512(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
@@ -8851,6 +8851,8 @@ pixels8_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	CMPQ    216(AX), $0x00
+	JNE     pixels8_full_bf16
 	VMOVUPS Z0, (DI)
 	ADDQ    R8, DI
 	VMOVUPS Z1, (DI)
@@ -8867,6 +8869,46 @@ pixels8_full_done:
 	ADDQ    R8, DI
 	VMOVUPS Z7, (DI)
 	ADDQ    R8, DI
+	JMP     pixels8_full_stored
+
+pixels8_full_bf16:
+	MOVQ      SI, R9
+	SHRQ      $0x01, R9
+	SUBQ      R9, DI
+	LONG      $0x487e7262
+	WORD      $0xc072
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc172
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc272
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc372
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc472
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc572
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc672
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487e7262
+	WORD      $0xc772
+	VMOVDQU16 Y8, (DI)
+	ADDQ      R8, DI
+
+pixels8_full_stored:
 	MOVQ    176(AX), DI
 	CMPQ    DI, $0x00
 	JE      pixels8_full_nosums
@@ -9175,25 +9217,67 @@ pixels8_tail_not_silu:
 
 pixels8_tail_not_hardswish:
 pixels8_tail_done:
-	MOVQ      192(AX), BX
-	MOVQ      80(AX), DI
-	ADDQ      SI, BX
-	VMOVUPS   Z0, K1, (BX)
+	MOVQ    192(AX), BX
+	MOVQ    80(AX), DI
+	ADDQ    SI, BX
+	CMPQ    216(AX), $0x00
+	JNE     pixels8_tail_bf16
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z5, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z6, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z7, K1, (BX)
+	ADDQ    DI, BX
+	JMP     pixels8_tail_stored
+
+pixels8_tail_bf16:
+	MOVQ      SI, R8
+	SHRQ      $0x01, R8
+	SUBQ      R8, BX
+	LONG      $0x487e7262
+	WORD      $0xc072
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z1, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc172
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z2, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc272
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z3, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc372
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z4, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc472
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z5, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc572
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z6, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc672
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z7, K1, (BX)
+	LONG      $0x487e7262
+	WORD      $0xc772
+	VMOVDQU16 Y8, K1, (BX)
 	ADDQ      DI, BX
+
+pixels8_tail_stored:
 	MOVQ      176(AX), BX
 	CMPQ      BX, $0x00
 	JE        pixels8_tail_nosums
@@ -9486,6 +9570,8 @@ pixels7_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	CMPQ    216(AX), $0x00
+	JNE     pixels7_full_bf16
 	VMOVUPS Z0, (DI)
 	ADDQ    R8, DI
 	VMOVUPS Z1, (DI)
@@ -9500,6 +9586,42 @@ pixels7_full_done:
 	ADDQ    R8, DI
 	VMOVUPS Z6, (DI)
 	ADDQ    R8, DI
+	JMP     pixels7_full_stored
+
+pixels7_full_bf16:
+	MOVQ      SI, R9
+	SHRQ      $0x01, R9
+	SUBQ      R9, DI
+	LONG      $0x487ef262
+	WORD      $0xf872
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xf972
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xfa72
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xfb72
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xfc72
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xfd72
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xfe72
+	VMOVDQU16 Y7, (DI)
+	ADDQ      R8, DI
+
+pixels7_full_stored:
 	MOVQ    176(AX), DI
 	CMPQ    DI, $0x00
 	JE      pixels7_full_nosums
@@ -9779,23 +9901,61 @@ pixels7_tail_not_silu:
 
 pixels7_tail_not_hardswish:
 pixels7_tail_done:
-	MOVQ      192(AX), BX
-	MOVQ      80(AX), DI
-	ADDQ      SI, BX
-	VMOVUPS   Z0, K1, (BX)
+	MOVQ    192(AX), BX
+	MOVQ    80(AX), DI
+	ADDQ    SI, BX
+	CMPQ    216(AX), $0x00
+	JNE     pixels7_tail_bf16
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z5, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z6, K1, (BX)
+	ADDQ    DI, BX
+	JMP     pixels7_tail_stored
+
+pixels7_tail_bf16:
+	MOVQ      SI, R8
+	SHRQ      $0x01, R8
+	SUBQ      R8, BX
+	LONG      $0x487ef262
+	WORD      $0xf872
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z1, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xf972
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z2, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xfa72
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z3, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xfb72
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z4, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xfc72
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z5, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xfd72
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z6, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xfe72
+	VMOVDQU16 Y7, K1, (BX)
 	ADDQ      DI, BX
+
+pixels7_tail_stored:
 	MOVQ      176(AX), BX
 	CMPQ      BX, $0x00
 	JE        pixels7_tail_nosums
@@ -9999,6 +10159,8 @@ pixels4_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	CMPQ    216(AX), $0x00
+	JNE     pixels4_full_bf16
 	VMOVUPS Z0, (DI)
 	ADDQ    R8, DI
 	VMOVUPS Z1, (DI)
@@ -10007,6 +10169,30 @@ pixels4_full_done:
 	ADDQ    R8, DI
 	VMOVUPS Z3, (DI)
 	ADDQ    R8, DI
+	JMP     pixels4_full_stored
+
+pixels4_full_bf16:
+	MOVQ      SI, R9
+	SHRQ      $0x01, R9
+	SUBQ      R9, DI
+	LONG      $0x487ef262
+	WORD      $0xe072
+	VMOVDQU16 Y4, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xe172
+	VMOVDQU16 Y4, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xe272
+	VMOVDQU16 Y4, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xe372
+	VMOVDQU16 Y4, (DI)
+	ADDQ      R8, DI
+
+pixels4_full_stored:
 	MOVQ    176(AX), DI
 	CMPQ    DI, $0x00
 	JE      pixels4_full_nosums
@@ -10195,17 +10381,43 @@ pixels4_tail_not_silu:
 
 pixels4_tail_not_hardswish:
 pixels4_tail_done:
-	MOVQ      192(AX), BX
-	MOVQ      80(AX), DI
-	ADDQ      SI, BX
-	VMOVUPS   Z0, K1, (BX)
+	MOVQ    192(AX), BX
+	MOVQ    80(AX), DI
+	ADDQ    SI, BX
+	CMPQ    216(AX), $0x00
+	JNE     pixels4_tail_bf16
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    DI, BX
+	JMP     pixels4_tail_stored
+
+pixels4_tail_bf16:
+	MOVQ      SI, R8
+	SHRQ      $0x01, R8
+	SUBQ      R8, BX
+	LONG      $0x487ef262
+	WORD      $0xe072
+	VMOVDQU16 Y4, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z1, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xe172
+	VMOVDQU16 Y4, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z2, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xe272
+	VMOVDQU16 Y4, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z3, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xe372
+	VMOVDQU16 Y4, K1, (BX)
 	ADDQ      DI, BX
+
+pixels4_tail_stored:
 	MOVQ      176(AX), BX
 	CMPQ      BX, $0x00
 	JE        pixels4_tail_nosums
@@ -10346,10 +10558,28 @@ pixels2_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	CMPQ    216(AX), $0x00
+	JNE     pixels2_full_bf16
 	VMOVUPS Z0, (DI)
 	ADDQ    R8, DI
 	VMOVUPS Z1, (DI)
 	ADDQ    R8, DI
+	JMP     pixels2_full_stored
+
+pixels2_full_bf16:
+	MOVQ      SI, R9
+	SHRQ      $0x01, R9
+	SUBQ      R9, DI
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, (DI)
+	ADDQ      R8, DI
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, (DI)
+	ADDQ      R8, DI
+
+pixels2_full_stored:
 	MOVQ    176(AX), DI
 	CMPQ    DI, $0x00
 	JE      pixels2_full_nosums
@@ -10476,13 +10706,31 @@ pixels2_tail_not_silu:
 
 pixels2_tail_not_hardswish:
 pixels2_tail_done:
-	MOVQ      192(AX), BX
-	MOVQ      80(AX), DI
-	ADDQ      SI, BX
-	VMOVUPS   Z0, K1, (BX)
+	MOVQ    192(AX), BX
+	MOVQ    80(AX), DI
+	ADDQ    SI, BX
+	CMPQ    216(AX), $0x00
+	JNE     pixels2_tail_bf16
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    DI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    DI, BX
+	JMP     pixels2_tail_stored
+
+pixels2_tail_bf16:
+	MOVQ      SI, R8
+	SHRQ      $0x01, R8
+	SUBQ      R8, BX
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, K1, (BX)
 	ADDQ      DI, BX
-	VMOVUPS   Z1, K1, (BX)
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, K1, (BX)
 	ADDQ      DI, BX
+
+pixels2_tail_stored:
 	MOVQ      176(AX), BX
 	CMPQ      BX, $0x00
 	JE        pixels2_tail_nosums
@@ -10593,8 +10841,22 @@ pixels1_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	CMPQ    216(AX), $0x00
+	JNE     pixels1_full_bf16
 	VMOVUPS Z0, (DI)
 	ADDQ    R8, DI
+	JMP     pixels1_full_stored
+
+pixels1_full_bf16:
+	MOVQ      SI, R9
+	SHRQ      $0x01, R9
+	SUBQ      R9, DI
+	LONG      $0x487ef262
+	WORD      $0xc872
+	VMOVDQU16 Y1, (DI)
+	ADDQ      R8, DI
+
+pixels1_full_stored:
 	MOVQ    176(AX), DI
 	CMPQ    DI, $0x00
 	JE      pixels1_full_nosums
@@ -10692,11 +10954,25 @@ pixels1_tail_not_silu:
 
 pixels1_tail_not_hardswish:
 pixels1_tail_done:
-	MOVQ      192(AX), BX
-	MOVQ      80(AX), DI
-	ADDQ      SI, BX
-	VMOVUPS   Z0, K1, (BX)
+	MOVQ    192(AX), BX
+	MOVQ    80(AX), DI
+	ADDQ    SI, BX
+	CMPQ    216(AX), $0x00
+	JNE     pixels1_tail_bf16
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    DI, BX
+	JMP     pixels1_tail_stored
+
+pixels1_tail_bf16:
+	MOVQ      SI, R8
+	SHRQ      $0x01, R8
+	SUBQ      R8, BX
+	LONG      $0x487ef262
+	WORD      $0xc872
+	VMOVDQU16 Y1, K1, (BX)
 	ADDQ      DI, BX
+
+pixels1_tail_stored:
 	MOVQ      176(AX), BX
 	CMPQ      BX, $0x00
 	JE        pixels1_tail_nosums
@@ -11187,121 +11463,109 @@ hardsigmoid_next:
 	MOVQ n+8(FP), CX
 
 gelu2:
-	SUBQ             $+32, CX
-	JLT              gelu2_end
-	VMOVUPS          (AX), Z0
-	VMOVUPS          64(AX), Z1
-	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z0, Z2
-	VMINPS.BCST      f40800000x1<>+0(SB), Z2, Z2
-	VMAXPS.BCST      fc0800000x1<>+0(SB), Z2, Z2
-	VMULPS           Z2, Z2, Z3
-	VBROADCASTSS     faf95df0bx1<>+0(SB), Z4
-	VFMADD213PS.BCST f32edffeex1<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST fb60cff51x1<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST fb86ec2d2x1<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST fba40ac63x1<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST fbb41a1f6x1<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST fbc83dbd4x1<>+0(SB), Z3, Z4
-	VBROADCASTSS     fb77460cdx1<>+0(SB), Z5
-	VFMADD213PS.BCST fb95fbd29x1<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST fbadc924ex1<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST fbbf19bf8x1<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST fbc69b6a7x1<>+0(SB), Z3, Z5
-	VMULPS           Z2, Z4, Z4
-	VDIVPS           Z5, Z4, Z4
-	VMULPS.BCST      f3f000000x1<>+0(SB), Z0, Z0
-	VFMADD231PS      Z4, Z0, Z0
-	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z1, Z2
-	VMINPS.BCST      f40800000x1<>+0(SB), Z2, Z2
-	VMAXPS.BCST      fc0800000x1<>+0(SB), Z2, Z2
-	VMULPS           Z2, Z2, Z3
-	VBROADCASTSS     faf95df0bx1<>+0(SB), Z4
-	VFMADD213PS.BCST f32edffeex1<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST fb60cff51x1<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST fb86ec2d2x1<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST fba40ac63x1<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST fbb41a1f6x1<>+0(SB), Z3, Z4
-	VFMADD213PS.BCST fbc83dbd4x1<>+0(SB), Z3, Z4
-	VBROADCASTSS     fb77460cdx1<>+0(SB), Z5
-	VFMADD213PS.BCST fb95fbd29x1<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST fbadc924ex1<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST fbbf19bf8x1<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST fbc69b6a7x1<>+0(SB), Z3, Z5
-	VMULPS           Z2, Z4, Z4
-	VDIVPS           Z5, Z4, Z4
-	VMULPS.BCST      f3f000000x1<>+0(SB), Z1, Z1
-	VFMADD231PS      Z4, Z1, Z1
-	VMOVUPS          Z0, (AX)
-	VMOVUPS          Z1, 64(AX)
-	ADDQ             $+128, AX
-	JMP              gelu2
+	SUBQ        $+32, CX
+	JLT         gelu2_end
+	VMOVUPS     (AX), Z0
+	VMOVUPS     64(AX), Z1
+	VANDPS.BCST f7fffffffx1<>+0(SB), Z0, Z2
+	VMULPS.BCST f40300000x1<>+0(SB), Z2, Z3
+	VMINPS.BCST f41700000x1<>+0(SB), Z3, Z3
+	VADDPS.BCST f4b000000x1<>+0(SB), Z3, Z4
+	VADDPS.BCST fcb000000x1<>+0(SB), Z4, Z5
+	VSUBPS      Z5, Z3, Z3
+	VPERMPS     gelu0<>+0(SB), Z4, Z5
+	VPERMPS     gelu1<>+0(SB), Z4, Z6
+	VFMADD213PS Z6, Z3, Z5
+	VPERMPS     gelu2<>+0(SB), Z4, Z6
+	VFMADD213PS Z6, Z3, Z5
+	VPERMPS     gelu3<>+0(SB), Z4, Z6
+	VFMADD213PS Z6, Z3, Z5
+	VPERMPS     gelu4<>+0(SB), Z4, Z4
+	VFMADD213PS Z4, Z3, Z5
+	VMULPS.BCST f3f000000x1<>+0(SB), Z0, Z0
+	VFMADD231PS Z2, Z5, Z0
+	VANDPS.BCST f7fffffffx1<>+0(SB), Z1, Z2
+	VMULPS.BCST f40300000x1<>+0(SB), Z2, Z3
+	VMINPS.BCST f41700000x1<>+0(SB), Z3, Z3
+	VADDPS.BCST f4b000000x1<>+0(SB), Z3, Z4
+	VADDPS.BCST fcb000000x1<>+0(SB), Z4, Z5
+	VSUBPS      Z5, Z3, Z3
+	VPERMPS     gelu0<>+0(SB), Z4, Z5
+	VPERMPS     gelu1<>+0(SB), Z4, Z6
+	VFMADD213PS Z6, Z3, Z5
+	VPERMPS     gelu2<>+0(SB), Z4, Z6
+	VFMADD213PS Z6, Z3, Z5
+	VPERMPS     gelu3<>+0(SB), Z4, Z6
+	VFMADD213PS Z6, Z3, Z5
+	VPERMPS     gelu4<>+0(SB), Z4, Z4
+	VFMADD213PS Z4, Z3, Z5
+	VMULPS.BCST f3f000000x1<>+0(SB), Z1, Z1
+	VFMADD231PS Z2, Z5, Z1
+	VMOVUPS     Z0, (AX)
+	VMOVUPS     Z1, 64(AX)
+	ADDQ        $+128, AX
+	JMP         gelu2
 
 gelu2_end:
 	ADDQ $+32, CX
 
 gelu1:
-	SUBQ             $+16, CX
-	JLT              gelu1_end
-	VMOVUPS          (AX), Z0
-	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z0, Z1
-	VMINPS.BCST      f40800000x1<>+0(SB), Z1, Z1
-	VMAXPS.BCST      fc0800000x1<>+0(SB), Z1, Z1
-	VMULPS           Z1, Z1, Z2
-	VBROADCASTSS     faf95df0bx1<>+0(SB), Z3
-	VFMADD213PS.BCST f32edffeex1<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST fb60cff51x1<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST fb86ec2d2x1<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST fba40ac63x1<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST fbb41a1f6x1<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST fbc83dbd4x1<>+0(SB), Z2, Z3
-	VBROADCASTSS     fb77460cdx1<>+0(SB), Z4
-	VFMADD213PS.BCST fb95fbd29x1<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST fbadc924ex1<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST fbbf19bf8x1<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST fbc69b6a7x1<>+0(SB), Z2, Z4
-	VMULPS           Z1, Z3, Z3
-	VDIVPS           Z4, Z3, Z3
-	VMULPS.BCST      f3f000000x1<>+0(SB), Z0, Z0
-	VFMADD231PS      Z3, Z0, Z0
-	VMOVUPS          Z0, (AX)
-	ADDQ             $+64, AX
-	JMP              gelu1
+	SUBQ        $+16, CX
+	JLT         gelu1_end
+	VMOVUPS     (AX), Z0
+	VANDPS.BCST f7fffffffx1<>+0(SB), Z0, Z1
+	VMULPS.BCST f40300000x1<>+0(SB), Z1, Z2
+	VMINPS.BCST f41700000x1<>+0(SB), Z2, Z2
+	VADDPS.BCST f4b000000x1<>+0(SB), Z2, Z3
+	VADDPS.BCST fcb000000x1<>+0(SB), Z3, Z4
+	VSUBPS      Z4, Z2, Z2
+	VPERMPS     gelu0<>+0(SB), Z3, Z4
+	VPERMPS     gelu1<>+0(SB), Z3, Z5
+	VFMADD213PS Z5, Z2, Z4
+	VPERMPS     gelu2<>+0(SB), Z3, Z5
+	VFMADD213PS Z5, Z2, Z4
+	VPERMPS     gelu3<>+0(SB), Z3, Z5
+	VFMADD213PS Z5, Z2, Z4
+	VPERMPS     gelu4<>+0(SB), Z3, Z3
+	VFMADD213PS Z3, Z2, Z4
+	VMULPS.BCST f3f000000x1<>+0(SB), Z0, Z0
+	VFMADD231PS Z1, Z4, Z0
+	VMOVUPS     Z0, (AX)
+	ADDQ        $+64, AX
+	JMP         gelu1
 
 gelu1_end:
-	ADDQ             $+16, CX
-	CMPQ             CX, $0x00
-	JE               gelu_done
-	XORQ             DX, DX
-	CMPQ             CX, DX
-	CMOVQLT          DX, CX
-	MOVQ             $0x00000010, DX
-	CMPQ             CX, DX
-	CMOVQGT          DX, CX
-	MOVQ             $0x0000ffff, DX
-	BZHIQ            CX, DX, DX
-	KMOVW            DX, K1
-	VMOVUPS.Z        (AX), K1, Z0
-	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z0, Z1
-	VMINPS.BCST      f40800000x1<>+0(SB), Z1, Z1
-	VMAXPS.BCST      fc0800000x1<>+0(SB), Z1, Z1
-	VMULPS           Z1, Z1, Z2
-	VBROADCASTSS     faf95df0bx1<>+0(SB), Z3
-	VFMADD213PS.BCST f32edffeex1<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST fb60cff51x1<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST fb86ec2d2x1<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST fba40ac63x1<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST fbb41a1f6x1<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST fbc83dbd4x1<>+0(SB), Z2, Z3
-	VBROADCASTSS     fb77460cdx1<>+0(SB), Z4
-	VFMADD213PS.BCST fb95fbd29x1<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST fbadc924ex1<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST fbbf19bf8x1<>+0(SB), Z2, Z4
-	VFMADD213PS.BCST fbc69b6a7x1<>+0(SB), Z2, Z4
-	VMULPS           Z1, Z3, Z3
-	VDIVPS           Z4, Z3, Z3
-	VMULPS.BCST      f3f000000x1<>+0(SB), Z0, Z0
-	VFMADD231PS      Z3, Z0, Z0
-	VMOVUPS          Z0, K1, (AX)
+	ADDQ        $+16, CX
+	CMPQ        CX, $0x00
+	JE          gelu_done
+	XORQ        DX, DX
+	CMPQ        CX, DX
+	CMOVQLT     DX, CX
+	MOVQ        $0x00000010, DX
+	CMPQ        CX, DX
+	CMOVQGT     DX, CX
+	MOVQ        $0x0000ffff, DX
+	BZHIQ       CX, DX, DX
+	KMOVW       DX, K1
+	VMOVUPS.Z   (AX), K1, Z0
+	VANDPS.BCST f7fffffffx1<>+0(SB), Z0, Z1
+	VMULPS.BCST f40300000x1<>+0(SB), Z1, Z2
+	VMINPS.BCST f41700000x1<>+0(SB), Z2, Z2
+	VADDPS.BCST f4b000000x1<>+0(SB), Z2, Z3
+	VADDPS.BCST fcb000000x1<>+0(SB), Z3, Z4
+	VSUBPS      Z4, Z2, Z2
+	VPERMPS     gelu0<>+0(SB), Z3, Z4
+	VPERMPS     gelu1<>+0(SB), Z3, Z5
+	VFMADD213PS Z5, Z2, Z4
+	VPERMPS     gelu2<>+0(SB), Z3, Z5
+	VFMADD213PS Z5, Z2, Z4
+	VPERMPS     gelu3<>+0(SB), Z3, Z5
+	VFMADD213PS Z5, Z2, Z4
+	VPERMPS     gelu4<>+0(SB), Z3, Z3
+	VFMADD213PS Z3, Z2, Z4
+	VMULPS.BCST f3f000000x1<>+0(SB), Z0, Z0
+	VFMADD231PS Z1, Z4, Z0
+	VMOVUPS     Z0, K1, (AX)
 
 gelu_done:
 	RET
@@ -11517,50 +11781,110 @@ tanh_done:
 tanh_next:
 	RET
 
-DATA f3f3504f3x1<>+0(SB)/4, $0x3f3504f3
-GLOBL f3f3504f3x1<>(SB), RODATA|NOPTR, $4
+DATA f7fffffffx1<>+0(SB)/4, $0x7fffffff
+GLOBL f7fffffffx1<>(SB), RODATA|NOPTR, $4
 
-DATA f40800000x1<>+0(SB)/4, $0x40800000
-GLOBL f40800000x1<>(SB), RODATA|NOPTR, $4
+DATA f40300000x1<>+0(SB)/4, $0x40300000
+GLOBL f40300000x1<>(SB), RODATA|NOPTR, $4
 
-DATA fc0800000x1<>+0(SB)/4, $0xc0800000
-GLOBL fc0800000x1<>(SB), RODATA|NOPTR, $4
+DATA f41700000x1<>+0(SB)/4, $0x41700000
+GLOBL f41700000x1<>(SB), RODATA|NOPTR, $4
 
-DATA faf95df0bx1<>+0(SB)/4, $0xaf95df0b
-GLOBL faf95df0bx1<>(SB), RODATA|NOPTR, $4
+DATA f4b000000x1<>+0(SB)/4, $0x4b000000
+GLOBL f4b000000x1<>(SB), RODATA|NOPTR, $4
 
-DATA f32edffeex1<>+0(SB)/4, $0x32edffee
-GLOBL f32edffeex1<>(SB), RODATA|NOPTR, $4
+DATA fcb000000x1<>+0(SB)/4, $0xcb000000
+GLOBL fcb000000x1<>(SB), RODATA|NOPTR, $4
 
-DATA fb60cff51x1<>+0(SB)/4, $0xb60cff51
-GLOBL fb60cff51x1<>(SB), RODATA|NOPTR, $4
+DATA gelu0<>+0(SB)/4, $0x2536f455
+DATA gelu0<>+4(SB)/4, $0x3993c4a5
+DATA gelu0<>+8(SB)/4, $0x39d10ca7
+DATA gelu0<>+12(SB)/4, $0x39a55fe3
+DATA gelu0<>+16(SB)/4, $0x3908751d
+DATA gelu0<>+20(SB)/4, $0xb7fb46ab
+DATA gelu0<>+24(SB)/4, $0xb8d6f276
+DATA gelu0<>+28(SB)/4, $0xb8d2d589
+DATA gelu0<>+32(SB)/4, $0xb88cd563
+DATA gelu0<>+36(SB)/4, $0xb811defb
+DATA gelu0<>+40(SB)/4, $0xb775a7e3
+DATA gelu0<>+44(SB)/4, $0xb6ac20bd
+DATA gelu0<>+48(SB)/4, $0xb5cb71bf
+DATA gelu0<>+52(SB)/4, $0xb4cc8dbf
+DATA gelu0<>+56(SB)/4, $0xb3affcfa
+DATA gelu0<>+60(SB)/4, $0x00000000
+GLOBL gelu0<>(SB), RODATA|NOPTR, $64
 
-DATA fb86ec2d2x1<>+0(SB)/4, $0xb86ec2d2
-GLOBL fb86ec2d2x1<>(SB), RODATA|NOPTR, $4
+DATA gelu1<>+0(SB)/4, $0xbb503bd3
+DATA gelu1<>+4(SB)/4, $0xbb294a5f
+DATA gelu1<>+8(SB)/4, $0xba977595
+DATA gelu1<>+12(SB)/4, $0x39aa8e79
+DATA gelu1<>+16(SB)/4, $0x3aa0c468
+DATA gelu1<>+20(SB)/4, $0x3ab80dc0
+DATA gelu1<>+24(SB)/4, $0x3a9194c4
+DATA gelu1<>+28(SB)/4, $0x3a345235
+DATA gelu1<>+32(SB)/4, $0x39b6fb04
+DATA gelu1<>+36(SB)/4, $0x391b7e89
+DATA gelu1<>+40(SB)/4, $0x3860170a
+DATA gelu1<>+44(SB)/4, $0x3789ff83
+DATA gelu1<>+48(SB)/4, $0x369205bf
+DATA gelu1<>+52(SB)/4, $0x35853f4b
+DATA gelu1<>+56(SB)/4, $0x34524a24
+DATA gelu1<>+60(SB)/4, $0x00000000
+GLOBL gelu1<>(SB), RODATA|NOPTR, $64
 
-DATA fba40ac63x1<>+0(SB)/4, $0xba40ac63
-GLOBL fba40ac63x1<>(SB), RODATA|NOPTR, $4
+DATA gelu2<>+0(SB)/4, $0xa3740000
+DATA gelu2<>+4(SB)/4, $0xbc1316ff
+DATA gelu2<>+8(SB)/4, $0xbc7140d2
+DATA gelu2<>+12(SB)/4, $0xbc8201e7
+DATA gelu2<>+16(SB)/4, $0xbc5a3ea3
+DATA gelu2<>+20(SB)/4, $0xbc1676cc
+DATA gelu2<>+24(SB)/4, $0xbbae7fea
+DATA gelu2<>+28(SB)/4, $0xbb2c61dd
+DATA gelu2<>+32(SB)/4, $0xba9226f5
+DATA gelu2<>+36(SB)/4, $0xb9d5bc4a
+DATA gelu2<>+40(SB)/4, $0xb9073c35
+DATA gelu2<>+44(SB)/4, $0xb8146f10
+DATA gelu2<>+48(SB)/4, $0xb70d8ee7
+DATA gelu2<>+52(SB)/4, $0xb5eae8fe
+DATA gelu2<>+56(SB)/4, $0xb4a9c0fe
+DATA gelu2<>+60(SB)/4, $0x00000000
+GLOBL gelu2<>(SB), RODATA|NOPTR, $64
 
-DATA fbb41a1f6x1<>+0(SB)/4, $0xbb41a1f6
-GLOBL fbb41a1f6x1<>(SB), RODATA|NOPTR, $4
+DATA gelu3<>+0(SB)/4, $0x3e148ce3
+DATA gelu3<>+4(SB)/4, $0x3e0b0bf9
+DATA gelu3<>+8(SB)/4, $0x3de40fcf
+DATA gelu3<>+12(SB)/4, $0x3da3dd91
+DATA gelu3<>+16(SB)/4, $0x3d4e4fe8
+DATA gelu3<>+20(SB)/4, $0x3ce39444
+DATA gelu3<>+24(SB)/4, $0x3c5bf12b
+DATA gelu3<>+28(SB)/4, $0x3bba3ad8
+DATA gelu3<>+32(SB)/4, $0x3b0a2680
+DATA gelu3<>+36(SB)/4, $0x3a3392e0
+DATA gelu3<>+40(SB)/4, $0x394c7f34
+DATA gelu3<>+44(SB)/4, $0x384c05d8
+DATA gelu3<>+48(SB)/4, $0x3732534b
+DATA gelu3<>+52(SB)/4, $0x36088c22
+DATA gelu3<>+56(SB)/4, $0x34b731cc
+DATA gelu3<>+60(SB)/4, $0x00000000
+GLOBL gelu3<>(SB), RODATA|NOPTR, $64
 
-DATA fbc83dbd4x1<>+0(SB)/4, $0xbc83dbd4
-GLOBL fbc83dbd4x1<>(SB), RODATA|NOPTR, $4
-
-DATA fb77460cdx1<>+0(SB)/4, $0xb77460cd
-GLOBL fb77460cdx1<>(SB), RODATA|NOPTR, $4
-
-DATA fb95fbd29x1<>+0(SB)/4, $0xb95fbd29
-GLOBL fb95fbd29x1<>(SB), RODATA|NOPTR, $4
-
-DATA fbadc924ex1<>+0(SB)/4, $0xbadc924e
-GLOBL fbadc924ex1<>(SB), RODATA|NOPTR, $4
-
-DATA fbbf19bf8x1<>+0(SB)/4, $0xbbf19bf8
-GLOBL fbbf19bf8x1<>(SB), RODATA|NOPTR, $4
-
-DATA fbc69b6a7x1<>+0(SB)/4, $0xbc69b6a7
-GLOBL fbc69b6a7x1<>(SB), RODATA|NOPTR, $4
+DATA gelu4<>+0(SB)/4, $0x00000000
+DATA gelu4<>+4(SB)/4, $0x3e115777
+DATA gelu4<>+8(SB)/4, $0x3e886ed4
+DATA gelu4<>+12(SB)/4, $0x3eb98518
+DATA gelu4<>+16(SB)/4, $0x3edaad2b
+DATA gelu4<>+20(SB)/4, $0x3eee53a2
+DATA gelu4<>+24(SB)/4, $0x3ef88b66
+DATA gelu4<>+28(SB)/4, $0x3efd34c5
+DATA gelu4<>+32(SB)/4, $0x3eff1272
+DATA gelu4<>+36(SB)/4, $0x3effba32
+DATA gelu4<>+40(SB)/4, $0x3effede1
+DATA gelu4<>+44(SB)/4, $0x3efffbd9
+DATA gelu4<>+48(SB)/4, $0x3effff29
+DATA gelu4<>+52(SB)/4, $0x3effffda
+DATA gelu4<>+56(SB)/4, $0x3efffffa
+DATA gelu4<>+60(SB)/4, $0x3f000000
+GLOBL gelu4<>(SB), RODATA|NOPTR, $64
 
 DATA f3f000000x1<>+0(SB)/4, $0x3f000000
 GLOBL f3f000000x1<>(SB), RODATA|NOPTR, $4
@@ -12672,8 +12996,8 @@ channels:
 	ADDQ              $+64, R9
 	CMPQ              R9, 40(AX)
 	JLT               channels
-	MOVQ              SI, R8
-	SHLQ              $0x02, R8
+	MOVQ              16(AX), R8
+	IMUL3Q            $+4, R8, R8
 	ADDQ              R8, 80(AX)
 	DECQ              48(AX)
 	JNZ               tile
@@ -12681,6 +13005,9 @@ channels:
 
 DATA f40a00000x1<>+0(SB)/4, $0x40a00000
 GLOBL f40a00000x1<>(SB), RODATA|NOPTR, $4
+
+DATA f40800000x1<>+0(SB)/4, $0x40800000
+GLOBL f40800000x1<>(SB), RODATA|NOPTR, $4
 
 // func winogradOutputAVX512(a *byte)
 // Requires: AVX512DQ, AVX512F
@@ -13459,8 +13786,8 @@ row3_done:
 	ADDQ    $+64, R9
 	CMPQ    R9, 40(AX)
 	JLT     channels
-	MOVQ    SI, R8
-	SHLQ    $0x02, R8
+	MOVQ    16(AX), R8
+	IMUL3Q  $+4, R8, R8
 	ADDQ    R8, 80(AX)
 	DECQ    48(AX)
 	JNZ     tile
@@ -16543,64 +16870,58 @@ gelu2:
 	MOVQ    16(AX), R11
 
 gelu2_row:
-	PREFETCHT0       (R10)(BX*1)
-	PREFETCHT0       64(R10)(BX*1)
-	PREFETCHT0       (R11)(BX*1)
-	PREFETCHT0       64(R11)(BX*1)
-	ADDQ             $+128, BX
-	VMOVUPS          (SI), Z4
-	VMOVUPS          64(SI), Z5
-	ADDQ             R9, SI
-	VFMADD213PS      Z2, Z0, Z4
-	VFMADD213PS      Z3, Z1, Z5
-	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z4, Z6
-	VMINPS.BCST      f40800000x1<>+0(SB), Z6, Z6
-	VMAXPS.BCST      fc0800000x1<>+0(SB), Z6, Z6
-	VMULPS           Z6, Z6, Z7
-	VBROADCASTSS     faf95df0bx1<>+0(SB), Z8
-	VFMADD213PS.BCST f32edffeex1<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST fb60cff51x1<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST fb86ec2d2x1<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST fba40ac63x1<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST fbb41a1f6x1<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST fbc83dbd4x1<>+0(SB), Z7, Z8
-	VBROADCASTSS     fb77460cdx1<>+0(SB), Z9
-	VFMADD213PS.BCST fb95fbd29x1<>+0(SB), Z7, Z9
-	VFMADD213PS.BCST fbadc924ex1<>+0(SB), Z7, Z9
-	VFMADD213PS.BCST fbbf19bf8x1<>+0(SB), Z7, Z9
-	VFMADD213PS.BCST fbc69b6a7x1<>+0(SB), Z7, Z9
-	VMULPS           Z6, Z8, Z8
-	VDIVPS           Z9, Z8, Z8
-	VMULPS.BCST      f3f000000x1<>+0(SB), Z4, Z4
-	VFMADD231PS      Z8, Z4, Z4
-	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z5, Z6
-	VMINPS.BCST      f40800000x1<>+0(SB), Z6, Z6
-	VMAXPS.BCST      fc0800000x1<>+0(SB), Z6, Z6
-	VMULPS           Z6, Z6, Z7
-	VBROADCASTSS     faf95df0bx1<>+0(SB), Z8
-	VFMADD213PS.BCST f32edffeex1<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST fb60cff51x1<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST fb86ec2d2x1<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST fba40ac63x1<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST fbb41a1f6x1<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST fbc83dbd4x1<>+0(SB), Z7, Z8
-	VBROADCASTSS     fb77460cdx1<>+0(SB), Z9
-	VFMADD213PS.BCST fb95fbd29x1<>+0(SB), Z7, Z9
-	VFMADD213PS.BCST fbadc924ex1<>+0(SB), Z7, Z9
-	VFMADD213PS.BCST fbbf19bf8x1<>+0(SB), Z7, Z9
-	VFMADD213PS.BCST fbc69b6a7x1<>+0(SB), Z7, Z9
-	VMULPS           Z6, Z8, Z8
-	VDIVPS           Z9, Z8, Z8
-	VMULPS.BCST      f3f000000x1<>+0(SB), Z5, Z5
-	VFMADD231PS      Z8, Z5, Z5
-	VMOVUPS          Z4, (DI)
-	VMOVUPS          Z5, 64(DI)
-	ADDQ             R9, DI
-	DECQ             R8
-	JNZ              gelu2_row
-	SUBQ             $+32, CX
-	ADDQ             $+128, DX
-	JMP              gelu2
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  64(R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	PREFETCHT0  64(R11)(BX*1)
+	ADDQ        $+128, BX
+	VMOVUPS     (SI), Z4
+	VMOVUPS     64(SI), Z5
+	ADDQ        R9, SI
+	VFMADD213PS Z2, Z0, Z4
+	VFMADD213PS Z3, Z1, Z5
+	VANDPS.BCST f7fffffffx1<>+0(SB), Z4, Z6
+	VMULPS.BCST f40300000x1<>+0(SB), Z6, Z7
+	VMINPS.BCST f41700000x1<>+0(SB), Z7, Z7
+	VADDPS.BCST f4b000000x1<>+0(SB), Z7, Z8
+	VADDPS.BCST fcb000000x1<>+0(SB), Z8, Z9
+	VSUBPS      Z9, Z7, Z7
+	VPERMPS     gelu0<>+0(SB), Z8, Z9
+	VPERMPS     gelu1<>+0(SB), Z8, Z10
+	VFMADD213PS Z10, Z7, Z9
+	VPERMPS     gelu2<>+0(SB), Z8, Z10
+	VFMADD213PS Z10, Z7, Z9
+	VPERMPS     gelu3<>+0(SB), Z8, Z10
+	VFMADD213PS Z10, Z7, Z9
+	VPERMPS     gelu4<>+0(SB), Z8, Z8
+	VFMADD213PS Z8, Z7, Z9
+	VMULPS.BCST f3f000000x1<>+0(SB), Z4, Z4
+	VFMADD231PS Z6, Z9, Z4
+	VANDPS.BCST f7fffffffx1<>+0(SB), Z5, Z6
+	VMULPS.BCST f40300000x1<>+0(SB), Z6, Z7
+	VMINPS.BCST f41700000x1<>+0(SB), Z7, Z7
+	VADDPS.BCST f4b000000x1<>+0(SB), Z7, Z8
+	VADDPS.BCST fcb000000x1<>+0(SB), Z8, Z9
+	VSUBPS      Z9, Z7, Z7
+	VPERMPS     gelu0<>+0(SB), Z8, Z9
+	VPERMPS     gelu1<>+0(SB), Z8, Z10
+	VFMADD213PS Z10, Z7, Z9
+	VPERMPS     gelu2<>+0(SB), Z8, Z10
+	VFMADD213PS Z10, Z7, Z9
+	VPERMPS     gelu3<>+0(SB), Z8, Z10
+	VFMADD213PS Z10, Z7, Z9
+	VPERMPS     gelu4<>+0(SB), Z8, Z8
+	VFMADD213PS Z8, Z7, Z9
+	VMULPS.BCST f3f000000x1<>+0(SB), Z5, Z5
+	VFMADD231PS Z6, Z9, Z5
+	VMOVUPS     Z4, (DI)
+	VMOVUPS     Z5, 64(DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         gelu2_row
+	SUBQ        $+32, CX
+	ADDQ        $+128, DX
+	JMP         gelu2
 
 gelu2_end:
 gelu1:
@@ -16620,39 +16941,36 @@ gelu1:
 	MOVQ    16(AX), R11
 
 gelu1_row:
-	PREFETCHT0       (R10)(BX*1)
-	PREFETCHT0       (R11)(BX*1)
-	ADDQ             $+64, BX
-	VMOVUPS          (SI), Z2
-	ADDQ             R9, SI
-	VFMADD213PS      Z1, Z0, Z2
-	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z2, Z3
-	VMINPS.BCST      f40800000x1<>+0(SB), Z3, Z3
-	VMAXPS.BCST      fc0800000x1<>+0(SB), Z3, Z3
-	VMULPS           Z3, Z3, Z4
-	VBROADCASTSS     faf95df0bx1<>+0(SB), Z5
-	VFMADD213PS.BCST f32edffeex1<>+0(SB), Z4, Z5
-	VFMADD213PS.BCST fb60cff51x1<>+0(SB), Z4, Z5
-	VFMADD213PS.BCST fb86ec2d2x1<>+0(SB), Z4, Z5
-	VFMADD213PS.BCST fba40ac63x1<>+0(SB), Z4, Z5
-	VFMADD213PS.BCST fbb41a1f6x1<>+0(SB), Z4, Z5
-	VFMADD213PS.BCST fbc83dbd4x1<>+0(SB), Z4, Z5
-	VBROADCASTSS     fb77460cdx1<>+0(SB), Z6
-	VFMADD213PS.BCST fb95fbd29x1<>+0(SB), Z4, Z6
-	VFMADD213PS.BCST fbadc924ex1<>+0(SB), Z4, Z6
-	VFMADD213PS.BCST fbbf19bf8x1<>+0(SB), Z4, Z6
-	VFMADD213PS.BCST fbc69b6a7x1<>+0(SB), Z4, Z6
-	VMULPS           Z3, Z5, Z5
-	VDIVPS           Z6, Z5, Z5
-	VMULPS.BCST      f3f000000x1<>+0(SB), Z2, Z2
-	VFMADD231PS      Z5, Z2, Z2
-	VMOVUPS          Z2, (DI)
-	ADDQ             R9, DI
-	DECQ             R8
-	JNZ              gelu1_row
-	SUBQ             $+16, CX
-	ADDQ             $+64, DX
-	JMP              gelu1
+	PREFETCHT0  (R10)(BX*1)
+	PREFETCHT0  (R11)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS     (SI), Z2
+	ADDQ        R9, SI
+	VFMADD213PS Z1, Z0, Z2
+	VANDPS.BCST f7fffffffx1<>+0(SB), Z2, Z3
+	VMULPS.BCST f40300000x1<>+0(SB), Z3, Z4
+	VMINPS.BCST f41700000x1<>+0(SB), Z4, Z4
+	VADDPS.BCST f4b000000x1<>+0(SB), Z4, Z5
+	VADDPS.BCST fcb000000x1<>+0(SB), Z5, Z6
+	VSUBPS      Z6, Z4, Z4
+	VPERMPS     gelu0<>+0(SB), Z5, Z6
+	VPERMPS     gelu1<>+0(SB), Z5, Z7
+	VFMADD213PS Z7, Z4, Z6
+	VPERMPS     gelu2<>+0(SB), Z5, Z7
+	VFMADD213PS Z7, Z4, Z6
+	VPERMPS     gelu3<>+0(SB), Z5, Z7
+	VFMADD213PS Z7, Z4, Z6
+	VPERMPS     gelu4<>+0(SB), Z5, Z5
+	VFMADD213PS Z5, Z4, Z6
+	VMULPS.BCST f3f000000x1<>+0(SB), Z2, Z2
+	VFMADD231PS Z3, Z6, Z2
+	VMOVUPS     Z2, (DI)
+	ADDQ        R9, DI
+	DECQ        R8
+	JNZ         gelu1_row
+	SUBQ        $+16, CX
+	ADDQ        $+64, DX
+	JMP         gelu1
 
 gelu1_end:
 	CMPQ      CX, $0x00
@@ -16680,36 +16998,33 @@ gelu1_end:
 	MOVQ      16(AX), AX
 
 gelu_tail_row:
-	PREFETCHT0       (R8)(BX*1)
-	PREFETCHT0       (AX)(BX*1)
-	ADDQ             $+64, BX
-	VMOVUPS.Z        (CX), K1, Z2
-	ADDQ             DI, CX
-	VFMADD213PS      Z1, Z0, Z2
-	VMULPS.BCST      f3f3504f3x1<>+0(SB), Z2, Z3
-	VMINPS.BCST      f40800000x1<>+0(SB), Z3, Z3
-	VMAXPS.BCST      fc0800000x1<>+0(SB), Z3, Z3
-	VMULPS           Z3, Z3, Z4
-	VBROADCASTSS     faf95df0bx1<>+0(SB), Z5
-	VFMADD213PS.BCST f32edffeex1<>+0(SB), Z4, Z5
-	VFMADD213PS.BCST fb60cff51x1<>+0(SB), Z4, Z5
-	VFMADD213PS.BCST fb86ec2d2x1<>+0(SB), Z4, Z5
-	VFMADD213PS.BCST fba40ac63x1<>+0(SB), Z4, Z5
-	VFMADD213PS.BCST fbb41a1f6x1<>+0(SB), Z4, Z5
-	VFMADD213PS.BCST fbc83dbd4x1<>+0(SB), Z4, Z5
-	VBROADCASTSS     fb77460cdx1<>+0(SB), Z6
-	VFMADD213PS.BCST fb95fbd29x1<>+0(SB), Z4, Z6
-	VFMADD213PS.BCST fbadc924ex1<>+0(SB), Z4, Z6
-	VFMADD213PS.BCST fbbf19bf8x1<>+0(SB), Z4, Z6
-	VFMADD213PS.BCST fbc69b6a7x1<>+0(SB), Z4, Z6
-	VMULPS           Z3, Z5, Z5
-	VDIVPS           Z6, Z5, Z5
-	VMULPS.BCST      f3f000000x1<>+0(SB), Z2, Z2
-	VFMADD231PS      Z5, Z2, Z2
-	VMOVUPS          Z2, K1, (SI)
-	ADDQ             DI, SI
-	DECQ             DX
-	JNZ              gelu_tail_row
+	PREFETCHT0  (R8)(BX*1)
+	PREFETCHT0  (AX)(BX*1)
+	ADDQ        $+64, BX
+	VMOVUPS.Z   (CX), K1, Z2
+	ADDQ        DI, CX
+	VFMADD213PS Z1, Z0, Z2
+	VANDPS.BCST f7fffffffx1<>+0(SB), Z2, Z3
+	VMULPS.BCST f40300000x1<>+0(SB), Z3, Z4
+	VMINPS.BCST f41700000x1<>+0(SB), Z4, Z4
+	VADDPS.BCST f4b000000x1<>+0(SB), Z4, Z5
+	VADDPS.BCST fcb000000x1<>+0(SB), Z5, Z6
+	VSUBPS      Z6, Z4, Z4
+	VPERMPS     gelu0<>+0(SB), Z5, Z6
+	VPERMPS     gelu1<>+0(SB), Z5, Z7
+	VFMADD213PS Z7, Z4, Z6
+	VPERMPS     gelu2<>+0(SB), Z5, Z7
+	VFMADD213PS Z7, Z4, Z6
+	VPERMPS     gelu3<>+0(SB), Z5, Z7
+	VFMADD213PS Z7, Z4, Z6
+	VPERMPS     gelu4<>+0(SB), Z5, Z5
+	VFMADD213PS Z5, Z4, Z6
+	VMULPS.BCST f3f000000x1<>+0(SB), Z2, Z2
+	VFMADD231PS Z3, Z6, Z2
+	VMOVUPS     Z2, K1, (SI)
+	ADDQ        DI, SI
+	DECQ        DX
+	JNZ         gelu_tail_row
 
 gelu_done:
 	VZEROUPPER
@@ -19787,6 +20102,48 @@ GLOBL f3eaaaaabx1<>(SB), RODATA|NOPTR, $4
 DATA fc0400000x1<>+0(SB)/4, $0xc0400000
 GLOBL fc0400000x1<>(SB), RODATA|NOPTR, $4
 
+DATA f3f3504f3x1<>+0(SB)/4, $0x3f3504f3
+GLOBL f3f3504f3x1<>(SB), RODATA|NOPTR, $4
+
+DATA fc0800000x1<>+0(SB)/4, $0xc0800000
+GLOBL fc0800000x1<>(SB), RODATA|NOPTR, $4
+
+DATA faf95df0bx1<>+0(SB)/4, $0xaf95df0b
+GLOBL faf95df0bx1<>(SB), RODATA|NOPTR, $4
+
+DATA f32edffeex1<>+0(SB)/4, $0x32edffee
+GLOBL f32edffeex1<>(SB), RODATA|NOPTR, $4
+
+DATA fb60cff51x1<>+0(SB)/4, $0xb60cff51
+GLOBL fb60cff51x1<>(SB), RODATA|NOPTR, $4
+
+DATA fb86ec2d2x1<>+0(SB)/4, $0xb86ec2d2
+GLOBL fb86ec2d2x1<>(SB), RODATA|NOPTR, $4
+
+DATA fba40ac63x1<>+0(SB)/4, $0xba40ac63
+GLOBL fba40ac63x1<>(SB), RODATA|NOPTR, $4
+
+DATA fbb41a1f6x1<>+0(SB)/4, $0xbb41a1f6
+GLOBL fbb41a1f6x1<>(SB), RODATA|NOPTR, $4
+
+DATA fbc83dbd4x1<>+0(SB)/4, $0xbc83dbd4
+GLOBL fbc83dbd4x1<>(SB), RODATA|NOPTR, $4
+
+DATA fb77460cdx1<>+0(SB)/4, $0xb77460cd
+GLOBL fb77460cdx1<>(SB), RODATA|NOPTR, $4
+
+DATA fb95fbd29x1<>+0(SB)/4, $0xb95fbd29
+GLOBL fb95fbd29x1<>(SB), RODATA|NOPTR, $4
+
+DATA fbadc924ex1<>+0(SB)/4, $0xbadc924e
+GLOBL fbadc924ex1<>(SB), RODATA|NOPTR, $4
+
+DATA fbbf19bf8x1<>+0(SB)/4, $0xbbf19bf8
+GLOBL fbbf19bf8x1<>(SB), RODATA|NOPTR, $4
+
+DATA fbc69b6a7x1<>+0(SB)/4, $0xbc69b6a7
+GLOBL fbc69b6a7x1<>(SB), RODATA|NOPTR, $4
+
 DATA fbf38aa3bx1<>+0(SB)/4, $0xbf38aa3b
 GLOBL fbf38aa3bx1<>(SB), RODATA|NOPTR, $4
 
@@ -21632,9 +21989,9 @@ addWhere_done:
 	VZEROUPPER
 	RET
 
-// func adamAVX512(param *float32, first *float32, second *float32, grad *float32, n int, rate1 float32, beta2 float32, rate2 float32, size float32, root float32, eps float32)
+// func adamAVX512(param *float32, first *float32, second *float32, grad *float32, n int, rate1 float32, beta2 float32, rate2 float32, size float32, root float32, eps float32, keep float32, decay float32)
 // Requires: AVX, AVX512F, BMI2, CMOV, SSE
-TEXT ·adamAVX512(SB), NOSPLIT, $0-64
+TEXT ·adamAVX512(SB), NOSPLIT, $0-72
 	MOVSS        rate1+40(FP), X0
 	VBROADCASTSS X0, Z0
 	MOVSS        beta2+44(FP), X1
@@ -21647,6 +22004,10 @@ TEXT ·adamAVX512(SB), NOSPLIT, $0-64
 	VBROADCASTSS X4, Z4
 	MOVSS        eps+60(FP), X5
 	VBROADCASTSS X5, Z5
+	MOVSS        keep+64(FP), X6
+	VBROADCASTSS X6, Z6
+	MOVSS        decay+68(FP), X7
+	VBROADCASTSS X7, Z7
 	MOVQ         param+0(FP), AX
 	MOVQ         first+8(FP), CX
 	MOVQ         second+16(FP), DX
@@ -21656,24 +22017,26 @@ TEXT ·adamAVX512(SB), NOSPLIT, $0-64
 adam1:
 	SUBQ        $+16, SI
 	JLT         adam1_end
-	VMOVUPS     (AX), Z6
-	VMOVUPS     (CX), Z7
-	VMOVUPS     (DX), Z8
-	VMOVUPS     (BX), Z9
-	VSUBPS      Z7, Z9, Z10
-	VFMADD231PS Z0, Z10, Z7
-	VMULPS      Z1, Z8, Z8
-	VMULPS      Z2, Z9, Z10
-	VFMADD231PS Z9, Z10, Z8
-	VSQRTPS     Z8, Z10
-	VDIVPS      Z4, Z10, Z10
-	VADDPS      Z5, Z10, Z10
-	VMULPS      Z3, Z7, Z9
-	VDIVPS      Z10, Z9, Z10
-	VSUBPS      Z10, Z6, Z6
-	VMOVUPS     Z6, (AX)
-	VMOVUPS     Z7, (CX)
-	VMOVUPS     Z8, (DX)
+	VMOVUPS     (AX), Z8
+	VMOVUPS     (CX), Z9
+	VMOVUPS     (DX), Z10
+	VMOVUPS     (BX), Z11
+	VMULPS      Z6, Z8, Z8
+	VFMADD231PS Z7, Z8, Z11
+	VSUBPS      Z9, Z11, Z12
+	VFMADD231PS Z0, Z12, Z9
+	VMULPS      Z1, Z10, Z10
+	VMULPS      Z2, Z11, Z12
+	VFMADD231PS Z11, Z12, Z10
+	VSQRTPS     Z10, Z12
+	VDIVPS      Z4, Z12, Z12
+	VADDPS      Z5, Z12, Z12
+	VMULPS      Z3, Z9, Z11
+	VDIVPS      Z12, Z11, Z12
+	VSUBPS      Z12, Z8, Z8
+	VMOVUPS     Z8, (AX)
+	VMOVUPS     Z9, (CX)
+	VMOVUPS     Z10, (DX)
 	ADDQ        $+64, AX
 	ADDQ        $+64, CX
 	ADDQ        $+64, DX
@@ -21693,24 +22056,26 @@ adam1_end:
 	MOVQ        $0x0000ffff, DI
 	BZHIQ       SI, DI, DI
 	KMOVW       DI, K1
-	VMOVUPS.Z   (AX), K1, Z6
-	VMOVUPS.Z   (CX), K1, Z7
-	VMOVUPS.Z   (DX), K1, Z8
-	VMOVUPS.Z   (BX), K1, Z9
-	VSUBPS      Z7, Z9, Z10
-	VFMADD231PS Z0, Z10, Z7
-	VMULPS      Z1, Z8, Z8
-	VMULPS      Z2, Z9, Z10
-	VFMADD231PS Z9, Z10, Z8
-	VSQRTPS     Z8, Z10
-	VDIVPS      Z4, Z10, Z10
-	VADDPS      Z5, Z10, Z10
-	VMULPS      Z3, Z7, Z9
-	VDIVPS      Z10, Z9, Z10
-	VSUBPS      Z10, Z6, Z6
-	VMOVUPS     Z6, K1, (AX)
-	VMOVUPS     Z7, K1, (CX)
-	VMOVUPS     Z8, K1, (DX)
+	VMOVUPS.Z   (AX), K1, Z8
+	VMOVUPS.Z   (CX), K1, Z9
+	VMOVUPS.Z   (DX), K1, Z10
+	VMOVUPS.Z   (BX), K1, Z11
+	VMULPS      Z6, Z8, Z8
+	VFMADD231PS Z7, Z8, Z11
+	VSUBPS      Z9, Z11, Z6
+	VFMADD231PS Z0, Z6, Z9
+	VMULPS      Z1, Z10, Z10
+	VMULPS      Z2, Z11, Z6
+	VFMADD231PS Z11, Z6, Z10
+	VSQRTPS     Z10, Z6
+	VDIVPS      Z4, Z6, Z6
+	VADDPS      Z5, Z6, Z6
+	VMULPS      Z3, Z9, Z11
+	VDIVPS      Z6, Z11, Z6
+	VSUBPS      Z6, Z8, Z8
+	VMOVUPS     Z8, K1, (AX)
+	VMOVUPS     Z9, K1, (CX)
+	VMOVUPS     Z10, K1, (DX)
 
 adam_done:
 	VZEROUPPER

@@ -48,16 +48,19 @@ type DepthwiseGrad struct {
 
 // Adam describes a step of the optimizer of that name (https://arxiv.org/abs/1412.6980) in PyTorch's order of
 // operations: First and Second are the running averages of the gradient and of its square. Rate1 is
-// 1 - β₁ and Rate2 1 - β₂; at step t, Size is the learning rate divided by 1 - β₁ᵗ, and Root the square root
+// 1 - β₁ and Rate2 1 - β₂. Param is first multiplied by Keep, and a multiple Decay of it added to the gradient. At step t, Size is the learning rate divided by 1 - β₁ᵗ, and Root the square root
 // of 1 - β₂ᵗ.
 type Adam struct {
 	Param, First, Second, Grad []float32
 	Rate1, Beta2, Rate2        float32
 	Size, Root, Eps            float32
+	Keep, Decay                float32
 }
 
 func adamPortable(a *Adam) {
 	for i, g := range a.Grad[:len(a.Param)] {
+		a.Param[i] *= a.Keep
+		g += a.Decay * a.Param[i]
 		a.First[i] += a.Rate1 * (g - a.First[i])
 		a.Second[i] = a.Second[i]*a.Beta2 + a.Rate2*g*g
 		a.Param[i] -= a.Size * a.First[i] / (float32(math.Sqrt(float64(a.Second[i])))/a.Root + a.Eps)

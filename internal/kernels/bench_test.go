@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 	"unsafe"
@@ -47,6 +48,29 @@ func BenchmarkGemm(b *testing.B) {
 				b.Run(fmt.Sprintf("%dx%dx%d/act%d", m, n, k, act), func(b *testing.B) {
 					r := rand.New(rand.NewPCG(1, 1))
 					g := Gemm{M: m, A: aligned(r, m*k), LDA: k, B: Pack(fill(r, n*k, 1), nil, n, k), C: aligned(r, m*n), LDC: n, Act: act}
+					best(b, 2*float64(m*n*k), func() { s.Gemm(&g) })
+				})
+			}
+		}
+	})
+}
+
+// BenchmarkGemmBF16 multiplies the sizes of BenchmarkGemm, and those of ViT-B/16 and ResNet-50, in bfloat16.
+func BenchmarkGemmBF16(b *testing.B) {
+	forBench(b, func(b *testing.B, s *Set) {
+		if s.BF16 == nil {
+			b.Skip("this set has no kernels for bfloat16")
+		}
+		for _, size := range [][3]int{{12544, 16, 32}, {3136, 144, 24}, {784, 240, 40}, {3136, 24, 144}, {784, 40, 240}, {196, 480, 80}, {196, 112, 672}, {49, 1152, 192}, {49, 320, 1152}, {784, 128, 1152}, {196, 32, 768}, {196, 768, 768}, {3136, 256, 64}, {3136, 64, 256}} {
+			m, n, k := size[0], size[1], size[2]
+			for _, bf16 := range []bool{false, true} {
+				b.Run(fmt.Sprintf("%dx%dx%d/out%t", m, n, k, bf16), func(b *testing.B) {
+					r := rand.New(rand.NewPCG(1, 1))
+					g := Gemm{M: m, A: aligned(r, m*k/2), LDA: k / 2, B: PackBF16(fill(r, n*k, 1), nil, n, k), C: aligned(r, m*n), LDC: n}
+					narrowPortable(g.A, fill(r, m*k, 1))
+					if g.CBF16 = bf16; bf16 {
+						g.LDC = n / 2
+					}
 					best(b, 2*float64(m*n*k), func() { s.Gemm(&g) })
 				})
 			}
@@ -138,4 +162,32 @@ func BenchmarkColumns(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkPixels does what a photo of 512 × 384 pixels takes for each row or, for the resampling, as a whole.
+func BenchmarkPixels(b *testing.B) {
+	for _, p := range pixelSets {
+		r := rand.New(rand.NewPCG(1, 1))
+		bytes := func(n int) []uint8 { return randomBytes(r, n) }
+		run := func(name string, samples int, f func()) {
+			b.Run(p.Name+"/"+name, func(b *testing.B) { best(b, float64(samples), f) })
+		}
+		for extent, name := range map[Extent]string{ExtentDC: "dc", ExtentCorner: "corner", ExtentAll: "all"} {
+			t := IDCT{Coefficients: make([]int16, 64*64), Quant: new([64]int16), Extents: slices.Repeat([]Extent{extent}, 64), Dst: bytes(8 * 512), Stride: 512}
+			for i := range t.Coefficients {
+				t.Coefficients[i] = int16(i)
+			}
+			run("idct/"+name, 8*512, func() { p.IDCT(t) })
+		}
+		u := Upsample{Near: bytes(256), Far: bytes(256), Dst: bytes(512)}
+		run("h2v2", 512, func() { p.UpsampleH2V2(u) })
+		dst, y, cb, cr := bytes(3*512), bytes(512), bytes(512), bytes(512)
+		run("ycbcr", 3*512, func() { p.YCbCr(dst, y, cb, cr) })
+		for _, taps := range []int{4, 8} {
+			across := Resample{Src: bytes(3 * 512 * 344), SrcStride: 3 * 512, Dst: bytes(675 * 344), DstStride: 675, Rows: 344, Axis: randomAxis(r, 224, 512, taps)}
+			run(fmt.Sprintf("across/%d", taps), 3*224*344, func() { p.Across(across) })
+			down := Resample{Src: bytes(675 * 344), SrcStride: 675, Dst: bytes(672 * 224), DstStride: 672, Columns: 672, Axis: randomAxis(r, 224, 344, taps)}
+			run(fmt.Sprintf("down/%d", taps), 3*224*224, func() { p.Down(down) })
+		}
+	}
 }

@@ -177,7 +177,7 @@ func (s *simd) NormGrad(dst, dy, x, weight []float32, eps float32, dWeight, dBia
 func (s *simd) Adam(a *Adam) {
 	if n := len(a.Param); n > 0 {
 		_, _, _ = a.First[n-1], a.Second[n-1], a.Grad[n-1]
-		s.adam(&a.Param[0], &a.First[0], &a.Second[0], &a.Grad[0], n, a.Rate1, a.Beta2, a.Rate2, a.Size, a.Root, a.Eps)
+		s.adam(&a.Param[0], &a.First[0], &a.Second[0], &a.Grad[0], n, a.Rate1, a.Beta2, a.Rate2, a.Size, a.Root, a.Eps, a.Keep, a.Decay)
 	}
 }
 

@@ -161,7 +161,7 @@ func testColumns(t *testing.T, s *Set, seed uint64, rows, n int, act Act) {
 		for i, v := range y {
 			second[i] = v * v
 		}
-		s.Adam(&Adam{Param: dst, First: first, Second: second, Grad: x, Rate1: 0.1, Beta2: 0.99, Rate2: 0.01, Size: 0.01, Root: 0.3, Eps: 1e-3})
+		s.Adam(&Adam{Param: dst, First: first, Second: second, Grad: x, Rate1: 0.1, Beta2: 0.99, Rate2: 0.01, Size: 0.01, Root: 0.3, Eps: 1e-3, Keep: 0.9, Decay: 0.1})
 		for i := range dst {
 			dst[i] += first[i] + second[i]
 		}

@@ -1,6 +1,6 @@
 // Package kernels holds the inner loops that the engine is made of: one [Set] for AVX-512, one for
 // AVX2 with FMA, and a portable one in Go that the others are tested against and that runs
-// everywhere else.
+// everywhere else. [Pixels] holds those that photos pass through before.
 //
 // Activations lie channels-last: a row of C floats for each pixel. Every kernel computes each
 // number of its result in an order that depends on the shapes alone, so that results don't change
@@ -69,6 +69,9 @@ type Set struct {
 	AddWhere func(dst, dy, from []float32, place float32)
 	// Adam takes a step of the optimizer; see [Adam].
 	Adam func(a *Adam)
+	// BF16 holds the kernels for bfloat16, nil where the processor has no instructions for it. With
+	// them Gemm takes bfloat16 too.
+	BF16 *BF16
 }
 
 // Act names an activation that a kernel applies to what it computed.
@@ -88,17 +91,19 @@ const (
 	Tanh
 )
 
-// fused reports whether kernels apply the activation to their registers; others take a pass of their own.
-func fused(act Act) bool { return act <= HardSwish }
+// Fused reports whether kernels apply the activation to their registers; others take a pass of their own.
+func Fused(act Act) bool { return act <= HardSwish }
 
 // Width is the number of columns in a panel of packed weights.
 const Width = 32
 
 // Packed is the right-hand side of a [Gemm] and the bias of its columns, in panels of [Width]
-// columns padded with zeros: for each panel the row of biases, then K rows of weights.
+// columns padded with zeros: for each panel the row of biases, then K rows of weights. With BF16 a row
+// holds pairs of weights, and K counts those.
 type Packed struct {
 	N, K int
 	Data []float32
+	BF16 bool
 }
 
 // Pack packs weights [n, k] (row-major, as Linear's are) and their biases [n], nil for zeros.
@@ -156,8 +161,20 @@ func PackRows(data, rows []float32, n, k, ld int) Packed {
 	return p
 }
 
+// SetBias gives the columns their biases.
+func (p *Packed) SetBias(bias []float32) {
+	for j, b := range bias {
+		p.panel(j / Width)[j%Width] = b
+	}
+}
+
 // PackedLen returns how many floats [n, k] packed weights take.
 func PackedLen(n, k int) int { return (n + Width - 1) / Width * Width * (k + 1) }
+
+// Panel returns the i-th panel by itself.
+func (p *Packed) Panel(i int) Packed {
+	return Packed{N: min(Width, p.N-i*Width), K: p.K, Data: p.panel(i), BF16: p.BF16}
+}
 
 func (p *Packed) panel(i int) []float32 {
 	size := (p.K + 1) * Width
@@ -167,6 +184,9 @@ func (p *Packed) panel(i int) []float32 {
 // Gemm describes C = act(A·B + bias + Res): A is [M, K] with rows LDA floats apart, C and Res are
 // [M, N] with rows LDC and LDR apart. Each element is summed over K in order, starting from its
 // bias, with one rounding a step where the processor fuses multiplication and addition.
+//
+// Where B is of bfloat16, so is A, and C and Res can be: words of pairs, see [BF16]. Lengths of rows, steps
+// and distances then count words.
 type Gemm struct {
 	M   int
 	A   []float32
@@ -180,7 +200,19 @@ type Gemm struct {
 	C              []float32
 	LDC            int
 	Act            Act
+	ResBF16, CBF16 bool
 }
+
+// words returns where column n, an even number, is in a row of C or Res.
+func (g *Gemm) words(n int, bf16 bool) int {
+	if bf16 {
+		return n / 2
+	}
+	return n
+}
+
+// fused reports whether the kernel applies the activation to its registers.
+func (g *Gemm) fused() bool { return Fused(g.Act) || g.B.BF16 && FusedBF16(g.Act) }
 
 func (g *Gemm) check() {
 	if g.M == 0 {
@@ -191,9 +223,12 @@ func (g *Gemm) check() {
 		panic("kernels: the segments of a row must be of equal length")
 	}
 	_ = g.A[(g.M-1)*g.LDA+(segments-1)*g.Step+g.B.K/segments-1]
-	_ = g.C[(g.M-1)*g.LDC+g.B.N-1]
+	_ = g.C[(g.M-1)*g.LDC+g.words(g.B.N-1, g.CBF16)]
 	if g.Res != nil {
-		_ = g.Res[(g.M-1)*g.LDR+g.B.N-1]
+		_ = g.Res[(g.M-1)*g.LDR+g.words(g.B.N-1, g.ResBF16)]
+	}
+	if (g.CBF16 || g.ResBF16) && !g.B.BF16 || g.CBF16 && !g.fused() {
+		panic("kernels: a product can't yield bfloat16 of these operands or with this activation")
 	}
 	_ = g.B.Data[PackedLen(g.B.N, g.B.K)-1]
 }
@@ -216,6 +251,16 @@ type Depthwise struct {
 	RowY, PixelY int
 	// Sums, if not nil, receives the sum over each row's pixels of what was computed: [OutH, C].
 	Sums []float32
+	// With BF16, Y is of bfloat16: C is even then, and Act one that [Fused].
+	BF16 bool
+}
+
+// words returns how many words n numbers of Y take.
+func (d *Depthwise) words(n int) int {
+	if d.BF16 {
+		return n / 2
+	}
+	return n
 }
 
 // depthwiseBlock is the number of channels in a block of packed weights.
@@ -237,14 +282,17 @@ func PackDepthwise(weights, bias []float32, c int) (packed, padded []float32) {
 
 // strides returns RowY and PixelY.
 func (d *Depthwise) strides() (row, pixel int) {
-	return cmp.Or(d.RowY, d.OutW*d.C), cmp.Or(d.PixelY, d.C)
+	return cmp.Or(d.RowY, d.OutW*d.words(d.C)), cmp.Or(d.PixelY, d.words(d.C))
 }
 
 func (d *Depthwise) check() {
 	row, pixel := d.strides()
 	blocks := (d.C + depthwiseBlock - 1) / depthwiseBlock
 	_ = d.X[d.H*d.W*d.C-1]
-	_ = d.Y[(d.To-1)*row+(d.OutW-1)*pixel+d.C-1]
+	_ = d.Y[(d.To-1)*row+(d.OutW-1)*pixel+d.words(d.C)-1]
+	if d.BF16 && (d.C%2 != 0 || !Fused(d.Act)) {
+		panic("kernels: a depthwise convolution can't yield bfloat16 of so many channels or with this activation")
+	}
 	_ = d.Weight[blocks*d.KernelH*d.KernelW*depthwiseBlock-1]
 	_ = d.Bias[blocks*depthwiseBlock-1]
 }

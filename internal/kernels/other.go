@@ -3,3 +3,5 @@
 package kernels
 
 func available() []*Set { return nil }
+
+func availablePixels() []*Pixels { return nil }

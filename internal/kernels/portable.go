@@ -34,6 +34,8 @@ var portable = Set{
 	AffineGrad: affineGradPortable, Combine: combinePortable, Moments: momentsPortable,
 	SumColumns: sumColumnsPortable, DotColumns: dotColumnsPortable,
 	NormGrad: normGradPortable, SoftmaxGrad: softmaxGradPortable, MaxAt: maxAtPortable, AddWhere: addWherePortable, Adam: adamPortable,
+	BF16: &BF16{Narrow: narrowPortable, Widen: widenPortable, Pair: pairPortable,
+		WinogradInput: winogradInputBF16Portable, WinogradOutput: winogradOutputBF16Portable},
 }
 
 // gemmPortable keeps 4 × 4 numbers of the result in variables over all of K.
@@ -41,6 +43,10 @@ func gemmPortable(g *Gemm) {
 	g.check()
 	if g.Segments > 1 {
 		g = g.joined()
+	}
+	if g.B.BF16 {
+		gemmBF16Portable(g)
+		return
 	}
 	for first := 0; first < g.B.N; first += Width {
 		panel, n := g.B.panel(first/Width), min(Width, g.B.N-first)
@@ -115,9 +121,9 @@ func depthwisePortable(d *Depthwise) {
 	d.check()
 	taps := d.KernelH * d.KernelW
 	rowY, pixelY := d.strides()
+	y := make([]float32, d.C)
 	for oy := d.From; oy < d.To; oy++ {
 		for ox := range d.OutW {
-			y := d.Y[oy*rowY+ox*pixelY:][:d.C]
 			copy(y, d.Bias)
 			for ky := range d.KernelH {
 				iy := oy*d.StrideH - d.Top + ky*d.DilationH
@@ -137,6 +143,11 @@ func depthwisePortable(d *Depthwise) {
 				}
 			}
 			actPortable(d.Act, y)
+			if to := d.Y[oy*rowY+ox*pixelY:]; d.BF16 {
+				narrowPortable(to, y)
+			} else {
+				copy(to, y)
+			}
 			if d.Sums != nil {
 				sums := d.Sums[oy*d.C:][:d.C]
 				if ox == 0 {

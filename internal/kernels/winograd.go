@@ -5,24 +5,31 @@ package kernels
 // matrices these are). An input tile of 6 × 6 pixels d becomes Bᵀ·d·B; for each of its 36 positions
 // the tiles are multiplied with the weights, G·g·Gᵀ, as matrices; a product tile m gives Aᵀ·m·A.
 
-// Winograd describes the transforms of a run of neighbouring tiles of one image.
+// Winograd describes the transforms of a run of neighbouring tiles of one image. The kernels for bfloat16
+// compute F(2×2, 3×3): 4 × 4 pixels become 2 × 2, and distances count words.
 type Winograd struct {
 	Count, C int // tiles and channels; C is a multiple of 16
 	// Image is where the first tile begins: the input's 6 × 6 pixels, or the 4 × 4 of the result. The
 	// next tile is 4 pixels further. Row and Pixel are how far rows and pixels lie apart.
 	Image      []float32
 	Row, Pixel int
-	// Tiles holds position p of tile i at [p·Stride + i·C].
+	// Tiles holds position p of tile i at p·Stride plus i rows of C numbers: of bfloat16 for the input of
+	// F(2×2, 3×3), of float32 otherwise.
 	Tiles  []float32
 	Stride int
-	// Bias and Act are for the result.
-	Bias []float32
-	Act  Act
+	// The rest is for the result: act(transformed tiles + Bias + Res). Res lies like Image; nil for none.
+	Bias, Res []float32
+	Act       Act
+	// BF16 says that the result of F(2×2, 3×3) and Res are bfloat16. Act must be one that [Fused] then.
+	BF16 bool
 }
 
 func (w *Winograd) check(side int) {
-	_ = w.Image[(4*(w.Count-1)+side-1)*w.Pixel+(side-1)*w.Row+w.C-1]
-	_ = w.Tiles[35*w.Stride+w.Count*w.C-1]
+	last := (4*(w.Count-1)+side-1)*w.Pixel + (side-1)*w.Row + w.C - 1
+	_, _ = w.Image[last], w.Tiles[35*w.Stride+w.Count*w.C-1]
+	if w.Res != nil {
+		_ = w.Res[last]
+	}
 	if w.C%16 != 0 {
 		panic("kernels: Winograd takes multiples of 16 channels")
 	}
@@ -30,35 +37,43 @@ func (w *Winograd) check(side int) {
 
 // WinogradWeights transforms weights [out, 3, 3, in] and packs them for the 36 products.
 func WinogradWeights(weights []float32, out, in int) (packed [36]Packed) {
-	g := [6][3]float64{{1.0 / 4}, {-1.0 / 6, -1.0 / 6, -1.0 / 6}, {-1.0 / 6, 1.0 / 6, -1.0 / 6},
-		{1.0 / 24, 1.0 / 12, 1.0 / 6}, {1.0 / 24, -1.0 / 12, 1.0 / 6}, {0, 0, 1}}
-	transformed := make([][]float32, 36)
+	copy(packed[:], winogradWeights(weights, out, in, [][3]float64{{1.0 / 4}, {-1.0 / 6, -1.0 / 6, -1.0 / 6}, {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+		{1.0 / 24, 1.0 / 12, 1.0 / 6}, {1.0 / 24, -1.0 / 12, 1.0 / 6}, {0, 0, 1}}, Pack))
+	return packed
+}
+
+// winogradWeights transforms weights by the matrix G and packs them for each position.
+func winogradWeights(weights []float32, out, in int, g [][3]float64, pack func(weights, bias []float32, n, k int) Packed) []Packed {
+	side := len(g)
+	transformed := make([][]float32, side*side)
 	for p := range transformed {
 		transformed[p] = make([]float32, out*in)
 	}
+	rows := make([][3]float64, side) // G·g
 	for o := range out {
 		for i := range in {
-			var rows [6][3]float64 // G·g
-			for r := range 6 {
+			for r := range rows {
 				for c := range 3 {
+					rows[r][c] = 0
 					for k := range 3 {
 						rows[r][c] += g[r][k] * float64(weights[((o*3+k)*3+c)*in+i])
 					}
 				}
 			}
-			for r := range 6 {
-				for c := range 6 {
+			for r := range side {
+				for c := range side {
 					sum := 0.0
 					for k := range 3 {
 						sum += rows[r][k] * g[c][k]
 					}
-					transformed[r*6+c][o*in+i] = float32(sum)
+					transformed[r*side+c][o*in+i] = float32(sum)
 				}
 			}
 		}
 	}
+	packed := make([]Packed, side*side)
 	for p := range packed {
-		packed[p] = Pack(transformed[p], nil, out, in)
+		packed[p] = pack(transformed[p], nil, out, in)
 	}
 	return packed
 }
@@ -122,7 +137,13 @@ func winogradOutputPortable(w *Winograd) {
 		for y := range 4 {
 			for x := range 4 {
 				at := (4*t+x)*w.Pixel + y*w.Row
-				actPortable(w.Act, w.Image[at:at+w.C])
+				row := w.Image[at : at+w.C]
+				if w.Res != nil {
+					for c, v := range w.Res[at:][:w.C] {
+						row[c] += v
+					}
+				}
+				actPortable(w.Act, row)
 			}
 		}
 	}

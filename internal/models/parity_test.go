@@ -29,14 +29,7 @@ type reference struct {
 // TestParity computes every architecture with the weights and images of a formula, with each kernel
 // set, and compares logits and pooled features with PyTorch's.
 func TestParity(t *testing.T) {
-	data, err := os.ReadFile("testdata/parity.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var references map[string]reference
-	if err := json.Unmarshal(data, &references); err != nil {
-		t.Fatal(err)
-	}
+	references := readReferences(t)
 	for _, name := range models.Names() {
 		if name == "tinyvgg" { // no library has it
 			continue
@@ -46,12 +39,43 @@ func TestParity(t *testing.T) {
 			if !ok {
 				t.Fatal("testdata/parity.json has no reference; run testdata/parity.py")
 			}
-			parity(t, name, ref)
+			var all []engine.Options
+			for _, set := range kernels.All() {
+				all = append(all, engine.Options{Kernels: set})
+			}
+			parity(t, name, ref, all, 1e-4)
 		})
 	}
 }
 
-func parity(t *testing.T, name string, ref reference) {
+// TestParityBF16 is TestParity in bfloat16, for a network of each family.
+func TestParityBF16(t *testing.T) {
+	set, err := kernels.BestBF16()
+	if err != nil {
+		t.Skip(err)
+	}
+	references := readReferences(t)
+	for _, name := range []string{"alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_lite0", "googlenet",
+		"inception_v3", "maxvit_t", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "mobilenetv4_conv_small", "regnet_x_400mf",
+		"resnet18", "resnext50_32x4d", "shufflenet_v2_x0_5", "squeezenet1_1", "swin_t", "swin_v2_t", "vgg11", "vit_b_16"} {
+		t.Run(name, func(t *testing.T) {
+			parity(t, name, references[name], []engine.Options{{Kernels: set, Precision: engine.BF16}}, 0.03)
+		})
+	}
+}
+
+func readReferences(t *testing.T) (references map[string]reference) {
+	data, err := os.ReadFile("testdata/parity.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &references); err != nil {
+		t.Fatal(err)
+	}
+	return references
+}
+
+func parity(t *testing.T, name string, ref reference, all []engine.Options, tolerance float64) {
 	network, err := models.New(name, 1000)
 	if err != nil {
 		t.Fatal(err)
@@ -65,20 +89,21 @@ func parity(t *testing.T, name string, ref reference) {
 	}
 	features := network.Features(g)
 	input := channelsLast(testutil.FormulaInput(shape...), shape)
-	for _, set := range kernels.All() {
+	for _, o := range all {
+		set := o.Kernels
 		if n, most := products(g), affordable[set.Name]; n > most && os.Getenv("GRAFT_TEST") != "full" {
 			t.Logf("%.1f billion products are too many for the %s kernels here: set GRAFT_TEST=full", n, set.Name)
 			continue
 		}
-		plan, err := engine.Compile(g, set, g.Output, features)
+		plan, err := o.Compile(g, g.Output, features)
 		if err != nil {
 			t.Fatal(err)
 		}
 		s := plan.NewState(2)
 		copy(s.Input(0), input)
 		s.Run()
-		check(t, set.Name+" logits", s.Output(0), ref.Logits, ref.LogitsNorm)
-		check(t, set.Name+" features", s.Output(1), ref.Features, ref.FeaturesNorm)
+		check(t, set.Name+" logits", s.Output(0), ref.Logits, ref.LogitsNorm, tolerance)
+		check(t, set.Name+" features", s.Output(1), ref.Features, ref.FeaturesNorm, tolerance)
 	}
 }
 
@@ -104,9 +129,8 @@ func products(g *graph.Graph) float64 {
 }
 
 // check compares the first numbers of each image, and the norm of all of them.
-func check(t *testing.T, what string, got []float32, want [][]float64, norms []float64) {
+func check(t *testing.T, what string, got []float32, want [][]float64, norms []float64, tolerance float64) {
 	t.Helper()
-	const tolerance = 1e-4
 	size := len(got) / len(want)
 	for i, first := range want {
 		row := got[i*size : (i+1)*size]

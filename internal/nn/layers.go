@@ -84,7 +84,7 @@ func Linear(in, out int, bias bool) *Module {
 // 1e-5 and 0.1).
 func BatchNorm2d(features int, eps, momentum float64) *Module {
 	m := New("BatchNorm2d", func(m *Module, x Value) Value {
-		x = m.Apply(graph.BatchNorm{Eps: eps, Momentum: momentum, Training: m.active}, x)
+		x = m.Apply(graph.BatchNorm{Eps: eps, Momentum: momentum, Training: m.norms}, x)
 		return Chain(m, x)
 	})
 	m.Extra = fmt.Sprintf("%d, eps=%s, momentum=%s, affine=True, bias=True, track_running_stats=True", features, pyFloat(eps), pyFloat(momentum))

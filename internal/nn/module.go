@@ -26,9 +26,25 @@ type Module struct {
 	children []child
 	forward  func(m *Module, x Value) Value
 
+	// Norms says when batch norms use the batch's own statistics while training; only the root's counts.
+	Norms NormMode
+
 	path   string // where in the tree it stands; set by the walk before tracing
 	active bool   // behaves as in training: it isn't in a frozen part
+	norms  bool   // a batch norm uses the batch's statistics in training
 }
+
+// A NormMode says which batch norms use, and update by, the statistics of the batch while training;
+// the others use their running statistics.
+type NormMode string
+
+// The modes: norms whose own parameters train, as freezing suggests; all, as after PyTorch's model.train()
+// whatever is frozen; none.
+const (
+	NormsAuto  NormMode = ""
+	NormsTrain NormMode = "train"
+	NormsEval  NormMode = "eval"
+)
 
 type param struct {
 	name string // "weight"
@@ -193,21 +209,22 @@ func (m *Module) trainable() (some, params bool) {
 // place notes each module's path and whether it is active in training. A module without
 // parameters, such as a Dropout, follows the nearest one around it that has some: it is active
 // where something trains beside it and inert inside a frozen part.
-func (m *Module) place(path string, active bool) {
+func (m *Module) place(path string, active bool, norms NormMode) {
 	m.path = path
 	if some, params := m.trainable(); params {
 		active = some
 	}
 	m.active = active
+	m.norms = active && norms == NormsAuto || norms == NormsTrain
 	for _, c := range m.children {
-		c.place(Join(path, c.name), active)
+		c.place(Join(path, c.name), active, norms)
 	}
 }
 
 // Trace runs the tree on a symbolic input of the given shape ([N, C, H, W] for images).
 func Trace(m *Module, shape ...int) (g *graph.Graph, err error) {
 	m.Params()
-	m.place("", false)
+	m.place("", false, m.Norms)
 	g = &graph.Graph{}
 	defer func() {
 		if r := recover(); r != nil {

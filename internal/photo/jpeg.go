@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"image"
 	"image/color"
-	"image/jpeg"
+	stdjpeg "image/jpeg"
 	"io"
 )
 
@@ -12,13 +12,17 @@ import (
 const adobeCMYK = "\xff\xd8\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 
 func (d *Decoder) decodeJPEG(data []byte, config image.Config) error {
+	d.stored.Reset(config.Width, config.Height)
+	if d.jpeg.Decode(d.stored.Pix, config.Width, config.Height, data) {
+		return nil
+	}
 	var r io.Reader = bytes.NewReader(data)
 	// image/jpeg refuses four components without an Adobe marker, where libjpeg assumes CMYK. A marker in the file
 	// overrides the one put in front.
 	if config.ColorModel == color.CMYKModel {
 		r = io.MultiReader(bytes.NewReader([]byte(adobeCMYK)), bytes.NewReader(data[2:]))
 	}
-	m, err := jpeg.Decode(r)
+	m, err := stdjpeg.Decode(r)
 	if err != nil {
 		return err
 	}

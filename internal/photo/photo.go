@@ -5,16 +5,17 @@
 //	ImageOps.exif_transpose(Image.open(f)).convert("RGB")
 //
 // which is what torchvision's datasets feed to a network, so a model trained on one side sees the same picture on the
-// other. Go's own decoders read the files; this package adds what they lack for that:
+// other. Package [jpeg] reads the usual JPEGs, and Go's own decoders all else; this package adds what they lack for that:
 //
-//   - the chroma interpolation of libjpeg and libwebp, which Pillow uses and [image.YCbCr] leaves out,
+//   - the chroma interpolation of libwebp, and of libjpeg where package jpeg leaves a file to image/jpeg,
 //   - the fixed-point colour conversions of both libraries,
 //   - Pillow's reading of 16-bit grey, CMYK, transparency and GIF canvases,
 //   - the EXIF orientation.
 //
-// PNG, WebP, GIF, BMP, TIFF, PPM and PGM come out bit for bit. So do JPEGs but for the inverse DCT, where Go and
-// libjpeg-turbo may round to neighbouring values: by a level in the luma, which makes up to three in the RGB. Exceptions
-// are CMYK JPEGs with subsampling, which image/jpeg upsamples by replication, and TIFFs with fax compression.
+// JPEG, PNG, WebP, GIF, BMP, TIFF, PPM and PGM come out bit for bit. Exceptions are the JPEGs that image/jpeg decodes: RGB,
+// CMYK, chroma at a quarter of the resolution and files with oddities. In these the inverse DCT may round to neighbouring
+// values, by a level in each component, which makes up to three in the RGB; and CMYK with subsampling is upsampled by
+// replication. TIFFs with fax compression are the other exception.
 //
 // Animated WebP, BMP with run-length coding or 16 bits, TIFF with JPEG compression or CMYK, and JPEG with 12 bits or
 // arithmetic coding are refused with an error that says so.
@@ -29,7 +30,13 @@ import (
 	"image"
 	"io"
 	"slices"
+
+	"github.com/graft-ml/graft/internal/photo/jpeg"
 )
+
+// Version changes whenever a photo's pixels or what package transform makes of them do, so that what was computed from them earlier isn't taken for what would be
+// computed now.
+const Version = "2"
 
 // RGB is a picture of 8-bit red, green and blue samples.
 type RGB struct {
@@ -82,6 +89,7 @@ type Decoder struct {
 	stored  RGB      // as the file has it
 	upright RGB      // after the EXIF orientation
 	chroma  []uint32 // one row, see upsampler
+	jpeg    jpeg.Decoder
 }
 
 // Decode decodes a single photo. To decode many, keep a [Decoder].

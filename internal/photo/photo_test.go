@@ -27,7 +27,7 @@ type reference struct {
 	File          []byte
 	Width, Height int
 	Pixels        []byte // in JSON compressed by zlib
-	Tolerance     int    // for the inverse DCT
+	Tolerance     int    // where image/jpeg's inverse DCT is used
 }
 
 func references(t testing.TB) []reference {
@@ -72,10 +72,41 @@ func TestDecodeEqualsPillow(t *testing.T) {
 	}
 }
 
+// TestOddJPEG has a byte between segments that doesn't belong there. Such files go through image/jpeg, and come as close as
+// its inverse DCT does.
+func TestOddJPEG(t *testing.T) {
+	n := 0
+	for _, ref := range references(t) {
+		start := bytes.Index(ref.File, []byte("\xff\xda"))
+		if !strings.HasPrefix(ref.Name, "waves-") {
+			continue
+		}
+		n++
+		file := slices.Insert(slices.Clone(ref.File), start, 0)
+		var d Decoder
+		if d.jpeg.Decode(make([]uint8, len(ref.Pixels)), ref.Width, ref.Height, file) {
+			t.Errorf("%s: package jpeg takes it", ref.Name)
+		}
+		m, err := d.Decode(file)
+		if err != nil {
+			t.Errorf("%s: %v", ref.Name, err)
+			continue
+		}
+		for i := range m.Pix {
+			if distance(m.Pix[i], ref.Pixels[i]) > 3 {
+				t.Errorf("%s: pixel (%d, %d), channel %d: got %d, want %d", ref.Name, i/3%m.Width, i/3/m.Width, i%3, m.Pix[i], ref.Pixels[i])
+				break
+			}
+		}
+	}
+	if n < 15 {
+		t.Errorf("%d files", n)
+	}
+}
+
 func distance(a, b uint8) int { return int(max(a, b) - min(a, b)) }
 
-// TestSamplesEqualPillow compares real photos at 48 random pixels each. Over all the pixels of the 340 photos, Go 1.26 and
-// Pillow 13 differ by 0.033 on average and 3 at most.
+// TestSamplesEqualPillow compares real photos at 48 random pixels each.
 func TestSamplesEqualPillow(t *testing.T) {
 	data := testutil.Shared(t, "data")
 	lines, err := os.ReadFile("testdata/samples.tsv")
@@ -83,7 +114,7 @@ func TestSamplesEqualPillow(t *testing.T) {
 		t.Fatal(err)
 	}
 	var d Decoder
-	sum, count, highest := 0, 0, 0
+	count := 0
 	for i, line := range strings.Split(strings.TrimSpace(string(lines)), "\n") {
 		fields := strings.Split(line, "\t")
 		width, _ := strconv.Atoi(fields[1])
@@ -109,17 +140,15 @@ func TestSamplesEqualPillow(t *testing.T) {
 		}
 		for len(want) > 0 {
 			x, y := next(width), next(height)
-			for c, v := range m.Row(y)[3*x : 3*x+3] {
-				d := distance(v, want[c])
-				sum, count, highest = sum+d, count+1, max(highest, d)
+			if got := m.Row(y)[3*x : 3*x+3]; !bytes.Equal(got, want[:3]) {
+				t.Errorf("%s: pixel (%d, %d) is %v, want %v", fields[0], x, y, got, want[:3])
 			}
+			count++
 			want = want[3:]
 		}
 	}
-	mean := float64(sum) / float64(count)
-	t.Logf("%d values: mean difference %.3f, highest %d", count, mean, highest)
-	if mean >= 0.05 || highest > 3 || count < 40_000 {
-		t.Errorf("%d values: mean difference %.3f, highest %d; want below 0.05, and 3 at most", count, mean, highest)
+	if count < 16_000 {
+		t.Errorf("%d pixels", count)
 	}
 }
 

@@ -1,6 +1,7 @@
 package plot
 
 import (
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -10,16 +11,16 @@ import (
 	"strconv"
 )
 
-const maxClasses = 2000 // a pixel each is then left
+const maxCells = 2000 // in a row, with a pixel each
 
 // Confusion writes how often each true class (a row) was taken for each class (a column) as PNG.
 // The colour of a cell is its share of the row. Counts and class names are left out where there are
-// too many classes to read them. matrix is square, in the order of classes, of which there are 1 to
-// 2000, and holds no negative counts; anything else is an error.
+// too many classes to read them; of more than 2000, neighbours share a cell. matrix is square, in the order
+// of classes, and holds no negative counts; anything else is an error, as is no class.
 func Confusion(w io.Writer, classes []string, matrix [][]int) error {
 	n := len(classes)
-	if n == 0 || n > maxClasses {
-		return fmt.Errorf("plot: a confusion matrix shows 1 to %d classes, not %d", maxClasses, n)
+	if n == 0 {
+		return errors.New("plot: a confusion matrix has at least one class")
 	}
 	if len(matrix) != n {
 		return fmt.Errorf("plot: the confusion matrix of %d classes has %d rows", n, len(matrix))
@@ -35,13 +36,31 @@ func Confusion(w io.Writer, classes []string, matrix [][]int) error {
 		}
 	}
 
-	g := newGrid(classes)
-	g.cells(matrix)
-	g.names(classes)
+	shown := min(n, maxCells)
+	g := newGrid(classes[:shown])
+	g.cells(merged(matrix, shown))
+	g.names(classes[:shown])
 	g.axisNames()
 	g.header(matrix)
 	g.colourBar()
 	return g.encode(w)
+}
+
+// merged returns a matrix of n rows and columns, which is the given one or holds the sums of its cells.
+func merged(matrix [][]int, n int) [][]int {
+	if len(matrix) == n {
+		return matrix
+	}
+	small := make([][]int, n)
+	for i := range small {
+		small[i] = make([]int, n)
+	}
+	for i, row := range matrix {
+		for j, count := range row {
+			small[i*n/len(matrix)][j*n/len(matrix)] += count
+		}
+	}
+	return small
 }
 
 // A grid is a canvas with a square of cells on it, and room for names to the left and below.

@@ -1,6 +1,6 @@
 // Package plot draws the pictures of a training run as PNG: its loss and accuracy curves
-// ([Curves]), photos with what the model says they are ([Predictions]) and which classes it
-// mixes up ([Confusion]).
+// ([Curves]), photos with what the model says they are ([Predictions], [TopLosses]), which classes it
+// mixes up ([Confusion]), and whether its probabilities can be believed ([Calibration]).
 //
 // The pictures are laid out in pixels for screens of double density: a picture 1500 pixels wide
 // is meant to be shown 750 wide. The same input always gives the same bytes.
@@ -16,8 +16,10 @@ import (
 	"image"
 	"image/color"
 	"image/draw"
-	"image/png"
 	"io"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"git.sr.ht/~sbinet/gg"
 )
@@ -49,12 +51,10 @@ func newCanvas(width, height int) canvas {
 }
 
 // image is what the canvas draws on.
-func (c canvas) image() draw.Image { return c.Image().(draw.Image) }
+func (c canvas) image() *image.RGBA { return c.Image().(*image.RGBA) }
 
 func (c canvas) encode(w io.Writer) error {
-	// Photos hardly get smaller by more effort.
-	encoder := png.Encoder{CompressionLevel: png.BestSpeed}
-	if err := encoder.Encode(w, c.Image()); err != nil {
+	if err := encodePNG(w, c.image()); err != nil {
 		return fmt.Errorf("plot: %w", err)
 	}
 	return nil
@@ -63,6 +63,20 @@ func (c canvas) encode(w io.Writer) error {
 // fill paints the pixels of r, which needs no anti-aliasing.
 func (c canvas) fill(r image.Rectangle, col color.Color) {
 	draw.Draw(c.image(), r, image.NewUniform(col), image.Point{}, draw.Src)
+}
+
+// sideBySide calls do for 0 to n-1, as many at once as there are processors.
+func sideBySide(n int, do func(i int)) {
+	var group sync.WaitGroup
+	var next atomic.Int64
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		group.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(i)
+			}
+		})
+	}
+	group.Wait()
 }
 
 // A point is a place on the canvas, in pixels from its top left corner.

@@ -7,7 +7,6 @@ import (
 	"image"
 	"image/color"
 	"image/draw"
-	_ "image/jpeg"
 	"image/png"
 	"io"
 	"math"
@@ -19,6 +18,7 @@ import (
 
 	"golang.org/x/image/math/fixed"
 
+	"github.com/graft-ml/graft/internal/photo"
 	"github.com/graft-ml/graft/internal/testutil"
 )
 
@@ -186,19 +186,19 @@ func TestNiceScale(t *testing.T) {
 	}
 }
 
-func uniform(w, h int, col color.Color) image.Image {
-	img := image.NewRGBA(image.Rect(0, 0, w, h))
-	draw.Draw(img, img.Rect, image.NewUniform(col), image.Point{}, draw.Src)
-	return img
+func uniform(w, h int, col color.RGBA) func() (*photo.RGB, error) {
+	return func() (*photo.RGB, error) {
+		return &photo.RGB{Pix: bytes.Repeat([]byte{col.R, col.G, col.B}, w*h), Width: w, Height: h}, nil
+	}
 }
 
 func TestPredictions(t *testing.T) {
-	photo := color.RGBA{10, 20, 200, 255}
+	blueish := color.RGBA{10, 20, 200, 255}
 	img := picture(t, func(w io.Writer) error {
 		return Predictions(w, []Prediction{
-			{uniform(80, 40, photo), "sushi", "sushi", 0.954},
-			{uniform(40, 80, photo), "sushi", "steak", 0.5},
-			{uniform(1, 10000, photo), "sushi", "", 1},
+			{uniform(80, 40, blueish), "sushi", "sushi", 0.954, 0},
+			{uniform(40, 80, blueish), "sushi", "steak", 0.5, 0},
+			{uniform(1, 10000, blueish), "sushi", "", 1, 0},
 		})
 	})
 	if got := img.Bounds().Size(); got != image.Pt(3*440+40, 78+400+40+40) {
@@ -222,7 +222,7 @@ func TestPredictions(t *testing.T) {
 	}
 	for i, want := range []int{400 * 200, 192 * 400, 1 * 400} { // the frame covers part of the second
 		at := image.Rect(40+440*i, 118, 440+440*i, 518)
-		if n := pixels(img, at, photo); n < want*95/100 || n > max(want, 400*200) {
+		if n := pixels(img, at, blueish); n < want*95/100 || n > max(want, 400*200) {
 			t.Errorf("photo %d covers %d pixels, want %d", i, n, want)
 		}
 	}
@@ -239,7 +239,7 @@ func TestPredictionsGrid(t *testing.T) {
 func TestPredictionsTakesAnyName(t *testing.T) {
 	for _, name := range []string{"", "\x00\xff\n", "寿司", "🍕", strings.Repeat("W", 1<<20), strings.Repeat("披", 1<<20), "é́́́"} {
 		img := picture(t, func(w io.Writer) error {
-			return Predictions(w, []Prediction{{uniform(2, 2, red), name, name + "?", math.NaN()}, {uniform(2, 2, red), "a", "b", math.Inf(-1)}})
+			return TopLosses(w, []Prediction{{uniform(2, 2, red), name, name + "?", math.NaN(), 0}, {uniform(2, 2, red), "a", "b", math.Inf(-1), 0}})
 		})
 		if !blank(img, image.Rect(441, 0, 479, 110)) {
 			t.Errorf("a title of %.10q runs out of its column", name)
@@ -247,22 +247,33 @@ func TestPredictionsTakesAnyName(t *testing.T) {
 	}
 }
 
-func TestPredictionsTakesEndlessImages(t *testing.T) {
-	img := picture(t, func(w io.Writer) error { return Predictions(w, []Prediction{{Image: image.NewUniform(blue)}}) })
-	if pixels(img, img.Bounds(), blue) != 400*400 {
-		t.Error("an image without bounds should fill its square")
+// TestTopLosses has the losses in the second line of the titles, and nothing else that Predictions hasn't.
+func TestTopLosses(t *testing.T) {
+	shown := []Prediction{{uniform(4, 4, blue), "sushi", "steak", 0.9, 3.25}, {uniform(4, 4, blue), "sushi", "sushi", 0.5, 0.7}}
+	plain := picture(t, func(w io.Writer) error { return Predictions(w, shown) })
+	losses := picture(t, func(w io.Writer) error { return TopLosses(w, shown) })
+	for i := range shown {
+		behind := image.Rect(176+440*i, 40+lineHeight, 440+440*i, 108)
+		if !blank(plain, behind) || blank(losses, behind) {
+			t.Errorf("photo %d: its loss belongs behind the true class of TopLosses alone", i)
+		}
+		draw.Draw(losses, behind, image.White, image.Point{}, draw.Src)
+	}
+	if !bytes.Equal(plain.Pix, losses.Pix) {
+		t.Error("there are other differences than the losses")
 	}
 }
 
 func TestPredictionsRejects(t *testing.T) {
+	broken := func() (*photo.RGB, error) { return nil, errBroken }
 	for name, predictions := range map[string][]Prediction{
-		"none":           {},
-		"too many":       make([]Prediction, 101),
-		"a nil picture":  {{Pred: "pizza"}},
-		"an empty photo": {{Image: image.NewRGBA(image.Rectangle{}), Pred: "pizza"}},
+		"none":     {},
+		"too many": make([]Prediction, 101),
+		"no photo": {{Photo: uniform(2, 2, red), Pred: "pizza"}, {Photo: broken, Pred: "pizza"}},
 	} {
-		if err := Predictions(io.Discard, predictions); err == nil {
-			t.Error("no error for", name)
+		var file bytes.Buffer
+		if err := Predictions(&file, predictions); err == nil || file.Len() > 0 || (name == "no photo") != errors.Is(err, errBroken) {
+			t.Errorf("%s: %v, and %d bytes", name, err, file.Len())
 		}
 	}
 }
@@ -271,16 +282,14 @@ func TestPredictionsOfPhotos(t *testing.T) {
 	files, _ := filepath.Glob(testutil.Shared(t, "data", "pizza_steak_sushi", "test", "sushi") + "/*.jpg")
 	var predictions []Prediction
 	for _, file := range files[:4] {
-		f, err := os.Open(file)
-		if err != nil {
-			t.Fatal(err)
+		read := func() (*photo.RGB, error) {
+			encoded, err := os.ReadFile(file)
+			if err != nil {
+				return nil, err
+			}
+			return photo.Decode(encoded)
 		}
-		defer f.Close()
-		photo, _, err := image.Decode(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		predictions = append(predictions, Prediction{photo, "sushi", "sushi", 0.9})
+		predictions = append(predictions, Prediction{read, "sushi", "sushi", 0.9, 0})
 	}
 	img := picture(t, func(w io.Writer) error { return Predictions(w, predictions) })
 	if got := img.Bounds().Dx(); got != 4*440+40 {
@@ -304,7 +313,7 @@ func TestConfusion(t *testing.T) {
 }
 
 func TestConfusionOfManyClasses(t *testing.T) {
-	for _, n := range []int{1, 7, 20, 101, 2000} {
+	for _, n := range []int{1, 7, 20, 101, 2500} {
 		classes, matrix := make([]string, n), make([][]int, n)
 		for i := range n {
 			classes[i], matrix[i] = fmt.Sprintf("class %d", i), make([]int, n)
@@ -312,7 +321,7 @@ func TestConfusionOfManyClasses(t *testing.T) {
 		}
 		classes[0] = strings.Repeat("寿司 🍕 ", 5000)
 		img := picture(t, func(w io.Writer) error { return Confusion(w, classes, matrix) })
-		g := newGrid(classes)
+		g := newGrid(classes[:min(n, 2000)])
 		if size := img.Bounds().Size(); size.X > 2400 || size.Y > 2400 || !g.area.In(img.Bounds()) {
 			t.Errorf("%d classes: cells %v in a picture of %v", n, g.area, size)
 		}
@@ -331,13 +340,64 @@ func TestConfusionRejects(t *testing.T) {
 		matrix  [][]int
 	}{
 		"no classes":   {nil, nil},
-		"too many":     {make([]string, 2001), make([][]int, 2001)},
 		"missing rows": {[]string{"a", "b"}, [][]int{{1, 2}}},
 		"ragged rows":  {[]string{"a", "b"}, [][]int{{1, 2}, {1}}},
 		"negative":     {[]string{"a", "b"}, [][]int{{1, 2}, {1, -1}}},
 	} {
 		if err := Confusion(io.Discard, c.classes, c.matrix); err == nil {
 			t.Error("no error for", name)
+		}
+	}
+}
+
+func TestCalibration(t *testing.T) {
+	bins := make([]Bin, 10)
+	bins[3] = Bin{2, 0.35, 0.8} // underconfident
+	bins[7] = Bin{8, 0.75, 0.5} // overconfident
+	img := picture(t, func(w io.Writer) error { return Calibration(w, bins, 0.1) })
+	area, counts := image.Rect(120, 196, 952, 846), image.Rect(120, 956, 952, 1156)
+	for i, want := range map[int]struct {
+		col       color.RGBA
+		blue, gap float64 // shares of the height
+	}{3: {under, 0.35, 0.45}, 7: {over, 0.5, 0.25}, 5: {under, 0, 0}} {
+		column := image.Rect(area.Min.X+i*area.Dx()/10+20, area.Min.Y, area.Min.X+i*area.Dx()/10+21, area.Max.Y)
+		line := 12.0 // pixels that the diagonal covers at most
+		for _, part := range []struct {
+			col   color.RGBA
+			share float64
+		}{{blue, want.blue}, {want.col, want.gap}} {
+			if got := float64(pixels(img, column, part.col)); math.Abs(got-part.share*float64(area.Dy())) > line {
+				t.Errorf("bin %d: %v pixels of %v, want %v of the height", i, got, part.col, part.share)
+			}
+		}
+	}
+	few, many := pixels(img, image.Rect(380, counts.Min.Y, 440, counts.Max.Y), blue), pixels(img, image.Rect(710, counts.Min.Y, 770, counts.Max.Y), blue)
+	if few == 0 || math.Abs(float64(many)/float64(few)-4) > 0.2 {
+		t.Errorf("bars of %d and %d pixels for 2 and 8 photos", few, many)
+	}
+}
+
+func TestCalibrationTakesAnyCounts(t *testing.T) {
+	for _, n := range []int{1, 15, 500} {
+		for _, count := range []int{0, 1e9} {
+			bins := make([]Bin, n)
+			bins[n-1] = Bin{count, 1, 1}
+			picture(t, func(w io.Writer) error { return Calibration(w, bins, 0) })
+		}
+	}
+	for most := range 3000 {
+		s := countScale(most)
+		ticks := s.ticks()
+		if s.hi < float64(most) || len(ticks) < 2 || len(ticks) > 5 || s.step != math.Trunc(s.step) {
+			t.Fatalf("counts up to %d have the ticks %v", most, ticks)
+		}
+	}
+}
+
+func TestCalibrationRejects(t *testing.T) {
+	for _, bins := range [][]Bin{nil, {{-1, 0, 0}}} {
+		if err := Calibration(io.Discard, bins, 0); err == nil {
+			t.Errorf("no error for %v", bins)
 		}
 	}
 }

@@ -1,21 +1,24 @@
 package plot
 
 import (
+	"errors"
 	"fmt"
 	"image"
 	"io"
 	"math"
-	"sync"
+	"slices"
 
-	"golang.org/x/image/draw"
+	"github.com/graft-ml/graft/internal/photo"
+	"github.com/graft-ml/graft/internal/transform"
 )
 
 // A Prediction is a photo and the class that a model finds most likely for it.
 type Prediction struct {
-	Image image.Image
+	Photo func() (*photo.RGB, error) // called once, side by side with that of other photos
 	Pred  string
 	Truth string  // the true class, empty where nobody knows it
 	Prob  float64 // the model's probability for Pred, 0 to 1
+	Loss  float64 // cross-entropy, which TopLosses shows
 }
 
 const (
@@ -28,41 +31,47 @@ const (
 // Predictions writes a grid of photos as PNG, each under its class and probability
 // ("Pred: sushi | Prob: 0.954"): in green where that is the true class, in red and with a frame
 // where it isn't, in black where nobody knows. Photos keep their proportions. It takes 1 to 100
-// predictions; one without a picture is an error.
+// predictions; the error of one whose photo can't be had is returned.
 func Predictions(w io.Writer, predictions []Prediction) error {
+	return photoGrid(w, predictions, func(Prediction) string { return "" })
+}
+
+// TopLosses is [Predictions] with the loss beside the true class ("True: steak | Loss: 3.087"): for the
+// photos that a model is most wrong about, in the order in which they are given.
+func TopLosses(w io.Writer, predictions []Prediction) error {
+	return photoGrid(w, predictions, func(p Prediction) string { return fmt.Sprintf(" | Loss: %.3f", p.Loss) })
+}
+
+// photoGrid draws photos with their titles, and the note beside their true class.
+func photoGrid(w io.Writer, predictions []Prediction, note func(Prediction) string) error {
 	n := len(predictions)
 	if n == 0 || n > maxPictures {
 		return fmt.Errorf("plot: a picture of predictions shows 1 to %d photos, not %d", maxPictures, n)
 	}
 	titles := lineHeight + 10 // pixels
-	for i, p := range predictions {
-		if p.Image == nil || p.Image.Bounds().Empty() {
-			return fmt.Errorf("plot: prediction %d (%q) has no picture", i, p.Pred)
-		}
-		if p.Truth != "" {
-			titles = 2*lineHeight + 10
-		}
+	if slices.ContainsFunc(predictions, func(p Prediction) bool { return p.Truth != "" }) {
+		titles += lineHeight
 	}
-
 	columns := gridColumns(n)
 	rows := (n + columns - 1) / columns
 	height := titles + thumb + gutter
 	c := newCanvas(columns*(thumb+gutter)+gutter, rows*height+gutter)
-	var photos sync.WaitGroup
+	corner := func(i int) image.Point { return image.Pt(gutter+i%columns*(thumb+gutter), gutter+i/columns*height) }
 	for i, p := range predictions {
-		x, y := gutter+i%columns*(thumb+gutter), gutter+i/columns*height
-		c.titles(p, float64(x), float64(y))
-		y += titles
-		at := image.Rect(x, y, x+thumb, y+thumb)
+		at := corner(i)
+		c.titles(p, note(p), float64(at.X), float64(at.Y))
 		if p.Truth != "" && p.Truth != p.Pred {
 			c.SetColor(red)
 			c.SetLineWidth(8)
-			c.DrawRectangle(float64(x-2), float64(y-2), thumb+4, thumb+4)
+			c.DrawRectangle(float64(at.X-2), float64(at.Y+titles-2), thumb+4, thumb+4)
 			c.Stroke()
 		}
-		photos.Go(func() { c.photo(p.Image, at) })
 	}
-	photos.Wait()
+	errs := make([]error, n)
+	sideBySide(n, func(i int) { errs[i] = c.photo(predictions[i], corner(i).Add(image.Pt(0, titles))) })
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
 	return c.encode(w)
 }
 
@@ -79,7 +88,7 @@ func gridColumns(n int) int {
 	return best
 }
 
-func (c canvas) titles(p Prediction, x, y float64) {
+func (c canvas) titles(p Prediction, note string, x, y float64) {
 	col := ink
 	switch p.Truth {
 	case "":
@@ -88,38 +97,34 @@ func (c canvas) titles(p Prediction, x, y float64) {
 	default:
 		col = red
 	}
-	st, plain := style{26, true}, style{size: 26}
-	prob := fmt.Sprintf(" | Prob: %.3f", p.Prob)
-	room := thumb - c.width("Pred: "+prob, st)
-	c.text("Pred: "+c.fit(p.Pred, room, st)+prob, x, y+24, 0, st, col)
+	line := func(label, class, rest string, y float64, st style) {
+		room := thumb - c.width(label+rest, st)
+		c.text(label+c.fit(class, room, st)+rest, x, y, 0, st, col)
+	}
+	line("Pred: ", p.Pred, fmt.Sprintf(" | Prob: %.3f", p.Prob), y+24, style{26, true})
 	if p.Truth != "" {
-		room := thumb - c.width("True: ", plain)
-		c.text("True: "+c.fit(p.Truth, room, plain), x, y+24+lineHeight, 0, plain, col)
+		line("True: ", p.Truth, note, y+24+lineHeight, style{size: 26})
 	}
 }
 
-// photo draws a photo into the middle of the square at, as large as fits. Photos may be drawn side by
-// side.
-func (c canvas) photo(img image.Image, at image.Rectangle) {
-	c.fill(at, faint)
-	size := img.Bounds().Size()
-	shrink := thumb / float64(max(size.X, size.Y))
-	size.X = max(1, int(math.Round(float64(size.X)*shrink)))
-	size.Y = max(1, int(math.Round(float64(size.Y)*shrink)))
-	corner := at.Min.Add(image.Pt((thumb-size.X)/2, (thumb-size.Y)/2))
-	photo := thinned(img, size.Mul(4))
-	draw.BiLinear.Scale(c.image(), image.Rectangle{corner, corner.Add(size)}, photo, photo.Bounds(), draw.Over, nil)
-}
-
-// thinned leaves out rows and columns of a photo that has more than size, because scaling
-// takes time and memory for each of them and few are enough for a thumbnail.
-func thinned(photo image.Image, size image.Point) image.Image {
-	b := photo.Bounds()
-	size = image.Pt(min(size.X, b.Dx()), min(size.Y, b.Dy()))
-	if size == b.Size() {
-		return photo
+// photo draws a prediction's photo into the middle of the square that begins at corner, as large as fits.
+func (c canvas) photo(p Prediction, corner image.Point) error {
+	img, err := p.Photo()
+	if err != nil {
+		return err
 	}
-	small := image.NewRGBA(image.Rectangle{Max: size})
-	draw.NearestNeighbor.Scale(small, small.Rect, photo, b, draw.Src, nil)
-	return small
+	shrink := thumb / float64(max(img.Width, img.Height))
+	width := max(1, int(math.Round(float64(img.Width)*shrink)))
+	height := max(1, int(math.Round(float64(img.Height)*shrink)))
+	scaled := transform.Scale(img, width, height, transform.Bilinear)
+	c.fill(image.Rectangle{corner, corner.Add(image.Pt(thumb, thumb))}, faint)
+	corner = corner.Add(image.Pt((thumb-width)/2, (thumb-height)/2))
+	canvas := c.image()
+	for y := range height {
+		row, pix := scaled.Row(y), canvas.Pix[canvas.PixOffset(corner.X, corner.Y+y):][:4*width]
+		for x := range width {
+			copy(pix[4*x:], row[3*x:3*x+3]) // the paper below is opaque
+		}
+	}
+	return nil
 }

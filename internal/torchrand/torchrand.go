@@ -3,6 +3,11 @@
 // and dropout takes the same elements as in PyTorch.
 package torchrand
 
+import (
+	"encoding/binary"
+	"fmt"
+)
+
 // A Generator is a Mersenne Twister, MT19937
 // (http://www.math.sci.hiroshima-u.ac.jp/m-mat/MT/emt.html), as torch.Generator is on a CPU. It is
 // for one goroutine at a time.
@@ -65,4 +70,32 @@ func (g *Generator) Perm(n int) []int {
 		p[i], p[j] = p[j], p[i]
 	}
 	return p
+}
+
+// stateLen is 624 words and the position in them, four bytes each, little-endian.
+const stateLen = 4 * (624 + 1)
+
+// State returns what the numbers to come depend on.
+func (g *Generator) State() []byte {
+	b := make([]byte, 0, stateLen)
+	for _, word := range g.state {
+		b = binary.LittleEndian.AppendUint32(b, word)
+	}
+	return binary.LittleEndian.AppendUint32(b, uint32(g.next))
+}
+
+// SetState makes g go on as the generator whose [Generator.State] it is.
+func (g *Generator) SetState(state []byte) error {
+	if len(state) != stateLen {
+		return fmt.Errorf("the state of a generator has %d bytes, this one %d", stateLen, len(state))
+	}
+	next := binary.LittleEndian.Uint32(state[4*624:])
+	if next > 624 {
+		return fmt.Errorf("the state of a generator is at most at its 624th number, this one at the %dth", next)
+	}
+	for i := range g.state {
+		g.state[i] = binary.LittleEndian.Uint32(state[4*i:])
+	}
+	g.next = int(next)
+	return nil
 }

@@ -56,3 +56,28 @@ func btoi(b bool) int {
 	}
 	return 0
 }
+
+// TestState goes on from a state, taken at and away from where the generator renews its numbers.
+func TestState(t *testing.T) {
+	for _, drawn := range []int{0, 1, 623, 624, 625, 2000} {
+		g := torchrand.New(5)
+		for range drawn {
+			g.Uint32()
+		}
+		other := torchrand.New(9)
+		if err := other.SetState(g.State()); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 1300 {
+			if a, b := g.Uint32(), other.Uint32(); a != b {
+				t.Fatalf("after %d numbers, number %d is %d and %d", drawn, i, a, b)
+			}
+		}
+	}
+	g, state := torchrand.New(5), torchrand.New(6).State()
+	state[len(state)-1] = 1
+	before := g.State()
+	if g.SetState(state) == nil || g.SetState(state[1:]) == nil || g.SetState(nil) == nil || !slices.Equal(g.State(), before) {
+		t.Error("a damaged state is taken")
+	}
+}

@@ -1,123 +1,62 @@
-// Package train fits the trainable part of a network on the values at the graph's cut, which have
-// been computed once for all photos.
+// Package train fits the trainable part of a network on the values at the graph's cut.
+//
+// [Fit] is the loop: batches that are read ahead from a [Source], an [Optimizer] at the rates of a
+// [Schedule], [CrossEntropy], and after each epoch a look at the test samples. What it computes
+// depends on the samples, the parameters' values and its [Config] alone: neither timing nor the number
+// of threads changes a bit, and nor does stopping and going on from its state file.
 package train
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
-	"time"
 
-	"github.com/graft-ml/graft/internal/autograd"
 	"github.com/graft-ml/graft/internal/graph"
-	"github.com/graft-ml/graft/internal/kernels"
 	"github.com/graft-ml/graft/internal/torchrand"
 )
 
-// Samples are the inputs of the trainable part: a row for each photo, and its class.
-type Samples struct {
-	Rows   func(i int) [][]float32 // one slice for each value at the cut
-	Labels []int
+// A Net computes the trainable part of a network for batches of one size, forward and backward.
+type Net interface {
+	// Input returns the memory of a value at the cut, for the caller to fill: a row for each sample.
+	Input(i int) []float32
+	// Params returns the parameters that train, in an order that doesn't change.
+	Params() []*graph.Param
+	// Grad returns the derivative of the loss by a parameter, which the caller may change and the next
+	// Backward overwrites.
+	Grad(*graph.Param) []float32
+	// Forward returns the output, [batch, classes], which the next Forward overwrites. In training,
+	// random operations draw from random, and Buffers change.
+	Forward(train bool, random *torchrand.Generator) []float32
+	// Backward takes the loss's derivative by the output of the last Forward.
+	Backward(grad []float32)
 }
 
-// Config says how to train.
-type Config struct {
-	Epochs    int
-	BatchSize int
-	LR        float64              // Adam's learning rate
-	Random    *torchrand.Generator // orders the photos and decides what dropout takes
+// buffered is a [Net] with running statistics.
+type buffered interface {
+	// Buffers returns what Forward changes in training, in an order that doesn't change.
+	Buffers() []*graph.Param
 }
 
-// An Epoch is what a pass over the training photos came to. Losses are means over photos, and
-// accuracies shares of all photos: while training for train (with dropout active and the weights
-// changing, as PyTorch users count it), after the epoch for test.
-type Epoch struct {
-	Epoch     int     `json:"epoch"`
-	TrainLoss float64 `json:"train_loss"`
-	TrainAcc  float64 `json:"train_acc"`
-	TestLoss  float64 `json:"test_loss"`
-	TestAcc   float64 `json:"test_acc"`
-	Seconds   float64 `json:"seconds"`
-}
+// A Builder makes the net for a batch size. All nets share their parameters and buffers.
+type Builder func(batch int) (Net, error)
 
-// A Tracer gives the network's graph for a batch size.
-type Tracer func(batch int) (*graph.Graph, error)
+// ErrDiverged is the cause of an error where the loss, a gradient or a parameter is no longer a number.
+var ErrDiverged = errors.New("training diverged")
 
-// Fit trains for cfg.Epochs and calls report after each. What it computes depends on the samples,
-// the parameters' values and cfg alone. Cancelling ctx stops it between two steps; the parameters
-// then hold what the last whole epoch left.
-func Fit(ctx context.Context, trace Tracer, set *kernels.Set, train, test Samples, cfg Config, report func(Epoch)) error {
-	nets := nets{trace: trace, set: set, bySize: map[int]*autograd.Net{}}
-	if _, err := nets.of(min(cfg.BatchSize, len(train.Labels))); err != nil {
-		return err
-	}
-	adam := NewAdam(cfg.LR)
-	for epoch := 1; epoch <= cfg.Epochs; epoch++ {
-		begin := time.Now()
-		e := Epoch{Epoch: epoch}
-		restore := nets.keep()
-		order := cfg.Random.Perm(len(train.Labels))
-		for first := 0; first < len(order); first += cfg.BatchSize {
-			if err := ctx.Err(); err != nil {
-				restore()
-				return err
-			}
-			batch := order[first:min(first+cfg.BatchSize, len(order))]
-			net, err := nets.of(len(batch))
-			if err != nil {
-				return err
-			}
-			labels := fill(net, train, batch)
-			logits := net.Forward(true, cfg.Random)
-			grad := make([]float32, len(logits))
-			loss, correct := CrossEntropy(logits, labels, grad)
-			if math.IsNaN(loss) || math.IsInf(loss, 0) {
-				restore()
-				return fmt.Errorf("%w in epoch %d, step %d: try a lower learning rate than %g", ErrDiverged, epoch, first/cfg.BatchSize+1, cfg.LR)
-			}
-			net.Backward(grad)
-			adam.Step(net.Params(), net.Grad)
-			e.TrainLoss += loss * float64(len(batch))
-			e.TrainAcc += float64(correct)
-		}
-		e.TrainLoss /= float64(len(order))
-		e.TrainAcc /= float64(len(order))
-		logits, err := nets.logits(test, cfg.BatchSize)
-		if err != nil {
-			return err
-		}
-		var correct int
-		e.TestLoss, correct = CrossEntropy(logits, test.Labels, nil)
-		e.TestAcc = float64(correct) / float64(len(test.Labels))
-		e.Seconds = time.Since(begin).Seconds()
-		report(e)
-	}
-	return nil
-}
-
-// ErrDiverged is the cause of Fit's error where the loss is no longer a number.
-var ErrDiverged = errors.New("the loss is no longer a number")
-
-// nets holds the trainable part for each batch size that occurs; all share their parameters.
+// nets holds the nets for the batch sizes that occur.
 type nets struct {
-	trace  Tracer
-	set    *kernels.Set
-	bySize map[int]*autograd.Net
-	memory autograd.Memory
+	build  Builder
+	bySize map[int]Net
 }
 
-func (n *nets) of(batch int) (*autograd.Net, error) {
+func newNets(build Builder) *nets { return &nets{build, map[int]Net{}} }
+
+func (n *nets) of(batch int) (Net, error) {
 	if net := n.bySize[batch]; net != nil {
 		return net, nil
 	}
-	g, err := n.trace(batch)
-	if err != nil {
-		return nil, err
-	}
-	net, err := n.memory.New(g, n.set, runtime.GOMAXPROCS(0))
+	net, err := n.build(batch)
 	if err != nil {
 		return nil, err
 	}
@@ -125,52 +64,171 @@ func (n *nets) of(batch int) (*autograd.Net, error) {
 	return net, nil
 }
 
-// keep returns a function that sets the parameters and running statistics back to what they are now.
-func (n *nets) keep() (restore func()) {
-	saved := map[*graph.Param][]float32{}
-	for _, net := range n.bySize {
-		for _, p := range slices.Concat(net.Params(), net.Buffers()) {
-			saved[p] = slices.Clone(p.Data)
-		}
+// Weights are copies of parameters and running statistics.
+type Weights map[*graph.Param][]float32
+
+func copyOf(variables []*graph.Param) Weights {
+	w := Weights{}
+	for _, p := range variables {
+		w[p] = slices.Clone(p.Data)
 	}
-	return func() {
-		for p, data := range saved {
-			copy(p.Data, data)
-		}
+	return w
+}
+
+// Restore gives the parameters and running statistics the copied values.
+func (w Weights) Restore() {
+	for p, data := range w {
+		copy(p.Data, data)
 	}
 }
 
-// Logits computes the network's output for samples, [samples, classes], with dropout inactive.
-func Logits(trace Tracer, set *kernels.Set, s Samples, batchSize int) ([]float32, error) {
-	n := nets{trace: trace, set: set, bySize: map[int]*autograd.Net{}}
-	return n.logits(s, batchSize)
+// Swap is Restore; it returns the values that the parameters had before.
+func (w Weights) Swap() Weights {
+	old := Weights{}
+	for p := range w {
+		old[p] = slices.Clone(p.Data)
+	}
+	w.Restore()
+	return old
 }
 
-func (n *nets) logits(s Samples, batchSize int) ([]float32, error) {
-	var all []float32
-	for first := 0; first < len(s.Labels); first += batchSize {
-		batch := make([]int, min(batchSize, len(s.Labels)-first))
-		for i := range batch {
-			batch[i] = first + i
-		}
-		net, err := n.of(len(batch))
+// take copies the present values.
+func (w Weights) take() {
+	for p, data := range w {
+		copy(data, p.Data)
+	}
+}
+
+// A trainer makes steps.
+type trainer struct {
+	nets      *nets
+	params    []*graph.Param // that train
+	variables []*graph.Param // these and the running statistics
+	loss      CrossEntropy
+	optimizer *Optimizer
+	clipNorm  float64
+	random    *torchrand.Generator
+	sum       Weights // gradients of several batches
+}
+
+func newTrainer(build Builder, s Source, cfg Config) (trainer, error) {
+	t := trainer{nets: newNets(build), loss: cfg.Loss, clipNorm: cfg.ClipNorm, random: cfg.Random, sum: Weights{}}
+	net, err := t.nets.of(min(cfg.BatchSize, s.Len()))
+	if err != nil {
+		return t, err
+	}
+	t.params, t.variables = net.Params(), net.Params()
+	if b, ok := net.(buffered); ok {
+		t.variables = slices.Concat(t.params, b.Buffers())
+	}
+	t.optimizer, err = NewOptimizer(cfg.Optimizer)
+	return t, err
+}
+
+// step makes one step of the optimizer for the next batches as if they were one, whose samples have a
+// certain mass (see [CrossEntropy.mass]). It returns the mean loss and how many samples were correct.
+func (t *trainer) step(r *reader, batches int, mass, lr, momentum float64) (loss float64, correct int, err error) {
+	grad := func(p *graph.Param) []float32 { return t.sum[p] }
+	for i := range batches {
+		b, err := r.next()
 		if err != nil {
-			return nil, err
+			return 0, 0, err
 		}
-		fill(net, s, batch)
-		all = append(all, net.Forward(false, nil)...)
+		net, err := t.nets.of(len(b.labels))
+		if err != nil {
+			return 0, 0, err
+		}
+		l, c, err := t.backward(net, b, mass)
+		loss += l
+		correct += c
+		if err != nil {
+			return loss, correct, err
+		}
+		if batches == 1 {
+			grad = net.Grad
+		} else {
+			t.accumulate(net, i == 0)
+		}
 	}
-	return all, nil
+	if err := clip(t.params, grad, t.clipNorm); err != nil {
+		return loss, correct, err
+	}
+	t.optimizer.Step(t.params, grad, lr, momentum)
+	for _, p := range t.params {
+		if !allFinite(p.Data) {
+			return loss, correct, fmt.Errorf("%w: %s is no longer a number", ErrDiverged, p.Name)
+		}
+	}
+	return loss, correct, nil
 }
 
-// fill copies the samples of a batch to the net's inputs and returns their labels.
-func fill(net *autograd.Net, s Samples, batch []int) []int {
-	labels := make([]int, len(batch))
-	for i, sample := range batch {
-		for j, row := range s.Rows(sample) {
-			copy(net.Input(j)[i*len(row):], row)
-		}
-		labels[i] = s.Labels[sample]
+// backward computes the derivatives of the loss of one batch.
+func (t *trainer) backward(net Net, b *batch, mass float64) (loss float64, correct int, err error) {
+	if err := b.fill(net); err != nil {
+		return 0, 0, err
 	}
-	return labels
+	logits := net.Forward(true, t.random)
+	grad := make([]float32, len(logits))
+	if b.targets != nil {
+		loss, correct = t.loss.soft(logits, b.targets, grad, len(b.labels), mass)
+	} else {
+		loss, correct = t.loss.labels(logits, b.labels, grad, mass)
+	}
+	if !finite(loss) {
+		return loss, correct, fmt.Errorf("%w: the loss is no longer a number", ErrDiverged)
+	}
+	net.Backward(grad)
+	return loss, correct, nil
+}
+
+func (t *trainer) accumulate(net Net, first bool) {
+	for _, p := range t.params {
+		if t.sum[p] == nil {
+			t.sum[p] = make([]float32, p.Numel())
+		}
+		sum := t.sum[p]
+		if first {
+			clear(sum)
+		}
+		for i, g := range net.Grad(p) {
+			sum[i] += g
+		}
+	}
+}
+
+// clip is torch.nn.utils.clip_grad_norm_, where limit isn't 0. A gradient that is no longer a number
+// is an error in any case.
+func clip(params []*graph.Param, grad func(*graph.Param) []float32, limit float64) error {
+	total := 0.0
+	for _, p := range params {
+		squares := 0.0
+		for _, g := range grad(p) {
+			squares += float64(g) * float64(g)
+		}
+		if !finite(squares) {
+			return fmt.Errorf("%w: the gradient of %s is no longer a number", ErrDiverged, p.Name)
+		}
+		total += squares
+	}
+	scale := float32(limit / (math.Sqrt(total) + 1e-6))
+	if limit == 0 || scale >= 1 {
+		return nil
+	}
+	for _, p := range params {
+		g := grad(p)
+		for i := range g {
+			g[i] *= scale
+		}
+	}
+	return nil
+}
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+func allFinite(values []float32) bool {
+	sum := float32(0)
+	for _, v := range values {
+		sum += v * 0 // NaN for NaN and the infinities
+	}
+	return sum == 0
 }

@@ -141,24 +141,40 @@ func (p *Pipeline) String() string {
 // Apply writes the tensor of a photo to dst, which has room for height × width × 3 values: channels last, rows from the
 // top, red first. (torchvision's tensor of the same values is channels first.) The photo isn't changed.
 func (p *Pipeline) Apply(dst []float32, img *photo.RGB) error {
+	if err := p.checkTensor(dst); err != nil {
+		return err
+	}
+	w := workspaces.Get().(*workspace)
+	defer workspaces.Put(w)
+	img, err := p.picture(w, img)
+	if err != nil {
+		return err
+	}
+	lookUp(dst, img.Pix, p.table)
+	return nil
+}
+
+// picture returns what the steps before ToTensor make of a photo: a picture of the output's size that lies in w, or img.
+func (p *Pipeline) picture(w *workspace, img *photo.RGB) (*photo.RGB, error) {
+	if err := checkImage(img); err != nil {
+		return nil, err
+	}
+	for _, apply := range p.images {
+		var err error
+		if img, err = apply(w, img); err != nil {
+			return nil, fmt.Errorf("transform: %w", err)
+		}
+	}
+	return img, nil
+}
+
+func (p *Pipeline) checkTensor(dst []float32) error {
 	if p.table == nil {
 		return errors.New("transform: the pipeline has no steps")
 	}
 	if n := 3 * p.height * p.width; len(dst) != n {
 		return fmt.Errorf("transform: room for %d values where %d × %d × 3 = %d are made", len(dst), p.height, p.width, n)
 	}
-	if err := checkImage(img); err != nil {
-		return err
-	}
-	w := workspaces.Get().(*workspace)
-	defer workspaces.Put(w)
-	for _, apply := range p.images {
-		var err error
-		if img, err = apply(w, img); err != nil {
-			return fmt.Errorf("transform: %w", err)
-		}
-	}
-	lookUp(dst, img.Pix, p.table)
 	return nil
 }
 
@@ -184,9 +200,8 @@ type workspace struct {
 	turn       int
 	horizontal axis
 	vertical   axis
-	bytes      []uint8  // between the passes of a resize
-	pairs      []uint64 // of two rows
-	sums       []int32  // of one row
+	copy       photo.RGB // of a small picture, see padded
+	bytes      []uint8   // between the passes of a resize
 }
 
 var workspaces = sync.Pool{New: func() any { return new(workspace) }}

@@ -144,9 +144,26 @@ func (d *depthwiseKernel) vector(label string, n int, x, done reg.GPVirtual, m *
 	d.apply(label, inRegisters, d.arg.field("act"), acc)
 	y, pixelY = d.arg.load("colY"), d.arg.load("pixelY")
 	ADDQ(done, y)
+	if d.evex {
+		CMPQ(d.arg.field("yBF16"), Imm(0))
+		JNE(LabelRef(label + "_bf16"))
+	}
 	for _, r := range acc {
 		d.store(r, m, Mem{Base: y})
 		ADDQ(pixelY, y)
+	}
+	if d.evex {
+		JMP(LabelRef(label + "_stored"))
+		Label(label + "_bf16")
+		half := GP64()
+		MOVQ(done, half)
+		SHRQ(Imm(1), half)
+		SUBQ(half, y)
+		for _, r := range acc {
+			d.storeBF16(r, m, Mem{Base: y})
+			ADDQ(pixelY, y)
+		}
+		Label(label + "_stored")
 	}
 	sums := d.arg.load("atSums")
 	CMPQ(sums, Imm(0))

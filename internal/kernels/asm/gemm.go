@@ -19,11 +19,21 @@ const width = 32
 // With AVX-512 a tile has 12 rows × 32 columns, in 24 registers; with AVX2 6 × 16 in 12, and a
 // panel takes two passes. Where fewer columns are left, vectors are left out or, with AVX-512, halved:
 // two halves are faster than one whole, since broadcasting to half a vector takes half the time.
-func (v isa) gemm() {
-	kernel("gemm"+v.name, "func(a *byte)")
-	g := gemmKernel{isa: v, arg: argument("panel")}
+//
+// The kernel for bfloat16 is the same, on pairs: what is broadcast and what a column holds are two numbers,
+// and a multiplication multiplies both and adds them.
+func (v isa) gemm(bf16 bool) {
+	name, acts := "gemm", inRegisters
+	if bf16 {
+		name, acts = "gemmBF16", append(acts, actGELU)
+	}
+	kernel(name+v.name, "func(a *byte)")
+	g := gemmKernel{isa: v, arg: argument("panel"), bf16: bf16, acts: acts}
 	g.arg.cursors([2]string{"a", "atA"}, [2]string{"c", "atC"}, [2]string{"res", "atRes"})
 	v.shapes(g.arg, func(label string, columns []column, rows []int) {
+		if bf16 {
+			rows = append([]int{13}, rows...)
+		}
 		g.columns = columns
 		g.loops(label, rows)
 	})
@@ -56,7 +66,7 @@ func (v isa) shapes(arg record, body func(label string, columns []column, rows [
 		var columns []column
 		at := 0
 		for _, s := range shape {
-			c := column{isa: s, disp: 4 * at}
+			c := column{isa: s, at: at}
 			if i > 0 {
 				n := arg.load("n")
 				SUBQ(num(at), n)
@@ -74,25 +84,37 @@ func (v isa) shapes(arg record, body func(label string, columns []column, rows [
 type gemmKernel struct {
 	isa
 	arg     record
+	bf16    bool
+	acts    []int // applied in registers
 	columns []column
 	lda     reg.GPVirtual
+	next    reg.GPVirtual // a line of the panel that will be multiplied next
 }
 
 // A column is a vector of a tile's row.
 type column struct {
 	isa
 	mask *mask // nil where all lanes count
-	disp int   // in bytes
+	at   int   // its first lane's place in the row
 }
 
 // loops covers the M rows with tiles of the given heights, tallest first, and returns from the kernel.
 func (g *gemmKernel) loops(label string, rows []int) {
 	g.lda = g.arg.load("lda")
+	if g.bf16 {
+		g.next = g.arg.load("next")
+	}
 	for _, r := range rows {
 		tile := fmt.Sprintf("%s_rows%d", label, r)
 		Label(tile)
 		CMPQ(g.arg.field("m"), num(r))
 		JLT(LabelRef(tile + "_end"))
+		if r == 13 { // where in the end a row alone would be left, which takes as long as three
+			rest := g.arg.load("m")
+			ANDQ(Imm(3), rest)
+			CMPQ(rest, Imm(1))
+			JNE(LabelRef(tile + "_end"))
+		}
 		g.tile(tile, r)
 		SUBQ(num(r), g.arg.field("m"))
 		JMP(LabelRef(tile))
@@ -111,7 +133,7 @@ func (g *gemmKernel) tile(label string, rows int) {
 	for i := range acc {
 		for _, c := range g.columns {
 			r := c.vec()
-			VMOVUPS(Mem{Base: b, Disp: c.disp}, r)
+			VMOVUPS(Mem{Base: b, Disp: 4 * c.at}, r)
 			acc[i] = append(acc[i], r)
 		}
 	}
@@ -120,7 +142,7 @@ func (g *gemmKernel) tile(label string, rows int) {
 	to, next := g.arg.load("atC"), g.arg.load("ldc")
 	for range rows {
 		for _, c := range g.columns {
-			PREFETCHT0(Mem{Base: to, Disp: c.disp})
+			PREFETCHT0(Mem{Base: to, Disp: 4 * c.at})
 		}
 		ADDQ(next, to)
 	}
@@ -132,11 +154,15 @@ func (g *gemmKernel) tile(label string, rows int) {
 		ADDQ(g.lda, next)
 		base = append(base, next)
 	}
+	multiply := func(x, w, acc Op) { VFMADD231PS(x, w, acc) }
+	if g.bf16 {
+		multiply = VDPBF16PS
+	}
 	step := func(disp int) {
 		var weights []reg.VecVirtual
 		for _, c := range g.columns {
 			w := c.vec()
-			VMOVUPS(Mem{Base: b, Disp: disp*4*width + c.disp}, w)
+			VMOVUPS(Mem{Base: b, Disp: 4 * (disp*width + c.at)}, w)
 			weights = append(weights, w)
 		}
 		for i := range rows {
@@ -147,7 +173,7 @@ func (g *gemmKernel) tile(label string, rows int) {
 			}
 			VBROADCASTSS(at, x)
 			for j, w := range weights {
-				VFMADD231PS(g.columns[j].part(x), w, acc[i][j])
+				multiply(g.columns[j].part(x), w, acc[i][j])
 			}
 		}
 	}
@@ -168,6 +194,10 @@ func (g *gemmKernel) tile(label string, rows int) {
 		step(u)
 	}
 	advance(unroll)
+	if g.bf16 {
+		PREFETCHT1(Mem{Base: g.next})
+		ADDQ(num(64), g.next)
+	}
 	SUBQ(num(unroll), k)
 	JGE(LabelRef(label + "_k4"))
 	Label(label + "_k1")
@@ -186,31 +216,67 @@ func (g *gemmKernel) tile(label string, rows int) {
 	JNZ(LabelRef(label + "_segment"))
 
 	// Epilogue: residual, activation, store.
-	res, ldr := g.arg.load("atRes"), g.arg.load("ldr")
+	res := g.arg.load("atRes")
 	CMPQ(res, Imm(0))
 	JE(LabelRef(label + "_nores"))
-	for i := range rows {
-		for j, c := range g.columns {
-			t, r := c.vec(), acc[i][j]
-			c.load(Mem{Base: res, Disp: c.disp}, c.mask, t)
-			VADDPS(t, r, r)
-		}
-		ADDQ(ldr, res)
-	}
+	g.byType(label+"_res", "resBF16", func(bf16 bool) { g.addResidual(acc, res, bf16) })
 	MOVQ(res, g.arg.field("atRes"))
 	Label(label + "_nores")
 	g.activate(label, acc)
-	c, ldc := g.arg.load("atC"), g.arg.load("ldc")
-	for i := range rows {
-		for j, v := range g.columns {
-			v.store(acc[i][j], v.mask, Mem{Base: c, Disp: v.disp})
-		}
-		ADDQ(ldc, c)
-	}
+	c := g.arg.load("atC")
+	g.byType(label+"_c", "cBF16", func(bf16 bool) { g.storeTile(acc, c, bf16) })
 	MOVQ(c, g.arg.field("atC"))
 	skip := GP64()
 	IMUL3Q(num(rows), g.lda, skip)
 	ADDQ(skip, g.arg.field("atA"))
+}
+
+// byType emits f for float32 and, in the kernel for bfloat16, for that too: which one runs is said by a
+// field of the argument.
+func (g *gemmKernel) byType(label, field string, f func(bf16 bool)) {
+	if g.bf16 {
+		CMPQ(g.arg.field(field), Imm(0))
+		JNE(LabelRef(label + "_bf16"))
+	}
+	f(false)
+	if g.bf16 {
+		JMP(LabelRef(label + "_done"))
+		Label(label + "_bf16")
+		f(true)
+		Label(label + "_done")
+	}
+}
+
+// addResidual adds the rows at res, and moves res past them.
+func (g *gemmKernel) addResidual(acc [][]reg.VecVirtual, res reg.GPVirtual, bf16 bool) {
+	ldr := g.arg.load("ldr")
+	for _, row := range acc {
+		for j, c := range g.columns {
+			t := c.vec()
+			if bf16 {
+				c.loadBF16(Mem{Base: res, Disp: 2 * c.at}, c.mask, t)
+			} else {
+				c.load(Mem{Base: res, Disp: 4 * c.at}, c.mask, t)
+			}
+			VADDPS(t, row[j], row[j])
+		}
+		ADDQ(ldr, res)
+	}
+}
+
+// storeTile stores the rows to to, and moves to past them.
+func (g *gemmKernel) storeTile(acc [][]reg.VecVirtual, to reg.GPVirtual, bf16 bool) {
+	ldc := g.arg.load("ldc")
+	for _, row := range acc {
+		for j, c := range g.columns {
+			if bf16 {
+				c.storeBF16(row[j], c.mask, Mem{Base: to, Disp: 2 * c.at})
+			} else {
+				c.store(row[j], c.mask, Mem{Base: to, Disp: 4 * c.at})
+			}
+		}
+		ADDQ(ldc, to)
+	}
 }
 
 // part is the lower part of x that is as wide as a vector of the isa.
@@ -233,8 +299,8 @@ func (g *gemmKernel) activate(label string, acc [][]reg.VecVirtual) {
 			}
 		}
 	}
-	g.columns[0].apply(label, inRegisters, g.arg.field("act"), wide)
+	g.columns[0].apply(label, g.acts, g.arg.field("act"), wide)
 	if narrow != nil {
-		g.columns[0].half().apply(label+"_half", inRegisters, g.arg.field("act"), narrow)
+		g.columns[0].half().apply(label+"_half", g.acts, g.arg.field("act"), narrow)
 	}
 }

@@ -54,14 +54,14 @@ func (g *gemmTKernel) tile(label string, rows int) {
 	c, ldc := g.arg.load("atC"), g.arg.load("ldc")
 	for i := range rows {
 		for j, col := range g.columns {
-			col.load(Mem{Base: c, Disp: col.disp}, col.mask, acc[i][j])
+			col.load(Mem{Base: c, Disp: 4 * col.at}, col.mask, acc[i][j])
 		}
 		ADDQ(ldc, c)
 	}
 	// The tile below comes from far.
 	for range rows {
 		for _, col := range g.columns {
-			PREFETCHT0(Mem{Base: c, Disp: col.disp})
+			PREFETCHT0(Mem{Base: c, Disp: 4 * col.at})
 		}
 		ADDQ(ldc, c)
 	}
@@ -72,7 +72,7 @@ func (g *gemmTKernel) tile(label string, rows int) {
 	var weights []reg.VecVirtual
 	for _, col := range g.columns {
 		w := col.vec()
-		col.load(Mem{Base: b, Disp: col.disp}, col.mask, w)
+		col.load(Mem{Base: b, Disp: 4 * col.at}, col.mask, w)
 		weights = append(weights, w)
 	}
 	for i := range rows {
@@ -90,7 +90,7 @@ func (g *gemmTKernel) tile(label string, rows int) {
 	c, ldc = g.arg.load("atC"), g.arg.load("ldc")
 	for i := range rows {
 		for j, col := range g.columns {
-			col.store(acc[i][j], col.mask, Mem{Base: c, Disp: col.disp})
+			col.store(acc[i][j], col.mask, Mem{Base: c, Disp: 4 * col.at})
 		}
 		ADDQ(ldc, c)
 	}

@@ -260,17 +260,19 @@ func (v isa) actGrad(a int, z, d reg.VecVirtual) {
 
 // adam writes a step of the optimizer; see kernels.Adam.
 func (v isa) adam() {
-	kernel("adam"+v.name, "func(param, first, second, grad *float32, n int, rate1, beta2, rate2, size, root, eps float32)")
+	kernel("adam"+v.name, "func(param, first, second, grad *float32, n int, rate1, beta2, rate2, size, root, eps, keep, decay float32)")
 	var c []reg.VecVirtual
-	for _, name := range []string{"rate1", "beta2", "rate2", "size", "root", "eps"} {
+	for _, name := range []string{"rate1", "beta2", "rate2", "size", "root", "eps", "keep", "decay"} {
 		c = append(c, v.splatParam(name))
 	}
-	rate1, beta2, rate2, size, root, eps := c[0], c[1], c[2], c[3], c[4], c[5]
+	rate1, beta2, rate2, size, root, eps, keep, decay := c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]
 	ptr := pointers("param", "first", "second", "grad")
 	v.walk("adam", 1, ptr, func(_ string, vecs int, m *mask) {
 		param, first, second, grad := v.loads(ptr[0], vecs, m), v.loads(ptr[1], vecs, m), v.loads(ptr[2], vecs, m), v.loads(ptr[3], vecs, m)
 		for j := range vecs {
 			t := v.vec()
+			VMULPS(keep, param[j], param[j])
+			VFMADD231PS(decay, param[j], grad[j])
 			VSUBPS(first[j], grad[j], t)
 			VFMADD231PS(rate1, t, first[j])
 			VMULPS(beta2, second[j], second[j])

@@ -132,14 +132,28 @@ func (v isa) storeMasked(from reg.VecVirtual, m mask, to Mem) {
 var constants = map[string]Mem{}
 
 // constant is a number in read-only memory, repeated n times.
-func constant(f float64, n int) Mem {
-	bits := math.Float32bits(float32(f))
+func constant(f float64, n int) Mem { return repeated(math.Float32bits(float32(f)), n) }
+
+func repeated(bits uint32, n int) Mem {
 	name := fmt.Sprintf("f%08xx%d", bits, n)
 	m, ok := constants[name]
 	if !ok {
 		m = GLOBL(name, RODATA|NOPTR)
 		for i := range n {
 			DATA(4*i, U32(bits))
+		}
+		constants[name] = m
+	}
+	return m
+}
+
+// numbers is a table in read-only memory.
+func numbers(name string, values []float64) Mem {
+	m, ok := constants[name]
+	if !ok {
+		m = GLOBL(name, RODATA|NOPTR)
+		for i, f := range values {
+			DATA(4*i, U32(math.Float32bits(float32(f))))
 		}
 		constants[name] = m
 	}

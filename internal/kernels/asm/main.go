@@ -13,35 +13,55 @@ import (
 )
 
 func main() {
-	set := flag.String("set", "avx512", "avx512 or avx2")
+	set := flag.String("set", "avx512", "avx512, avx512bf16 or avx2")
 	ConstraintExpr("amd64")
 	flag.Parse()
-	v := avx512
-	if *set == "avx2" {
-		v = avx2
+	switch *set {
+	case "avx512":
+		avx512.float32()
+	case "avx512bf16":
+		avx512.bf16()
+	case "avx2":
+		avx2.float32()
 	}
-	v.gemm()
+	Generate()
+}
+
+func (v isa) float32() {
+	v.gemm(false)
 	v.depthwise()
 	v.elementwise()
 	v.rows()
 	v.winograd()
+	if v == avx2 {
+		v.pixels()
+	}
 	v.gemmT()
 	v.columns()
 	v.gradients()
 	v.depthwiseGrad()
-	Generate()
+}
+
+func (v isa) bf16() {
+	v.gemm(true)
+	v.conversions()
+	v.pair()
+	v.winogradBF16()
 }
 
 // fields gives the offsets of the structures in amd64.go that the kernels read; a test there
 // compares them.
 var fields = map[string]map[string]int{
 	"panel": {"a": 0, "lda": 8, "b": 16, "c": 24, "ldc": 32, "res": 40, "ldr": 48, "m": 56, "k": 64, "n": 72, "act": 80,
-		"segments": 88, "jump": 96, "atA": 104, "atC": 112, "atRes": 120},
+		"segments": 88, "jump": 96, "atA": 104, "atC": 112, "atRes": 120, "resBF16": 128, "cBF16": 136, "next": 144},
 	"segment": {"x": 0, "rowX": 8, "pixelX": 16, "tapX": 24, "skipX": 32, "w": 40, "blockW": 48, "skipW": 56, "y": 64, "rowY": 72,
 		"pixelY": 80, "bias": 88, "sums": 96, "rowSums": 104, "rows": 112, "cols": 120, "kernelH": 128, "kernelW": 136,
-		"channels": 144, "act": 152, "atX": 160, "atY": 168, "atSums": 176, "colX": 184, "colY": 192, "atW": 200, "left": 208},
+		"channels": 144, "act": 152, "atX": 160, "atY": 168, "atSums": 176, "colX": 184, "colY": 192, "atW": 200, "left": 208, "yBF16": 216},
 	"tiles": {"image": 0, "row": 8, "pixel": 16, "tiles": 24, "stride": 32, "channels": 40, "count": 48, "bias": 56, "act": 64,
-		"buffer": 72, "atImage": 80},
+		"buffer": 72, "atImage": 80, "res": 88},
+	"blocks": {"coefficients": 0, "quant": 8, "extents": 16, "dst": 24, "stride": 32, "pairs": 40},
+	"resample": {"dst": 0, "dstStride": 8, "src": 16, "srcStride": 24, "starts": 32, "weights": 40, "n": 48, "units": 56,
+		"row": 64, "columns": 72},
 	"transposed": {"a": 0, "lda": 8, "b": 16, "ldb": 24, "c": 32, "ldc": 40, "m": 48, "n": 56, "k": 64, "add": 72, "packed": 80, "atA": 88, "atC": 96},
 	"columns":    {"x": 0, "y": 8, "dst": 16, "ld": 24, "rows": 32, "n": 40, "p0": 48, "p1": 56, "p2": 64, "s0": 72, "s1": 80, "act": 88},
 	"taps": {"x": 0, "dy": 8, "dw": 16, "pixelX": 24, "rowX": 32, "tapX": 40, "lineX": 48, "pixelDY": 56, "rowDY": 64, "tapDW": 72,

@@ -16,7 +16,7 @@ func (v isa) winograd() {
 func (v isa) winogradInput() {
 	kernel("winogradInput"+v.name, "func(a *byte)")
 	t := v.winogradTile()
-	t.each(func() {
+	t.each(v.bytes(), v.bytes(), 4, func() {
 		column := GP64()
 		MOVQ(t.image, column)
 		for x := range 6 {
@@ -39,7 +39,7 @@ func (v isa) winogradInput() {
 func (v isa) winogradOutput() {
 	kernel("winogradOutput"+v.name, "func(a *byte)")
 	t := v.winogradTile()
-	t.each(func() {
+	t.each(v.bytes(), v.bytes(), 4, func() {
 		column, down := GP64(), GP64()
 		MOVQ(t.tiles, column)
 		IMUL3Q(num(6), t.stride, down)
@@ -87,23 +87,21 @@ func (v isa) winogradTile() *winogradTile {
 }
 
 // each runs body for each tile and vector of channels, with image and tiles at its first numbers and
-// done bytes of channels behind, and returns from the kernel.
-func (t *winogradTile) each(body func()) {
+// done bytes of float32 channels behind, and returns from the kernel. A vector takes so many bytes of the
+// image and of tiles, and tiles lie so many pixels apart.
+func (t *winogradTile) each(imageBytes, tileBytes, pixels int, body func()) {
 	t.image, t.done = GP64(), GP64()
 	Label("tile")
 	MOVQ(t.arg.field("atImage"), t.image)
 	XORQ(t.done, t.done)
 	Label("channels")
 	body()
-	ADDQ(num(t.bytes()), t.image)
-	ADDQ(num(t.bytes()), t.tiles) // ends at the next tile
+	ADDQ(num(imageBytes), t.image)
+	ADDQ(num(tileBytes), t.tiles) // ends at the next tile
 	ADDQ(num(t.bytes()), t.done)
 	CMPQ(t.done, t.arg.field("channels"))
 	JLT(LabelRef("channels"))
-	next := GP64()
-	MOVQ(t.pixel, next)
-	SHLQ(Imm(2), next)
-	ADDQ(next, t.arg.field("atImage"))
+	t.arg.advance("atImage", "pixel", pixels)
 	DECQ(t.arg.field("count"))
 	JNZ(LabelRef("tile"))
 	if t.lanes == 8 {

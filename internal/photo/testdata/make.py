@@ -44,7 +44,7 @@ def blocks(w, h, side=16):
 def save(a, format, mode=None, **options):
     f = io.BytesIO()
     if format == "JPEG":
-        options["optimize"] = True  # smaller tables
+        options.setdefault("optimize", True)  # smaller tables
     (a if isinstance(a, Image.Image) else Image.fromarray(a, mode)).save(f, format, **options)
     return f.getvalue()
 
@@ -74,17 +74,17 @@ def resampled(w, h, factors, source):
 
 def jpegs():
     sizes = [(1, 1), (3, 2), (4, 5), (5, 4), (6, 7), (16, 16), (33, 17), (37, 50)]
-    for source, tolerance in (blocks, 0), (waves, 3):
+    for source in blocks, waves:
         for w, h in sizes if source is blocks else sizes[4:7]:
             for name, subsampling in ("444", 0), ("422", 1), ("420", 2):
                 case(f"{source.__name__}-{name}-{w}x{h}.jpg",
-                     save(source(w, h), "JPEG", quality=95, subsampling=subsampling), tolerance)
-            for name, factors in ("440", 0x12), ("411", 0x41):
+                     save(source(w, h), "JPEG", quality=95, subsampling=subsampling))
+            for name, factors, tolerance in ("440", 0x12, 0), ("411", 0x41, 3 if source is waves else 0):
                 case(f"{source.__name__}-{name}-{w}x{h}.jpg", resampled(w, h, factors, source), tolerance)
     a = waves(29, 21, 4)
-    case("gray.jpg", save(a[..., 0].copy(), "JPEG"), 1)
-    case("progressive.jpg", save(a[..., :3].copy(), "JPEG", progressive=True), 3)
-    case("restart.jpg", save(a[..., :3].copy(), "JPEG", restart_marker_blocks=1), 3)
+    case("gray.jpg", save(a[..., 0].copy(), "JPEG"))
+    case("progressive.jpg", save(a[..., :3].copy(), "JPEG", progressive=True))
+    case("restart.jpg", save(a[..., :3].copy(), "JPEG", restart_marker_blocks=1))
     case("rgb.jpg", save(a[..., :3].copy(), "JPEG", keep_rgb=True), 1)
     cmyk = save(a, "JPEG", "CMYK", quality=90)
     case("cmyk.jpg", cmyk, 1)
@@ -93,6 +93,34 @@ def jpegs():
     ycck[adobe + 15] = 2
     case("ycck.jpg", bytes(ycck), 3)
     case("cmyk-no-adobe.jpg", cmyk[:adobe] + cmyk[adobe + 16:], 1)
+
+
+def one_by_one(w, h, factors):
+    """A sequential JPEG that has a scan for each component, put together of grey ones."""
+    def gray(w, h):
+        data = save(waves(w, h, 1)[..., 0].copy(), "JPEG", quality=90, optimize=False)
+        start = data.index(b"\xff\xda")
+        return data[:start], data[start + 10:-2]
+    half_w, half_h = -(-w // (factors >> 4)), -(-h // (factors & 15))
+    head, luma = gray(w, h)
+    scans = luma, gray(half_w, half_h)[1], gray(half_w, half_h)[1]
+    sof = head.index(b"\xff\xc0")
+    frame = struct.pack(">HHBHHB", 0xffc0, 17, 8, h, w, 3) + bytes([1, factors, 0, 2, 0x11, 0, 3, 0x11, 0])
+    data = head[:sof] + frame + head[sof + 13:]
+    for i, scan in enumerate(scans):
+        data += struct.pack(">HHBBBBBB", 0xffda, 8, 1, i + 1, 0, 0, 63, 0) + scan
+    return data + b"\xff\xd9"
+
+
+def scans():
+    for name, subsampling, w, h in ("444", 0, 33, 17), ("422", 1, 37, 21), ("420", 2, 40, 30):
+        case(f"progressive-{name}-{w}x{h}.jpg", save(waves(w, h), "JPEG", quality=90, subsampling=subsampling, progressive=True))
+    case("progressive-gray.jpg", save(waves(29, 21)[..., 0].copy(), "JPEG", progressive=True))
+    case("restart-420.jpg", save(waves(40, 30), "JPEG", quality=60, restart_marker_blocks=3))
+    for name, factors in ("444", 0x11), ("420", 0x22), ("440", 0x12):
+        case(f"scans-{name}.jpg", one_by_one(35, 27, factors))
+    # image/jpeg refuses this one: it counts the units of a scan of one component otherwise.
+    case("progressive-restart.jpg", save(waves(35, 27), "JPEG", quality=75, progressive=True, restart_marker_blocks=2))
 
 
 def png(depth, color, rows, extra=b""):
@@ -231,7 +259,7 @@ def samples(data):
             print(os.path.relpath(path, data), w, h, base64.b64encode(values).decode(), sep="\t", file=f)
 
 
-for make in jpegs, pngs, gifs, webps, others, orientations:
+for make in jpegs, pngs, gifs, webps, others, orientations, scans:
     make()
 with open(f"{HERE}/photos.json", "w") as f:
     f.write("[\n" + ",\n".join(map(json.dumps, cases)) + "\n]\n")

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/graft-ml/graft"
+)
+
+// recipe is how to train by steps, beyond what every training has.
+type recipe struct {
+	Optimizer   string  `help:"adam, adamw or sgd, as in torch.optim." default:"adam" enum:"adam,adamw,sgd" group:"recipe"`
+	WeightDecay float64 `help:"Weight decay; norms and biases are spared." placeholder:"X" group:"recipe"`
+	Momentum    float64 `help:"Of sgd." placeholder:"X" group:"recipe"`
+	Nesterov    bool    `help:"Nesterov's momentum, of sgd." group:"recipe"`
+	Schedule    string  `help:"How the learning rate changes: constant, step, cosine or onecycle." default:"" placeholder:"NAME" group:"recipe"`
+	Warmup      float64 `help:"Epochs in which the learning rate rises first." placeholder:"EPOCHS" group:"recipe"`
+	StepSize    float64 `help:"Of the schedule step: epochs between two decays." placeholder:"EPOCHS" group:"recipe"`
+	Gamma       float64 `help:"Of the schedule step: the factor of a decay." default:"0.1" group:"recipe"`
+	LRMult      float64 `help:"Learning rate of the network's first stage as a multiple of the head's." name:"lr-mult" placeholder:"X" group:"recipe"`
+
+	LabelSmoothing float64 `help:"Share of each target that is divided among all classes." placeholder:"X" group:"recipe"`
+	Balance        bool    `help:"Let classes of few photos count as much as those of many." group:"recipe"`
+	ClipNorm       float64 `help:"Largest norm of all gradients together." placeholder:"X" group:"recipe"`
+	Accumulate     int     `help:"Batches to a step." default:"1" group:"recipe"`
+	EMA            float64 `help:"Decay of an average of the weights, which is tested and kept." name:"ema" placeholder:"X" group:"recipe"`
+	Patience       int     `help:"Stop after so many epochs without a better one." placeholder:"EPOCHS" group:"recipe"`
+	Monitor        string  `help:"What makes an epoch the best: loss or acc, of the test photos." default:"loss" enum:"loss,acc" group:"recipe"`
+	BN             string  `help:"Batch norms that use the batch's statistics: auto (those that aren't frozen), train (all, as after PyTorch's model.train()) or eval (none)." name:"bn" default:"auto" enum:"auto,train,eval" group:"recipe"`
+
+	Augment string `help:"Change the training photos: a preset (light, trivial, rand), or steps in torchvision's names, such as RandomResizedCrop(scale=0.35:1),RandomHorizontalFlip,ColorJitter(brightness=0.2)." placeholder:"LIST" group:"recipe"`
+	Views   int    `help:"Make so many augmented views of each photo once, for the epochs to take turns with; 0 makes new ones each epoch." placeholder:"K" group:"recipe"`
+}
+
+// fill sets what the flags say.
+func (r *recipe) fill(o *graft.TrainOptions) {
+	o.Optimizer, o.WeightDecay, o.Momentum, o.Nesterov = r.Optimizer, r.WeightDecay, r.Momentum, r.Nesterov
+	o.Schedule = graft.Schedule{Name: r.Schedule, Warmup: r.Warmup, StepSize: r.StepSize}
+	if r.Schedule == "step" {
+		o.Schedule.Gamma = r.Gamma
+	}
+	o.LRMult, o.LabelSmoothing, o.Balance, o.ClipNorm = r.LRMult, r.LabelSmoothing, r.Balance, r.ClipNorm
+	if r.Accumulate != 1 {
+		o.Accumulate = r.Accumulate
+	}
+	o.EMA, o.Patience, o.Augment, o.Views = r.EMA, r.Patience, r.Augment, r.Views
+	if r.Monitor != "loss" {
+		o.Monitor = r.Monitor
+	}
+	if r.BN != "auto" {
+		o.Norms = r.BN
+	}
+}
+
+// network is which model to train, and what of it.
+type network struct {
+	Model    string   `help:"Pretrained model or weights (see graft models)." default:"efficientnet_b0" placeholder:"NAME"`
+	Weights  string   `help:"Take the weights from a local checkpoint." type:"existingfile" placeholder:"FILE"`
+	Size     int      `help:"Pixels a side of the photos that the network gets; 0 means the size it was trained with." placeholder:"N"`
+	Dropout  float64  `help:"Probability of the Dropout before the new head; below 0 the network's own." default:"-1"`
+	Freeze   []string `help:"Freeze modules or parameters, by path, with * and [0-9] as wildcards; features is the trunk of any network, which is frozen unless the network starts from nothing." placeholder:"PATTERN"`
+	Unfreeze []string `help:"Let them train, after --freeze." placeholder:"PATTERN"`
+	precision
+	Last int `help:"Let the last N stages before the head train, too (see graft summary)." name:"unfreeze-last" placeholder:"N"`
+}
+
+// load returns the model with a head for the data's classes; its trunk is frozen if it is pretrained.
+func (n *network) load(e *env, data *graft.Dataset) (*graft.Model, error) {
+	model, err := graft.LoadOrScratch(e, n.Model, data.Classes, &graft.LoadOptions{File: n.Weights, Progress: &progress{}})
+	if err != nil {
+		return nil, err
+	}
+	if model.Origin().Weights != "" {
+		if err := model.ReplaceHead(data.Classes, n.Dropout); err != nil {
+			return nil, err
+		}
+		model.FreezeTrunk()
+	}
+	if n.Size != 0 {
+		if err := model.Resize(n.Size); err != nil {
+			return nil, fmt.Errorf("--size %d: %w", n.Size, err)
+		}
+	}
+	model.Threads, model.Precision = e.threads, n.Precision
+	return model, nil
+}
+
+// freeze applies the flags that say what trains.
+func (n *network) freeze(model *graft.Model) error {
+	if err := errors.Join(model.Freeze(n.Freeze...), model.Unfreeze(n.Unfreeze...)); err != nil {
+		return err
+	}
+	if n.Last == 0 {
+		return nil
+	}
+	stages, err := model.UnfreezeLast(n.Last)
+	if err != nil {
+		return fmt.Errorf("--unfreeze-last %d: %w", n.Last, err)
+	}
+	fmt.Println("Training, besides the head:", strings.Join(stages, ", "))
+	return nil
+}
+
+// output is where a run goes, and how it goes on.
+type output struct {
+	Out    string `help:"Run folder to write; default runs/ and the data's name." type:"path" placeholder:"DIR"`
+	Force  bool   `help:"Replace an existing run folder."`
+	Resume bool   `help:"Go on with the run that the same command began, to the same result as if it hadn't been stopped."`
+}
+
+// check finds out before training whether the run can be written, and returns the folder for its state.
+func (o *output) check(t *training) (state string, err error) {
+	if o.Out == "" {
+		if o.Out, err = t.folder(""); err != nil {
+			return "", err
+		}
+	}
+	switch err := graft.CheckRunFolder(o.Out); {
+	case err == nil:
+	case !errors.Is(err, graft.ErrRunExists):
+		return "", err
+	case !o.Force && !o.Resume:
+		return "", fmt.Errorf("%w: choose another --out, --force to replace it, or --resume to go on with one that was stopped", err)
+	}
+	state = filepath.Clean(o.Out) + ".training"
+	if _, err := os.Stat(state); err == nil && !o.Resume {
+		if !o.Force {
+			return "", fmt.Errorf("%s is of a training that was stopped: --resume to go on with it, or --force to start over", state)
+		}
+		return state, os.RemoveAll(state)
+	}
+	return state, nil
+}
