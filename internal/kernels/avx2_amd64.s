@@ -12021,58 +12021,76 @@ DATA words80<>+28(SB)/4, $+2097152
 GLOBL words80<>(SB), RODATA|NOPTR, $32
 
 // func gemmTAVX2(a *byte)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·gemmTAVX2(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
-	MOVQ CX, 80(AX)
-	MOVQ 32(AX), CX
 	MOVQ CX, 88(AX)
+	MOVQ 32(AX), CX
+	MOVQ CX, 96(AX)
 	CMPQ 56(AX), $+16
 	JNE  columns16_end
 	MOVQ 8(AX), CX
 	MOVQ 24(AX), DX
 
 columns16_rows6:
-	CMPQ    48(AX), $+6
-	JLT     columns16_rows6_end
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	VXORPS  Y9, Y9, Y9
-	VXORPS  Y10, Y10, Y10
-	VXORPS  Y11, Y11, Y11
-	CMPQ    72(AX), $0x00
-	JE      columns16_rows6_zero
-	MOVQ    88(AX), BX
-	MOVQ    40(AX), SI
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	ADDQ    SI, BX
-	VMOVUPS (BX), Y2
-	VMOVUPS 32(BX), Y3
-	ADDQ    SI, BX
-	VMOVUPS (BX), Y4
-	VMOVUPS 32(BX), Y5
-	ADDQ    SI, BX
-	VMOVUPS (BX), Y6
-	VMOVUPS 32(BX), Y7
-	ADDQ    SI, BX
-	VMOVUPS (BX), Y8
-	VMOVUPS 32(BX), Y9
-	ADDQ    SI, BX
-	VMOVUPS (BX), Y10
-	VMOVUPS 32(BX), Y11
-	ADDQ    SI, BX
+	CMPQ       48(AX), $+6
+	JLT        columns16_rows6_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	CMPQ       72(AX), $0x00
+	JE         columns16_rows6_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS    (BX), Y0
+	VMOVUPS    32(BX), Y1
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Y2
+	VMOVUPS    32(BX), Y3
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Y4
+	VMOVUPS    32(BX), Y5
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Y6
+	VMOVUPS    32(BX), Y7
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Y8
+	VMOVUPS    32(BX), Y9
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Y10
+	VMOVUPS    32(BX), Y11
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 columns16_rows6_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -12101,7 +12119,7 @@ columns16_rows6_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          columns16_rows6_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, (BX)
 	VMOVUPS      Y1, 32(BX)
@@ -12121,32 +12139,44 @@ columns16_rows6_k:
 	VMOVUPS      Y10, (BX)
 	VMOVUPS      Y11, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+24, 80(AX)
-	SUBQ         $+6, 48(AX)
-	JMP          columns16_rows6
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          columns16_rows6_packed
+	MOVQ         $+24, BX
+
+columns16_rows6_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+6, 48(AX)
+	JMP  columns16_rows6
 
 columns16_rows6_end:
 columns16_rows2:
-	CMPQ    48(AX), $+2
-	JLT     columns16_rows2_end
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	CMPQ    72(AX), $0x00
-	JE      columns16_rows2_zero
-	MOVQ    88(AX), BX
-	MOVQ    40(AX), SI
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	ADDQ    SI, BX
-	VMOVUPS (BX), Y2
-	VMOVUPS 32(BX), Y3
-	ADDQ    SI, BX
+	CMPQ       48(AX), $+2
+	JLT        columns16_rows2_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	CMPQ       72(AX), $0x00
+	JE         columns16_rows2_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS    (BX), Y0
+	VMOVUPS    32(BX), Y1
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Y2
+	VMOVUPS    32(BX), Y3
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 columns16_rows2_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -12163,7 +12193,7 @@ columns16_rows2_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          columns16_rows2_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, (BX)
 	VMOVUPS      Y1, 32(BX)
@@ -12171,27 +12201,36 @@ columns16_rows2_k:
 	VMOVUPS      Y2, (BX)
 	VMOVUPS      Y3, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+8, 80(AX)
-	SUBQ         $+2, 48(AX)
-	JMP          columns16_rows2
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          columns16_rows2_packed
+	MOVQ         $+8, BX
+
+columns16_rows2_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+2, 48(AX)
+	JMP  columns16_rows2
 
 columns16_rows2_end:
 columns16_rows1:
-	CMPQ    48(AX), $+1
-	JLT     columns16_rows1_end
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	CMPQ    72(AX), $0x00
-	JE      columns16_rows1_zero
-	MOVQ    88(AX), BX
-	MOVQ    40(AX), SI
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	ADDQ    SI, BX
+	CMPQ       48(AX), $+1
+	JLT        columns16_rows1_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	CMPQ       72(AX), $0x00
+	JE         columns16_rows1_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS    (BX), Y0
+	VMOVUPS    32(BX), Y1
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 columns16_rows1_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -12205,15 +12244,21 @@ columns16_rows1_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          columns16_rows1_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, (BX)
 	VMOVUPS      Y1, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+4, 80(AX)
-	SUBQ         $+1, 48(AX)
-	JMP          columns16_rows1
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          columns16_rows1_packed
+	MOVQ         $+4, BX
+
+columns16_rows1_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+1, 48(AX)
+	JMP  columns16_rows1
 
 columns16_rows1_end:
 	VZEROUPPER
@@ -12248,7 +12293,7 @@ upto8_rows6:
 	VXORPS     Y6, Y6, Y6
 	CMPQ       72(AX), $0x00
 	JE         upto8_rows6_zero
-	MOVQ       88(AX), BX
+	MOVQ       96(AX), BX
 	MOVQ       40(AX), SI
 	VMASKMOVPS (BX), Y0, Y1
 	ADDQ       SI, BX
@@ -12262,9 +12307,21 @@ upto8_rows6:
 	ADDQ       SI, BX
 	VMASKMOVPS (BX), Y0, Y6
 	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
 
 upto8_rows6_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -12286,7 +12343,7 @@ upto8_rows6_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto8_rows6_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMASKMOVPS   Y1, Y0, (BX)
 	ADDQ         SI, BX
@@ -12300,10 +12357,16 @@ upto8_rows6_k:
 	ADDQ         SI, BX
 	VMASKMOVPS   Y6, Y0, (BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+24, 80(AX)
-	SUBQ         $+6, 48(AX)
-	JMP          upto8_rows6
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto8_rows6_packed
+	MOVQ         $+24, BX
+
+upto8_rows6_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+6, 48(AX)
+	JMP  upto8_rows6
 
 upto8_rows6_end:
 upto8_rows2:
@@ -12313,15 +12376,19 @@ upto8_rows2:
 	VXORPS     Y2, Y2, Y2
 	CMPQ       72(AX), $0x00
 	JE         upto8_rows2_zero
-	MOVQ       88(AX), BX
+	MOVQ       96(AX), BX
 	MOVQ       40(AX), SI
 	VMASKMOVPS (BX), Y0, Y1
 	ADDQ       SI, BX
 	VMASKMOVPS (BX), Y0, Y2
 	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
 
 upto8_rows2_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -12335,16 +12402,22 @@ upto8_rows2_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto8_rows2_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMASKMOVPS   Y1, Y0, (BX)
 	ADDQ         SI, BX
 	VMASKMOVPS   Y2, Y0, (BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+8, 80(AX)
-	SUBQ         $+2, 48(AX)
-	JMP          upto8_rows2
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto8_rows2_packed
+	MOVQ         $+8, BX
+
+upto8_rows2_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+2, 48(AX)
+	JMP  upto8_rows2
 
 upto8_rows2_end:
 upto8_rows1:
@@ -12353,13 +12426,15 @@ upto8_rows1:
 	VXORPS     Y1, Y1, Y1
 	CMPQ       72(AX), $0x00
 	JE         upto8_rows1_zero
-	MOVQ       88(AX), BX
+	MOVQ       96(AX), BX
 	MOVQ       40(AX), SI
 	VMASKMOVPS (BX), Y0, Y1
 	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
 
 upto8_rows1_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -12371,14 +12446,20 @@ upto8_rows1_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto8_rows1_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMASKMOVPS   Y1, Y0, (BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+4, 80(AX)
-	SUBQ         $+1, 48(AX)
-	JMP          upto8_rows1
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto8_rows1_packed
+	MOVQ         $+4, BX
+
+upto8_rows1_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+1, 48(AX)
+	JMP  upto8_rows1
 
 upto8_rows1_end:
 	VZEROUPPER
@@ -12430,7 +12511,7 @@ upto16_rows6:
 	VXORPS     Y13, Y13, Y13
 	CMPQ       72(AX), $0x00
 	JE         upto16_rows6_zero
-	MOVQ       88(AX), BX
+	MOVQ       96(AX), BX
 	MOVQ       40(AX), SI
 	VMASKMOVPS (BX), Y0, Y2
 	VMASKMOVPS 32(BX), Y1, Y3
@@ -12450,9 +12531,27 @@ upto16_rows6:
 	VMASKMOVPS (BX), Y0, Y12
 	VMASKMOVPS 32(BX), Y1, Y13
 	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 upto16_rows6_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -12481,7 +12580,7 @@ upto16_rows6_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto16_rows6_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMASKMOVPS   Y2, Y0, (BX)
 	VMASKMOVPS   Y3, Y1, 32(BX)
@@ -12501,10 +12600,16 @@ upto16_rows6_k:
 	VMASKMOVPS   Y12, Y0, (BX)
 	VMASKMOVPS   Y13, Y1, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+24, 80(AX)
-	SUBQ         $+6, 48(AX)
-	JMP          upto16_rows6
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto16_rows6_packed
+	MOVQ         $+24, BX
+
+upto16_rows6_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+6, 48(AX)
+	JMP  upto16_rows6
 
 upto16_rows6_end:
 upto16_rows2:
@@ -12516,7 +12621,7 @@ upto16_rows2:
 	VXORPS     Y5, Y5, Y5
 	CMPQ       72(AX), $0x00
 	JE         upto16_rows2_zero
-	MOVQ       88(AX), BX
+	MOVQ       96(AX), BX
 	MOVQ       40(AX), SI
 	VMASKMOVPS (BX), Y0, Y2
 	VMASKMOVPS 32(BX), Y1, Y3
@@ -12524,9 +12629,15 @@ upto16_rows2:
 	VMASKMOVPS (BX), Y0, Y4
 	VMASKMOVPS 32(BX), Y1, Y5
 	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 upto16_rows2_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -12543,7 +12654,7 @@ upto16_rows2_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto16_rows2_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMASKMOVPS   Y2, Y0, (BX)
 	VMASKMOVPS   Y3, Y1, 32(BX)
@@ -12551,10 +12662,16 @@ upto16_rows2_k:
 	VMASKMOVPS   Y4, Y0, (BX)
 	VMASKMOVPS   Y5, Y1, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+8, 80(AX)
-	SUBQ         $+2, 48(AX)
-	JMP          upto16_rows2
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto16_rows2_packed
+	MOVQ         $+8, BX
+
+upto16_rows2_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+2, 48(AX)
+	JMP  upto16_rows2
 
 upto16_rows2_end:
 upto16_rows1:
@@ -12564,14 +12681,17 @@ upto16_rows1:
 	VXORPS     Y3, Y3, Y3
 	CMPQ       72(AX), $0x00
 	JE         upto16_rows1_zero
-	MOVQ       88(AX), BX
+	MOVQ       96(AX), BX
 	MOVQ       40(AX), SI
 	VMASKMOVPS (BX), Y0, Y2
 	VMASKMOVPS 32(BX), Y1, Y3
 	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 upto16_rows1_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -12585,15 +12705,21 @@ upto16_rows1_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto16_rows1_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMASKMOVPS   Y2, Y0, (BX)
 	VMASKMOVPS   Y3, Y1, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+4, 80(AX)
-	SUBQ         $+1, 48(AX)
-	JMP          upto16_rows1
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto16_rows1_packed
+	MOVQ         $+4, BX
+
+upto16_rows1_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+1, 48(AX)
+	JMP  upto16_rows1
 
 upto16_rows1_end:
 	VZEROUPPER
@@ -17758,6 +17884,267 @@ softmaxGrad1_end:
 	VMASKMOVPS Y2, Y1, (DX)
 
 softmaxGrad_done:
+	VZEROUPPER
+	RET
+
+// func maxAtAVX2(best *float32, from *float32, x *float32, n int, place float32)
+// Requires: AVX, AVX2, CMOV, SSE
+TEXT ·maxAtAVX2(SB), NOSPLIT, $0-36
+	MOVSS        place+32(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVQ         best+0(FP), AX
+	MOVQ         from+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         n+24(FP), BX
+
+maxAt2:
+	SUBQ      $+16, BX
+	JLT       maxAt2_end
+	VMOVUPS   (AX), Y1
+	VMOVUPS   32(AX), Y2
+	VMOVUPS   (CX), Y3
+	VMOVUPS   32(CX), Y4
+	VMOVUPS   (DX), Y5
+	VMOVUPS   32(DX), Y6
+	VCMPPS    $0x01, Y5, Y1, Y7
+	VBLENDVPS Y7, Y5, Y1, Y1
+	VBLENDVPS Y7, Y0, Y3, Y3
+	VCMPPS    $0x03, Y5, Y5, Y7
+	VBLENDVPS Y7, Y5, Y1, Y1
+	VBLENDVPS Y7, Y0, Y3, Y3
+	VCMPPS    $0x01, Y6, Y2, Y5
+	VBLENDVPS Y5, Y6, Y2, Y2
+	VBLENDVPS Y5, Y0, Y4, Y4
+	VCMPPS    $0x03, Y6, Y6, Y5
+	VBLENDVPS Y5, Y6, Y2, Y2
+	VBLENDVPS Y5, Y0, Y4, Y4
+	VMOVUPS   Y1, (AX)
+	VMOVUPS   Y2, 32(AX)
+	VMOVUPS   Y3, (CX)
+	VMOVUPS   Y4, 32(CX)
+	ADDQ      $+64, AX
+	ADDQ      $+64, CX
+	ADDQ      $+64, DX
+	JMP       maxAt2
+
+maxAt2_end:
+	ADDQ $+16, BX
+
+maxAt1:
+	SUBQ      $+8, BX
+	JLT       maxAt1_end
+	VMOVUPS   (AX), Y1
+	VMOVUPS   (CX), Y2
+	VMOVUPS   (DX), Y3
+	VCMPPS    $0x01, Y3, Y1, Y4
+	VBLENDVPS Y4, Y3, Y1, Y1
+	VBLENDVPS Y4, Y0, Y2, Y2
+	VCMPPS    $0x03, Y3, Y3, Y4
+	VBLENDVPS Y4, Y3, Y1, Y1
+	VBLENDVPS Y4, Y0, Y2, Y2
+	VMOVUPS   Y1, (AX)
+	VMOVUPS   Y2, (CX)
+	ADDQ      $+32, AX
+	ADDQ      $+32, CX
+	ADDQ      $+32, DX
+	JMP       maxAt1
+
+maxAt1_end:
+	ADDQ       $+8, BX
+	CMPQ       BX, $0x00
+	JE         maxAt_done
+	XORQ       SI, SI
+	CMPQ       BX, SI
+	CMOVQLT    SI, BX
+	MOVQ       $0x00000008, SI
+	CMPQ       BX, SI
+	CMOVQGT    SI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       BX, SI
+	VMOVUPS    32(SI), Y1
+	VMASKMOVPS (AX), Y1, Y2
+	VMASKMOVPS (CX), Y1, Y3
+	VMASKMOVPS (DX), Y1, Y4
+	VCMPPS     $0x01, Y4, Y2, Y5
+	VBLENDVPS  Y5, Y4, Y2, Y2
+	VBLENDVPS  Y5, Y0, Y3, Y3
+	VCMPPS     $0x03, Y4, Y4, Y5
+	VBLENDVPS  Y5, Y4, Y2, Y2
+	VBLENDVPS  Y5, Y0, Y3, Y3
+	VMASKMOVPS Y2, Y1, (AX)
+	VMASKMOVPS Y3, Y1, (CX)
+
+maxAt_done:
+	VZEROUPPER
+	RET
+
+// func addWhereAVX2(dst *float32, dy *float32, from *float32, n int, place float32)
+// Requires: AVX, AVX2, CMOV, SSE
+TEXT ·addWhereAVX2(SB), NOSPLIT, $0-36
+	MOVSS        place+32(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVQ         dst+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         from+16(FP), DX
+	MOVQ         n+24(FP), BX
+
+addWhere2:
+	SUBQ      $+16, BX
+	JLT       addWhere2_end
+	VMOVUPS   (AX), Y1
+	VMOVUPS   32(AX), Y2
+	VMOVUPS   (CX), Y3
+	VMOVUPS   32(CX), Y4
+	VMOVUPS   (DX), Y5
+	VMOVUPS   32(DX), Y6
+	VADDPS    Y1, Y3, Y3
+	VCMPPS    $0x00, Y0, Y5, Y5
+	VBLENDVPS Y5, Y3, Y1, Y1
+	VADDPS    Y2, Y4, Y3
+	VCMPPS    $0x00, Y0, Y6, Y4
+	VBLENDVPS Y4, Y3, Y2, Y2
+	VMOVUPS   Y1, (AX)
+	VMOVUPS   Y2, 32(AX)
+	ADDQ      $+64, AX
+	ADDQ      $+64, CX
+	ADDQ      $+64, DX
+	JMP       addWhere2
+
+addWhere2_end:
+	ADDQ $+16, BX
+
+addWhere1:
+	SUBQ      $+8, BX
+	JLT       addWhere1_end
+	VMOVUPS   (AX), Y1
+	VMOVUPS   (CX), Y2
+	VMOVUPS   (DX), Y3
+	VADDPS    Y1, Y2, Y2
+	VCMPPS    $0x00, Y0, Y3, Y3
+	VBLENDVPS Y3, Y2, Y1, Y1
+	VMOVUPS   Y1, (AX)
+	ADDQ      $+32, AX
+	ADDQ      $+32, CX
+	ADDQ      $+32, DX
+	JMP       addWhere1
+
+addWhere1_end:
+	ADDQ       $+8, BX
+	CMPQ       BX, $0x00
+	JE         addWhere_done
+	XORQ       SI, SI
+	CMPQ       BX, SI
+	CMOVQLT    SI, BX
+	MOVQ       $0x00000008, SI
+	CMPQ       BX, SI
+	CMOVQGT    SI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       BX, SI
+	VMOVUPS    32(SI), Y1
+	VMASKMOVPS (AX), Y1, Y2
+	VMASKMOVPS (CX), Y1, Y3
+	VMASKMOVPS (DX), Y1, Y4
+	VADDPS     Y2, Y3, Y3
+	VCMPPS     $0x00, Y0, Y4, Y0
+	VBLENDVPS  Y0, Y3, Y2, Y2
+	VMASKMOVPS Y2, Y1, (AX)
+
+addWhere_done:
+	VZEROUPPER
+	RET
+
+// func adamAVX2(param *float32, first *float32, second *float32, grad *float32, n int, rate1 float32, beta2 float32, rate2 float32, size float32, root float32, eps float32, keep float32, decay float32)
+// Requires: AVX, AVX2, CMOV, FMA3, SSE
+TEXT ·adamAVX2(SB), NOSPLIT, $0-72
+	MOVSS        rate1+40(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVSS        beta2+44(FP), X1
+	VBROADCASTSS X1, Y1
+	MOVSS        rate2+48(FP), X2
+	VBROADCASTSS X2, Y2
+	MOVSS        size+52(FP), X3
+	VBROADCASTSS X3, Y3
+	MOVSS        root+56(FP), X4
+	VBROADCASTSS X4, Y4
+	MOVSS        eps+60(FP), X5
+	VBROADCASTSS X5, Y5
+	MOVSS        keep+64(FP), X6
+	VBROADCASTSS X6, Y6
+	MOVSS        decay+68(FP), X7
+	VBROADCASTSS X7, Y7
+	MOVQ         param+0(FP), AX
+	MOVQ         first+8(FP), CX
+	MOVQ         second+16(FP), DX
+	MOVQ         grad+24(FP), BX
+	MOVQ         n+32(FP), SI
+
+adam1:
+	SUBQ        $+8, SI
+	JLT         adam1_end
+	VMOVUPS     (AX), Y8
+	VMOVUPS     (CX), Y9
+	VMOVUPS     (DX), Y10
+	VMOVUPS     (BX), Y11
+	VMULPS      Y6, Y8, Y8
+	VFMADD231PS Y7, Y8, Y11
+	VSUBPS      Y9, Y11, Y12
+	VFMADD231PS Y0, Y12, Y9
+	VMULPS      Y1, Y10, Y10
+	VMULPS      Y2, Y11, Y12
+	VFMADD231PS Y11, Y12, Y10
+	VSQRTPS     Y10, Y12
+	VDIVPS      Y4, Y12, Y12
+	VADDPS      Y5, Y12, Y12
+	VMULPS      Y3, Y9, Y11
+	VDIVPS      Y12, Y11, Y12
+	VSUBPS      Y12, Y8, Y8
+	VMOVUPS     Y8, (AX)
+	VMOVUPS     Y9, (CX)
+	VMOVUPS     Y10, (DX)
+	ADDQ        $+32, AX
+	ADDQ        $+32, CX
+	ADDQ        $+32, DX
+	ADDQ        $+32, BX
+	JMP         adam1
+
+adam1_end:
+	ADDQ        $+8, SI
+	CMPQ        SI, $0x00
+	JE          adam_done
+	XORQ        DI, DI
+	CMPQ        SI, DI
+	CMOVQLT     DI, SI
+	MOVQ        $0x00000008, DI
+	CMPQ        SI, DI
+	CMOVQGT     DI, SI
+	SHLQ        $0x02, SI
+	LEAQ        maskWords<>+0(SB), DI
+	SUBQ        SI, DI
+	VMOVUPS     32(DI), Y8
+	VMASKMOVPS  (AX), Y8, Y9
+	VMASKMOVPS  (CX), Y8, Y10
+	VMASKMOVPS  (DX), Y8, Y11
+	VMASKMOVPS  (BX), Y8, Y12
+	VMULPS      Y6, Y9, Y9
+	VFMADD231PS Y7, Y9, Y12
+	VSUBPS      Y10, Y12, Y6
+	VFMADD231PS Y0, Y6, Y10
+	VMULPS      Y1, Y11, Y11
+	VMULPS      Y2, Y12, Y6
+	VFMADD231PS Y12, Y6, Y11
+	VSQRTPS     Y11, Y6
+	VDIVPS      Y4, Y6, Y6
+	VADDPS      Y5, Y6, Y6
+	VMULPS      Y3, Y10, Y12
+	VDIVPS      Y6, Y12, Y6
+	VSUBPS      Y6, Y9, Y9
+	VMASKMOVPS  Y9, Y8, (AX)
+	VMASKMOVPS  Y10, Y8, (CX)
+	VMASKMOVPS  Y11, Y8, (DX)
+
+adam_done:
 	VZEROUPPER
 	RET
 

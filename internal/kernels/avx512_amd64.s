@@ -18483,88 +18483,124 @@ DATA f41000000x1<>+0(SB)/4, $0x41000000
 GLOBL f41000000x1<>(SB), RODATA|NOPTR, $4
 
 // func gemmTAVX512(a *byte)
-// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, CMOV, FMA3
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
 TEXT ·gemmTAVX512(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
-	MOVQ CX, 80(AX)
-	MOVQ 32(AX), CX
 	MOVQ CX, 88(AX)
+	MOVQ 32(AX), CX
+	MOVQ CX, 96(AX)
 	CMPQ 56(AX), $+32
 	JNE  columns32_end
 	MOVQ 8(AX), CX
 	MOVQ 24(AX), DX
 
 columns32_rows12:
-	CMPQ    48(AX), $+12
-	JLT     columns32_rows12_end
-	VXORPS  Z0, Z0, Z0
-	VXORPS  Z1, Z1, Z1
-	VXORPS  Z2, Z2, Z2
-	VXORPS  Z3, Z3, Z3
-	VXORPS  Z4, Z4, Z4
-	VXORPS  Z5, Z5, Z5
-	VXORPS  Z6, Z6, Z6
-	VXORPS  Z7, Z7, Z7
-	VXORPS  Z8, Z8, Z8
-	VXORPS  Z9, Z9, Z9
-	VXORPS  Z10, Z10, Z10
-	VXORPS  Z11, Z11, Z11
-	VXORPS  Z12, Z12, Z12
-	VXORPS  Z13, Z13, Z13
-	VXORPS  Z14, Z14, Z14
-	VXORPS  Z15, Z15, Z15
-	VXORPS  Z16, Z16, Z16
-	VXORPS  Z17, Z17, Z17
-	VXORPS  Z18, Z18, Z18
-	VXORPS  Z19, Z19, Z19
-	VXORPS  Z20, Z20, Z20
-	VXORPS  Z21, Z21, Z21
-	VXORPS  Z22, Z22, Z22
-	VXORPS  Z23, Z23, Z23
-	CMPQ    72(AX), $0x00
-	JE      columns32_rows12_zero
-	MOVQ    88(AX), BX
-	MOVQ    40(AX), SI
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z2
-	VMOVUPS 64(BX), Z3
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z4
-	VMOVUPS 64(BX), Z5
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z6
-	VMOVUPS 64(BX), Z7
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z8
-	VMOVUPS 64(BX), Z9
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z10
-	VMOVUPS 64(BX), Z11
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z12
-	VMOVUPS 64(BX), Z13
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z14
-	VMOVUPS 64(BX), Z15
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z16
-	VMOVUPS 64(BX), Z17
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z18
-	VMOVUPS 64(BX), Z19
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z20
-	VMOVUPS 64(BX), Z21
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z22
-	VMOVUPS 64(BX), Z23
-	ADDQ    SI, BX
+	CMPQ       48(AX), $+12
+	JLT        columns32_rows12_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	VXORPS     Z10, Z10, Z10
+	VXORPS     Z11, Z11, Z11
+	VXORPS     Z12, Z12, Z12
+	VXORPS     Z13, Z13, Z13
+	VXORPS     Z14, Z14, Z14
+	VXORPS     Z15, Z15, Z15
+	VXORPS     Z16, Z16, Z16
+	VXORPS     Z17, Z17, Z17
+	VXORPS     Z18, Z18, Z18
+	VXORPS     Z19, Z19, Z19
+	VXORPS     Z20, Z20, Z20
+	VXORPS     Z21, Z21, Z21
+	VXORPS     Z22, Z22, Z22
+	VXORPS     Z23, Z23, Z23
+	CMPQ       72(AX), $0x00
+	JE         columns32_rows12_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS    (BX), Z0
+	VMOVUPS    64(BX), Z1
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z2
+	VMOVUPS    64(BX), Z3
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z4
+	VMOVUPS    64(BX), Z5
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z6
+	VMOVUPS    64(BX), Z7
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z8
+	VMOVUPS    64(BX), Z9
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z10
+	VMOVUPS    64(BX), Z11
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z12
+	VMOVUPS    64(BX), Z13
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z14
+	VMOVUPS    64(BX), Z15
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z16
+	VMOVUPS    64(BX), Z17
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z18
+	VMOVUPS    64(BX), Z19
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z20
+	VMOVUPS    64(BX), Z21
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z22
+	VMOVUPS    64(BX), Z23
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 columns32_rows12_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -18611,7 +18647,7 @@ columns32_rows12_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          columns32_rows12_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, 64(BX)
@@ -18649,42 +18685,60 @@ columns32_rows12_k:
 	VMOVUPS      Z22, (BX)
 	VMOVUPS      Z23, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+48, 80(AX)
-	SUBQ         $+12, 48(AX)
-	JMP          columns32_rows12
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          columns32_rows12_packed
+	MOVQ         $+48, BX
+
+columns32_rows12_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+12, 48(AX)
+	JMP  columns32_rows12
 
 columns32_rows12_end:
 columns32_rows4:
-	CMPQ    48(AX), $+4
-	JLT     columns32_rows4_end
-	VXORPS  Z0, Z0, Z0
-	VXORPS  Z1, Z1, Z1
-	VXORPS  Z2, Z2, Z2
-	VXORPS  Z3, Z3, Z3
-	VXORPS  Z4, Z4, Z4
-	VXORPS  Z5, Z5, Z5
-	VXORPS  Z6, Z6, Z6
-	VXORPS  Z7, Z7, Z7
-	CMPQ    72(AX), $0x00
-	JE      columns32_rows4_zero
-	MOVQ    88(AX), BX
-	MOVQ    40(AX), SI
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z2
-	VMOVUPS 64(BX), Z3
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z4
-	VMOVUPS 64(BX), Z5
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z6
-	VMOVUPS 64(BX), Z7
-	ADDQ    SI, BX
+	CMPQ       48(AX), $+4
+	JLT        columns32_rows4_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	CMPQ       72(AX), $0x00
+	JE         columns32_rows4_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS    (BX), Z0
+	VMOVUPS    64(BX), Z1
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z2
+	VMOVUPS    64(BX), Z3
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z4
+	VMOVUPS    64(BX), Z5
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z6
+	VMOVUPS    64(BX), Z7
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 columns32_rows4_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -18707,7 +18761,7 @@ columns32_rows4_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          columns32_rows4_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, 64(BX)
@@ -18721,32 +18775,44 @@ columns32_rows4_k:
 	VMOVUPS      Z6, (BX)
 	VMOVUPS      Z7, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+16, 80(AX)
-	SUBQ         $+4, 48(AX)
-	JMP          columns32_rows4
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          columns32_rows4_packed
+	MOVQ         $+16, BX
+
+columns32_rows4_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+4, 48(AX)
+	JMP  columns32_rows4
 
 columns32_rows4_end:
 columns32_rows2:
-	CMPQ    48(AX), $+2
-	JLT     columns32_rows2_end
-	VXORPS  Z0, Z0, Z0
-	VXORPS  Z1, Z1, Z1
-	VXORPS  Z2, Z2, Z2
-	VXORPS  Z3, Z3, Z3
-	CMPQ    72(AX), $0x00
-	JE      columns32_rows2_zero
-	MOVQ    88(AX), BX
-	MOVQ    40(AX), SI
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	ADDQ    SI, BX
-	VMOVUPS (BX), Z2
-	VMOVUPS 64(BX), Z3
-	ADDQ    SI, BX
+	CMPQ       48(AX), $+2
+	JLT        columns32_rows2_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	CMPQ       72(AX), $0x00
+	JE         columns32_rows2_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS    (BX), Z0
+	VMOVUPS    64(BX), Z1
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Z2
+	VMOVUPS    64(BX), Z3
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 columns32_rows2_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -18763,7 +18829,7 @@ columns32_rows2_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          columns32_rows2_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, 64(BX)
@@ -18771,27 +18837,36 @@ columns32_rows2_k:
 	VMOVUPS      Z2, (BX)
 	VMOVUPS      Z3, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+8, 80(AX)
-	SUBQ         $+2, 48(AX)
-	JMP          columns32_rows2
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          columns32_rows2_packed
+	MOVQ         $+8, BX
+
+columns32_rows2_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+2, 48(AX)
+	JMP  columns32_rows2
 
 columns32_rows2_end:
 columns32_rows1:
-	CMPQ    48(AX), $+1
-	JLT     columns32_rows1_end
-	VXORPS  Z0, Z0, Z0
-	VXORPS  Z1, Z1, Z1
-	CMPQ    72(AX), $0x00
-	JE      columns32_rows1_zero
-	MOVQ    88(AX), BX
-	MOVQ    40(AX), SI
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	ADDQ    SI, BX
+	CMPQ       48(AX), $+1
+	JLT        columns32_rows1_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	CMPQ       72(AX), $0x00
+	JE         columns32_rows1_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS    (BX), Z0
+	VMOVUPS    64(BX), Z1
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 columns32_rows1_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -18805,15 +18880,21 @@ columns32_rows1_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          columns32_rows1_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+4, 80(AX)
-	SUBQ         $+1, 48(AX)
-	JMP          columns32_rows1
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          columns32_rows1_packed
+	MOVQ         $+4, BX
+
+columns32_rows1_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+1, 48(AX)
+	JMP  columns32_rows1
 
 columns32_rows1_end:
 	VZEROUPPER
@@ -18837,51 +18918,75 @@ columns32_end:
 	MOVQ    24(AX), DX
 
 upto8_rows12:
-	CMPQ      48(AX), $+12
-	JLT       upto8_rows12_end
-	VXORPS    Y0, Y0, Y0
-	VXORPS    Y1, Y1, Y1
-	VXORPS    Y2, Y2, Y2
-	VXORPS    Y3, Y3, Y3
-	VXORPS    Y4, Y4, Y4
-	VXORPS    Y5, Y5, Y5
-	VXORPS    Y6, Y6, Y6
-	VXORPS    Y7, Y7, Y7
-	VXORPS    Y8, Y8, Y8
-	VXORPS    Y9, Y9, Y9
-	VXORPS    Y10, Y10, Y10
-	VXORPS    Y11, Y11, Y11
-	CMPQ      72(AX), $0x00
-	JE        upto8_rows12_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Y0
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y1
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y2
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y3
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y4
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y5
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y6
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y7
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y8
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y9
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y10
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y11
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+12
+	JLT        upto8_rows12_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	CMPQ       72(AX), $0x00
+	JE         upto8_rows12_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Y0
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y1
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y2
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y3
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y4
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y5
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y6
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y7
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y8
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y9
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y10
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y11
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
 
 upto8_rows12_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -18915,7 +19020,7 @@ upto8_rows12_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto8_rows12_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, K1, (BX)
 	ADDQ         SI, BX
@@ -18941,34 +19046,48 @@ upto8_rows12_k:
 	ADDQ         SI, BX
 	VMOVUPS      Y11, K1, (BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+48, 80(AX)
-	SUBQ         $+12, 48(AX)
-	JMP          upto8_rows12
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto8_rows12_packed
+	MOVQ         $+48, BX
+
+upto8_rows12_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+12, 48(AX)
+	JMP  upto8_rows12
 
 upto8_rows12_end:
 upto8_rows4:
-	CMPQ      48(AX), $+4
-	JLT       upto8_rows4_end
-	VXORPS    Y0, Y0, Y0
-	VXORPS    Y1, Y1, Y1
-	VXORPS    Y2, Y2, Y2
-	VXORPS    Y3, Y3, Y3
-	CMPQ      72(AX), $0x00
-	JE        upto8_rows4_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Y0
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y1
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y2
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y3
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+4
+	JLT        upto8_rows4_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	CMPQ       72(AX), $0x00
+	JE         upto8_rows4_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Y0
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y1
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y2
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y3
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
 
 upto8_rows4_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -18986,7 +19105,7 @@ upto8_rows4_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto8_rows4_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, K1, (BX)
 	ADDQ         SI, BX
@@ -18996,28 +19115,38 @@ upto8_rows4_k:
 	ADDQ         SI, BX
 	VMOVUPS      Y3, K1, (BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+16, 80(AX)
-	SUBQ         $+4, 48(AX)
-	JMP          upto8_rows4
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto8_rows4_packed
+	MOVQ         $+16, BX
+
+upto8_rows4_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+4, 48(AX)
+	JMP  upto8_rows4
 
 upto8_rows4_end:
 upto8_rows2:
-	CMPQ      48(AX), $+2
-	JLT       upto8_rows2_end
-	VXORPS    Y0, Y0, Y0
-	VXORPS    Y1, Y1, Y1
-	CMPQ      72(AX), $0x00
-	JE        upto8_rows2_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Y0
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y1
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+2
+	JLT        upto8_rows2_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	CMPQ       72(AX), $0x00
+	JE         upto8_rows2_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Y0
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y1
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
 
 upto8_rows2_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -19031,31 +19160,39 @@ upto8_rows2_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto8_rows2_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, K1, (BX)
 	ADDQ         SI, BX
 	VMOVUPS      Y1, K1, (BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+8, 80(AX)
-	SUBQ         $+2, 48(AX)
-	JMP          upto8_rows2
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto8_rows2_packed
+	MOVQ         $+8, BX
+
+upto8_rows2_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+2, 48(AX)
+	JMP  upto8_rows2
 
 upto8_rows2_end:
 upto8_rows1:
-	CMPQ      48(AX), $+1
-	JLT       upto8_rows1_end
-	VXORPS    Y0, Y0, Y0
-	CMPQ      72(AX), $0x00
-	JE        upto8_rows1_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Y0
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+1
+	JLT        upto8_rows1_end
+	VXORPS     Y0, Y0, Y0
+	CMPQ       72(AX), $0x00
+	JE         upto8_rows1_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Y0
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
 
 upto8_rows1_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -19067,14 +19204,20 @@ upto8_rows1_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto8_rows1_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, K1, (BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+4, 80(AX)
-	SUBQ         $+1, 48(AX)
-	JMP          upto8_rows1
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto8_rows1_packed
+	MOVQ         $+4, BX
+
+upto8_rows1_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+1, 48(AX)
+	JMP  upto8_rows1
 
 upto8_rows1_end:
 	VZEROUPPER
@@ -19109,75 +19252,111 @@ upto8_end:
 	MOVQ    24(AX), DX
 
 upto16_rows12:
-	CMPQ      48(AX), $+12
-	JLT       upto16_rows12_end
-	VXORPS    Y0, Y0, Y0
-	VXORPS    Y1, Y1, Y1
-	VXORPS    Y2, Y2, Y2
-	VXORPS    Y3, Y3, Y3
-	VXORPS    Y4, Y4, Y4
-	VXORPS    Y5, Y5, Y5
-	VXORPS    Y6, Y6, Y6
-	VXORPS    Y7, Y7, Y7
-	VXORPS    Y8, Y8, Y8
-	VXORPS    Y9, Y9, Y9
-	VXORPS    Y10, Y10, Y10
-	VXORPS    Y11, Y11, Y11
-	VXORPS    Y12, Y12, Y12
-	VXORPS    Y13, Y13, Y13
-	VXORPS    Y14, Y14, Y14
-	VXORPS    Y15, Y15, Y15
-	VXORPS    Y16, Y16, Y16
-	VXORPS    Y17, Y17, Y17
-	VXORPS    Y18, Y18, Y18
-	VXORPS    Y19, Y19, Y19
-	VXORPS    Y20, Y20, Y20
-	VXORPS    Y21, Y21, Y21
-	VXORPS    Y22, Y22, Y22
-	VXORPS    Y23, Y23, Y23
-	CMPQ      72(AX), $0x00
-	JE        upto16_rows12_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Y0
-	VMOVUPS.Z 32(BX), K2, Y1
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y2
-	VMOVUPS.Z 32(BX), K2, Y3
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y4
-	VMOVUPS.Z 32(BX), K2, Y5
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y6
-	VMOVUPS.Z 32(BX), K2, Y7
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y8
-	VMOVUPS.Z 32(BX), K2, Y9
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y10
-	VMOVUPS.Z 32(BX), K2, Y11
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y12
-	VMOVUPS.Z 32(BX), K2, Y13
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y14
-	VMOVUPS.Z 32(BX), K2, Y15
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y16
-	VMOVUPS.Z 32(BX), K2, Y17
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y18
-	VMOVUPS.Z 32(BX), K2, Y19
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y20
-	VMOVUPS.Z 32(BX), K2, Y21
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y22
-	VMOVUPS.Z 32(BX), K2, Y23
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+12
+	JLT        upto16_rows12_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	VXORPS     Y12, Y12, Y12
+	VXORPS     Y13, Y13, Y13
+	VXORPS     Y14, Y14, Y14
+	VXORPS     Y15, Y15, Y15
+	VXORPS     Y16, Y16, Y16
+	VXORPS     Y17, Y17, Y17
+	VXORPS     Y18, Y18, Y18
+	VXORPS     Y19, Y19, Y19
+	VXORPS     Y20, Y20, Y20
+	VXORPS     Y21, Y21, Y21
+	VXORPS     Y22, Y22, Y22
+	VXORPS     Y23, Y23, Y23
+	CMPQ       72(AX), $0x00
+	JE         upto16_rows12_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Y0
+	VMOVUPS.Z  32(BX), K2, Y1
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y2
+	VMOVUPS.Z  32(BX), K2, Y3
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y4
+	VMOVUPS.Z  32(BX), K2, Y5
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y6
+	VMOVUPS.Z  32(BX), K2, Y7
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y8
+	VMOVUPS.Z  32(BX), K2, Y9
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y10
+	VMOVUPS.Z  32(BX), K2, Y11
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y12
+	VMOVUPS.Z  32(BX), K2, Y13
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y14
+	VMOVUPS.Z  32(BX), K2, Y15
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y16
+	VMOVUPS.Z  32(BX), K2, Y17
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y18
+	VMOVUPS.Z  32(BX), K2, Y19
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y20
+	VMOVUPS.Z  32(BX), K2, Y21
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y22
+	VMOVUPS.Z  32(BX), K2, Y23
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 upto16_rows12_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -19224,7 +19403,7 @@ upto16_rows12_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto16_rows12_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, K1, (BX)
 	VMOVUPS      Y1, K2, 32(BX)
@@ -19262,42 +19441,60 @@ upto16_rows12_k:
 	VMOVUPS      Y22, K1, (BX)
 	VMOVUPS      Y23, K2, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+48, 80(AX)
-	SUBQ         $+12, 48(AX)
-	JMP          upto16_rows12
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto16_rows12_packed
+	MOVQ         $+48, BX
+
+upto16_rows12_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+12, 48(AX)
+	JMP  upto16_rows12
 
 upto16_rows12_end:
 upto16_rows4:
-	CMPQ      48(AX), $+4
-	JLT       upto16_rows4_end
-	VXORPS    Y0, Y0, Y0
-	VXORPS    Y1, Y1, Y1
-	VXORPS    Y2, Y2, Y2
-	VXORPS    Y3, Y3, Y3
-	VXORPS    Y4, Y4, Y4
-	VXORPS    Y5, Y5, Y5
-	VXORPS    Y6, Y6, Y6
-	VXORPS    Y7, Y7, Y7
-	CMPQ      72(AX), $0x00
-	JE        upto16_rows4_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Y0
-	VMOVUPS.Z 32(BX), K2, Y1
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y2
-	VMOVUPS.Z 32(BX), K2, Y3
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y4
-	VMOVUPS.Z 32(BX), K2, Y5
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y6
-	VMOVUPS.Z 32(BX), K2, Y7
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+4
+	JLT        upto16_rows4_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	CMPQ       72(AX), $0x00
+	JE         upto16_rows4_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Y0
+	VMOVUPS.Z  32(BX), K2, Y1
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y2
+	VMOVUPS.Z  32(BX), K2, Y3
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y4
+	VMOVUPS.Z  32(BX), K2, Y5
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y6
+	VMOVUPS.Z  32(BX), K2, Y7
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 upto16_rows4_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -19320,7 +19517,7 @@ upto16_rows4_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto16_rows4_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, K1, (BX)
 	VMOVUPS      Y1, K2, 32(BX)
@@ -19334,32 +19531,44 @@ upto16_rows4_k:
 	VMOVUPS      Y6, K1, (BX)
 	VMOVUPS      Y7, K2, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+16, 80(AX)
-	SUBQ         $+4, 48(AX)
-	JMP          upto16_rows4
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto16_rows4_packed
+	MOVQ         $+16, BX
+
+upto16_rows4_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+4, 48(AX)
+	JMP  upto16_rows4
 
 upto16_rows4_end:
 upto16_rows2:
-	CMPQ      48(AX), $+2
-	JLT       upto16_rows2_end
-	VXORPS    Y0, Y0, Y0
-	VXORPS    Y1, Y1, Y1
-	VXORPS    Y2, Y2, Y2
-	VXORPS    Y3, Y3, Y3
-	CMPQ      72(AX), $0x00
-	JE        upto16_rows2_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Y0
-	VMOVUPS.Z 32(BX), K2, Y1
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Y2
-	VMOVUPS.Z 32(BX), K2, Y3
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+2
+	JLT        upto16_rows2_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	CMPQ       72(AX), $0x00
+	JE         upto16_rows2_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Y0
+	VMOVUPS.Z  32(BX), K2, Y1
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Y2
+	VMOVUPS.Z  32(BX), K2, Y3
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 upto16_rows2_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -19376,7 +19585,7 @@ upto16_rows2_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto16_rows2_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, K1, (BX)
 	VMOVUPS      Y1, K2, 32(BX)
@@ -19384,27 +19593,36 @@ upto16_rows2_k:
 	VMOVUPS      Y2, K1, (BX)
 	VMOVUPS      Y3, K2, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+8, 80(AX)
-	SUBQ         $+2, 48(AX)
-	JMP          upto16_rows2
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto16_rows2_packed
+	MOVQ         $+8, BX
+
+upto16_rows2_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+2, 48(AX)
+	JMP  upto16_rows2
 
 upto16_rows2_end:
 upto16_rows1:
-	CMPQ      48(AX), $+1
-	JLT       upto16_rows1_end
-	VXORPS    Y0, Y0, Y0
-	VXORPS    Y1, Y1, Y1
-	CMPQ      72(AX), $0x00
-	JE        upto16_rows1_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Y0
-	VMOVUPS.Z 32(BX), K2, Y1
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+1
+	JLT        upto16_rows1_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	CMPQ       72(AX), $0x00
+	JE         upto16_rows1_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Y0
+	VMOVUPS.Z  32(BX), K2, Y1
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 upto16_rows1_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -19418,15 +19636,21 @@ upto16_rows1_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto16_rows1_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, K1, (BX)
 	VMOVUPS      Y1, K2, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+4, 80(AX)
-	SUBQ         $+1, 48(AX)
-	JMP          upto16_rows1
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto16_rows1_packed
+	MOVQ         $+4, BX
+
+upto16_rows1_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+1, 48(AX)
+	JMP  upto16_rows1
 
 upto16_rows1_end:
 	VZEROUPPER
@@ -19461,75 +19685,111 @@ upto16_end:
 	MOVQ    24(AX), DX
 
 upto24_rows12:
-	CMPQ      48(AX), $+12
-	JLT       upto24_rows12_end
-	VXORPS    Z0, Z0, Z0
-	VXORPS    Y1, Y1, Y1
-	VXORPS    Z2, Z2, Z2
-	VXORPS    Y3, Y3, Y3
-	VXORPS    Z4, Z4, Z4
-	VXORPS    Y5, Y5, Y5
-	VXORPS    Z6, Z6, Z6
-	VXORPS    Y7, Y7, Y7
-	VXORPS    Z8, Z8, Z8
-	VXORPS    Y9, Y9, Y9
-	VXORPS    Z10, Z10, Z10
-	VXORPS    Y11, Y11, Y11
-	VXORPS    Z12, Z12, Z12
-	VXORPS    Y13, Y13, Y13
-	VXORPS    Z14, Z14, Z14
-	VXORPS    Y15, Y15, Y15
-	VXORPS    Z16, Z16, Z16
-	VXORPS    Y17, Y17, Y17
-	VXORPS    Z18, Z18, Z18
-	VXORPS    Y19, Y19, Y19
-	VXORPS    Z20, Z20, Z20
-	VXORPS    Y21, Y21, Y21
-	VXORPS    Z22, Z22, Z22
-	VXORPS    Y23, Y23, Y23
-	CMPQ      72(AX), $0x00
-	JE        upto24_rows12_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Z0
-	VMOVUPS.Z 64(BX), K2, Y1
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z2
-	VMOVUPS.Z 64(BX), K2, Y3
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z4
-	VMOVUPS.Z 64(BX), K2, Y5
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z6
-	VMOVUPS.Z 64(BX), K2, Y7
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z8
-	VMOVUPS.Z 64(BX), K2, Y9
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z10
-	VMOVUPS.Z 64(BX), K2, Y11
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z12
-	VMOVUPS.Z 64(BX), K2, Y13
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z14
-	VMOVUPS.Z 64(BX), K2, Y15
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z16
-	VMOVUPS.Z 64(BX), K2, Y17
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z18
-	VMOVUPS.Z 64(BX), K2, Y19
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z20
-	VMOVUPS.Z 64(BX), K2, Y21
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z22
-	VMOVUPS.Z 64(BX), K2, Y23
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+12
+	JLT        upto24_rows12_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Z10, Z10, Z10
+	VXORPS     Y11, Y11, Y11
+	VXORPS     Z12, Z12, Z12
+	VXORPS     Y13, Y13, Y13
+	VXORPS     Z14, Z14, Z14
+	VXORPS     Y15, Y15, Y15
+	VXORPS     Z16, Z16, Z16
+	VXORPS     Y17, Y17, Y17
+	VXORPS     Z18, Z18, Z18
+	VXORPS     Y19, Y19, Y19
+	VXORPS     Z20, Z20, Z20
+	VXORPS     Y21, Y21, Y21
+	VXORPS     Z22, Z22, Z22
+	VXORPS     Y23, Y23, Y23
+	CMPQ       72(AX), $0x00
+	JE         upto24_rows12_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Z0
+	VMOVUPS.Z  64(BX), K2, Y1
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z2
+	VMOVUPS.Z  64(BX), K2, Y3
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z4
+	VMOVUPS.Z  64(BX), K2, Y5
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z6
+	VMOVUPS.Z  64(BX), K2, Y7
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z8
+	VMOVUPS.Z  64(BX), K2, Y9
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z10
+	VMOVUPS.Z  64(BX), K2, Y11
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z12
+	VMOVUPS.Z  64(BX), K2, Y13
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z14
+	VMOVUPS.Z  64(BX), K2, Y15
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z16
+	VMOVUPS.Z  64(BX), K2, Y17
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z18
+	VMOVUPS.Z  64(BX), K2, Y19
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z20
+	VMOVUPS.Z  64(BX), K2, Y21
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z22
+	VMOVUPS.Z  64(BX), K2, Y23
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 upto24_rows12_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -19576,7 +19836,7 @@ upto24_rows12_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto24_rows12_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, K1, (BX)
 	VMOVUPS      Y1, K2, 64(BX)
@@ -19614,42 +19874,60 @@ upto24_rows12_k:
 	VMOVUPS      Z22, K1, (BX)
 	VMOVUPS      Y23, K2, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+48, 80(AX)
-	SUBQ         $+12, 48(AX)
-	JMP          upto24_rows12
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto24_rows12_packed
+	MOVQ         $+48, BX
+
+upto24_rows12_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+12, 48(AX)
+	JMP  upto24_rows12
 
 upto24_rows12_end:
 upto24_rows4:
-	CMPQ      48(AX), $+4
-	JLT       upto24_rows4_end
-	VXORPS    Z0, Z0, Z0
-	VXORPS    Y1, Y1, Y1
-	VXORPS    Z2, Z2, Z2
-	VXORPS    Y3, Y3, Y3
-	VXORPS    Z4, Z4, Z4
-	VXORPS    Y5, Y5, Y5
-	VXORPS    Z6, Z6, Z6
-	VXORPS    Y7, Y7, Y7
-	CMPQ      72(AX), $0x00
-	JE        upto24_rows4_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Z0
-	VMOVUPS.Z 64(BX), K2, Y1
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z2
-	VMOVUPS.Z 64(BX), K2, Y3
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z4
-	VMOVUPS.Z 64(BX), K2, Y5
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z6
-	VMOVUPS.Z 64(BX), K2, Y7
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+4
+	JLT        upto24_rows4_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Y7, Y7, Y7
+	CMPQ       72(AX), $0x00
+	JE         upto24_rows4_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Z0
+	VMOVUPS.Z  64(BX), K2, Y1
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z2
+	VMOVUPS.Z  64(BX), K2, Y3
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z4
+	VMOVUPS.Z  64(BX), K2, Y5
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z6
+	VMOVUPS.Z  64(BX), K2, Y7
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 upto24_rows4_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -19672,7 +19950,7 @@ upto24_rows4_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto24_rows4_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, K1, (BX)
 	VMOVUPS      Y1, K2, 64(BX)
@@ -19686,32 +19964,44 @@ upto24_rows4_k:
 	VMOVUPS      Z6, K1, (BX)
 	VMOVUPS      Y7, K2, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+16, 80(AX)
-	SUBQ         $+4, 48(AX)
-	JMP          upto24_rows4
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto24_rows4_packed
+	MOVQ         $+16, BX
+
+upto24_rows4_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+4, 48(AX)
+	JMP  upto24_rows4
 
 upto24_rows4_end:
 upto24_rows2:
-	CMPQ      48(AX), $+2
-	JLT       upto24_rows2_end
-	VXORPS    Z0, Z0, Z0
-	VXORPS    Y1, Y1, Y1
-	VXORPS    Z2, Z2, Z2
-	VXORPS    Y3, Y3, Y3
-	CMPQ      72(AX), $0x00
-	JE        upto24_rows2_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Z0
-	VMOVUPS.Z 64(BX), K2, Y1
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z2
-	VMOVUPS.Z 64(BX), K2, Y3
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+2
+	JLT        upto24_rows2_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Y3, Y3, Y3
+	CMPQ       72(AX), $0x00
+	JE         upto24_rows2_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Z0
+	VMOVUPS.Z  64(BX), K2, Y1
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z2
+	VMOVUPS.Z  64(BX), K2, Y3
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 upto24_rows2_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -19728,7 +20018,7 @@ upto24_rows2_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto24_rows2_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, K1, (BX)
 	VMOVUPS      Y1, K2, 64(BX)
@@ -19736,27 +20026,36 @@ upto24_rows2_k:
 	VMOVUPS      Z2, K1, (BX)
 	VMOVUPS      Y3, K2, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+8, 80(AX)
-	SUBQ         $+2, 48(AX)
-	JMP          upto24_rows2
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto24_rows2_packed
+	MOVQ         $+8, BX
+
+upto24_rows2_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+2, 48(AX)
+	JMP  upto24_rows2
 
 upto24_rows2_end:
 upto24_rows1:
-	CMPQ      48(AX), $+1
-	JLT       upto24_rows1_end
-	VXORPS    Z0, Z0, Z0
-	VXORPS    Y1, Y1, Y1
-	CMPQ      72(AX), $0x00
-	JE        upto24_rows1_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Z0
-	VMOVUPS.Z 64(BX), K2, Y1
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+1
+	JLT        upto24_rows1_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Y1, Y1, Y1
+	CMPQ       72(AX), $0x00
+	JE         upto24_rows1_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Z0
+	VMOVUPS.Z  64(BX), K2, Y1
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 upto24_rows1_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -19770,15 +20069,21 @@ upto24_rows1_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto24_rows1_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, K1, (BX)
 	VMOVUPS      Y1, K2, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+4, 80(AX)
-	SUBQ         $+1, 48(AX)
-	JMP          upto24_rows1
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto24_rows1_packed
+	MOVQ         $+4, BX
+
+upto24_rows1_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+1, 48(AX)
+	JMP  upto24_rows1
 
 upto24_rows1_end:
 	VZEROUPPER
@@ -19812,75 +20117,111 @@ upto24_end:
 	MOVQ    24(AX), DX
 
 upto32_rows12:
-	CMPQ      48(AX), $+12
-	JLT       upto32_rows12_end
-	VXORPS    Z0, Z0, Z0
-	VXORPS    Z1, Z1, Z1
-	VXORPS    Z2, Z2, Z2
-	VXORPS    Z3, Z3, Z3
-	VXORPS    Z4, Z4, Z4
-	VXORPS    Z5, Z5, Z5
-	VXORPS    Z6, Z6, Z6
-	VXORPS    Z7, Z7, Z7
-	VXORPS    Z8, Z8, Z8
-	VXORPS    Z9, Z9, Z9
-	VXORPS    Z10, Z10, Z10
-	VXORPS    Z11, Z11, Z11
-	VXORPS    Z12, Z12, Z12
-	VXORPS    Z13, Z13, Z13
-	VXORPS    Z14, Z14, Z14
-	VXORPS    Z15, Z15, Z15
-	VXORPS    Z16, Z16, Z16
-	VXORPS    Z17, Z17, Z17
-	VXORPS    Z18, Z18, Z18
-	VXORPS    Z19, Z19, Z19
-	VXORPS    Z20, Z20, Z20
-	VXORPS    Z21, Z21, Z21
-	VXORPS    Z22, Z22, Z22
-	VXORPS    Z23, Z23, Z23
-	CMPQ      72(AX), $0x00
-	JE        upto32_rows12_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Z0
-	VMOVUPS.Z 64(BX), K2, Z1
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z2
-	VMOVUPS.Z 64(BX), K2, Z3
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z4
-	VMOVUPS.Z 64(BX), K2, Z5
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z6
-	VMOVUPS.Z 64(BX), K2, Z7
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z8
-	VMOVUPS.Z 64(BX), K2, Z9
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z10
-	VMOVUPS.Z 64(BX), K2, Z11
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z12
-	VMOVUPS.Z 64(BX), K2, Z13
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z14
-	VMOVUPS.Z 64(BX), K2, Z15
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z16
-	VMOVUPS.Z 64(BX), K2, Z17
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z18
-	VMOVUPS.Z 64(BX), K2, Z19
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z20
-	VMOVUPS.Z 64(BX), K2, Z21
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z22
-	VMOVUPS.Z 64(BX), K2, Z23
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+12
+	JLT        upto32_rows12_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	VXORPS     Z10, Z10, Z10
+	VXORPS     Z11, Z11, Z11
+	VXORPS     Z12, Z12, Z12
+	VXORPS     Z13, Z13, Z13
+	VXORPS     Z14, Z14, Z14
+	VXORPS     Z15, Z15, Z15
+	VXORPS     Z16, Z16, Z16
+	VXORPS     Z17, Z17, Z17
+	VXORPS     Z18, Z18, Z18
+	VXORPS     Z19, Z19, Z19
+	VXORPS     Z20, Z20, Z20
+	VXORPS     Z21, Z21, Z21
+	VXORPS     Z22, Z22, Z22
+	VXORPS     Z23, Z23, Z23
+	CMPQ       72(AX), $0x00
+	JE         upto32_rows12_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Z0
+	VMOVUPS.Z  64(BX), K2, Z1
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z2
+	VMOVUPS.Z  64(BX), K2, Z3
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z4
+	VMOVUPS.Z  64(BX), K2, Z5
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z6
+	VMOVUPS.Z  64(BX), K2, Z7
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z8
+	VMOVUPS.Z  64(BX), K2, Z9
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z10
+	VMOVUPS.Z  64(BX), K2, Z11
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z12
+	VMOVUPS.Z  64(BX), K2, Z13
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z14
+	VMOVUPS.Z  64(BX), K2, Z15
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z16
+	VMOVUPS.Z  64(BX), K2, Z17
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z18
+	VMOVUPS.Z  64(BX), K2, Z19
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z20
+	VMOVUPS.Z  64(BX), K2, Z21
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z22
+	VMOVUPS.Z  64(BX), K2, Z23
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 upto32_rows12_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -19927,7 +20268,7 @@ upto32_rows12_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto32_rows12_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, K1, (BX)
 	VMOVUPS      Z1, K2, 64(BX)
@@ -19965,42 +20306,60 @@ upto32_rows12_k:
 	VMOVUPS      Z22, K1, (BX)
 	VMOVUPS      Z23, K2, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+48, 80(AX)
-	SUBQ         $+12, 48(AX)
-	JMP          upto32_rows12
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto32_rows12_packed
+	MOVQ         $+48, BX
+
+upto32_rows12_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+12, 48(AX)
+	JMP  upto32_rows12
 
 upto32_rows12_end:
 upto32_rows4:
-	CMPQ      48(AX), $+4
-	JLT       upto32_rows4_end
-	VXORPS    Z0, Z0, Z0
-	VXORPS    Z1, Z1, Z1
-	VXORPS    Z2, Z2, Z2
-	VXORPS    Z3, Z3, Z3
-	VXORPS    Z4, Z4, Z4
-	VXORPS    Z5, Z5, Z5
-	VXORPS    Z6, Z6, Z6
-	VXORPS    Z7, Z7, Z7
-	CMPQ      72(AX), $0x00
-	JE        upto32_rows4_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Z0
-	VMOVUPS.Z 64(BX), K2, Z1
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z2
-	VMOVUPS.Z 64(BX), K2, Z3
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z4
-	VMOVUPS.Z 64(BX), K2, Z5
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z6
-	VMOVUPS.Z 64(BX), K2, Z7
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+4
+	JLT        upto32_rows4_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	CMPQ       72(AX), $0x00
+	JE         upto32_rows4_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Z0
+	VMOVUPS.Z  64(BX), K2, Z1
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z2
+	VMOVUPS.Z  64(BX), K2, Z3
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z4
+	VMOVUPS.Z  64(BX), K2, Z5
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z6
+	VMOVUPS.Z  64(BX), K2, Z7
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 upto32_rows4_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -20023,7 +20382,7 @@ upto32_rows4_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto32_rows4_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, K1, (BX)
 	VMOVUPS      Z1, K2, 64(BX)
@@ -20037,32 +20396,44 @@ upto32_rows4_k:
 	VMOVUPS      Z6, K1, (BX)
 	VMOVUPS      Z7, K2, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+16, 80(AX)
-	SUBQ         $+4, 48(AX)
-	JMP          upto32_rows4
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto32_rows4_packed
+	MOVQ         $+16, BX
+
+upto32_rows4_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+4, 48(AX)
+	JMP  upto32_rows4
 
 upto32_rows4_end:
 upto32_rows2:
-	CMPQ      48(AX), $+2
-	JLT       upto32_rows2_end
-	VXORPS    Z0, Z0, Z0
-	VXORPS    Z1, Z1, Z1
-	VXORPS    Z2, Z2, Z2
-	VXORPS    Z3, Z3, Z3
-	CMPQ      72(AX), $0x00
-	JE        upto32_rows2_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Z0
-	VMOVUPS.Z 64(BX), K2, Z1
-	ADDQ      SI, BX
-	VMOVUPS.Z (BX), K1, Z2
-	VMOVUPS.Z 64(BX), K2, Z3
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+2
+	JLT        upto32_rows2_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	CMPQ       72(AX), $0x00
+	JE         upto32_rows2_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Z0
+	VMOVUPS.Z  64(BX), K2, Z1
+	ADDQ       SI, BX
+	VMOVUPS.Z  (BX), K1, Z2
+	VMOVUPS.Z  64(BX), K2, Z3
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 upto32_rows2_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -20079,7 +20450,7 @@ upto32_rows2_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto32_rows2_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, K1, (BX)
 	VMOVUPS      Z1, K2, 64(BX)
@@ -20087,27 +20458,36 @@ upto32_rows2_k:
 	VMOVUPS      Z2, K1, (BX)
 	VMOVUPS      Z3, K2, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+8, 80(AX)
-	SUBQ         $+2, 48(AX)
-	JMP          upto32_rows2
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto32_rows2_packed
+	MOVQ         $+8, BX
+
+upto32_rows2_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+2, 48(AX)
+	JMP  upto32_rows2
 
 upto32_rows2_end:
 upto32_rows1:
-	CMPQ      48(AX), $+1
-	JLT       upto32_rows1_end
-	VXORPS    Z0, Z0, Z0
-	VXORPS    Z1, Z1, Z1
-	CMPQ      72(AX), $0x00
-	JE        upto32_rows1_zero
-	MOVQ      88(AX), BX
-	MOVQ      40(AX), SI
-	VMOVUPS.Z (BX), K1, Z0
-	VMOVUPS.Z 64(BX), K2, Z1
-	ADDQ      SI, BX
+	CMPQ       48(AX), $+1
+	JLT        upto32_rows1_end
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	CMPQ       72(AX), $0x00
+	JE         upto32_rows1_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS.Z  (BX), K1, Z0
+	VMOVUPS.Z  64(BX), K2, Z1
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       SI, BX
 
 upto32_rows1_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -20121,15 +20501,21 @@ upto32_rows1_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto32_rows1_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Z0, K1, (BX)
 	VMOVUPS      Z1, K2, 64(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+4, 80(AX)
-	SUBQ         $+1, 48(AX)
-	JMP          upto32_rows1
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto32_rows1_packed
+	MOVQ         $+4, BX
+
+upto32_rows1_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+1, 48(AX)
+	JMP  upto32_rows1
 
 upto32_rows1_end:
 	VZEROUPPER
@@ -26121,6 +26507,264 @@ softmaxGrad1_end:
 	VMOVUPS   Z1, K1, (DX)
 
 softmaxGrad_done:
+	RET
+
+// func maxAtAVX512(best *float32, from *float32, x *float32, n int, place float32)
+// Requires: AVX, AVX512F, BMI2, CMOV, SSE
+TEXT ·maxAtAVX512(SB), NOSPLIT, $0-36
+	MOVSS        place+32(FP), X0
+	VBROADCASTSS X0, Z0
+	MOVQ         best+0(FP), AX
+	MOVQ         from+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         n+24(FP), BX
+
+maxAt2:
+	SUBQ    $+32, BX
+	JLT     maxAt2_end
+	VMOVUPS (AX), Z1
+	VMOVUPS 64(AX), Z2
+	VMOVUPS (CX), Z3
+	VMOVUPS 64(CX), Z4
+	VMOVUPS (DX), Z5
+	VMOVUPS 64(DX), Z6
+	VCMPPS  $0x01, Z5, Z1, K1
+	VMOVAPS Z5, K1, Z1
+	VMOVAPS Z0, K1, Z3
+	VCMPPS  $0x03, Z5, Z5, K1
+	VMOVAPS Z5, K1, Z1
+	VMOVAPS Z0, K1, Z3
+	VCMPPS  $0x01, Z6, Z2, K1
+	VMOVAPS Z6, K1, Z2
+	VMOVAPS Z0, K1, Z4
+	VCMPPS  $0x03, Z6, Z6, K1
+	VMOVAPS Z6, K1, Z2
+	VMOVAPS Z0, K1, Z4
+	VMOVUPS Z1, (AX)
+	VMOVUPS Z2, 64(AX)
+	VMOVUPS Z3, (CX)
+	VMOVUPS Z4, 64(CX)
+	ADDQ    $+128, AX
+	ADDQ    $+128, CX
+	ADDQ    $+128, DX
+	JMP     maxAt2
+
+maxAt2_end:
+	ADDQ $+32, BX
+
+maxAt1:
+	SUBQ    $+16, BX
+	JLT     maxAt1_end
+	VMOVUPS (AX), Z1
+	VMOVUPS (CX), Z2
+	VMOVUPS (DX), Z3
+	VCMPPS  $0x01, Z3, Z1, K1
+	VMOVAPS Z3, K1, Z1
+	VMOVAPS Z0, K1, Z2
+	VCMPPS  $0x03, Z3, Z3, K1
+	VMOVAPS Z3, K1, Z1
+	VMOVAPS Z0, K1, Z2
+	VMOVUPS Z1, (AX)
+	VMOVUPS Z2, (CX)
+	ADDQ    $+64, AX
+	ADDQ    $+64, CX
+	ADDQ    $+64, DX
+	JMP     maxAt1
+
+maxAt1_end:
+	ADDQ      $+16, BX
+	CMPQ      BX, $0x00
+	JE        maxAt_done
+	XORQ      SI, SI
+	CMPQ      BX, SI
+	CMOVQLT   SI, BX
+	MOVQ      $0x00000010, SI
+	CMPQ      BX, SI
+	CMOVQGT   SI, BX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     BX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (AX), K1, Z1
+	VMOVUPS.Z (CX), K1, Z2
+	VMOVUPS.Z (DX), K1, Z3
+	VCMPPS    $0x01, Z3, Z1, K2
+	VMOVAPS   Z3, K2, Z1
+	VMOVAPS   Z0, K2, Z2
+	VCMPPS    $0x03, Z3, Z3, K2
+	VMOVAPS   Z3, K2, Z1
+	VMOVAPS   Z0, K2, Z2
+	VMOVUPS   Z1, K1, (AX)
+	VMOVUPS   Z2, K1, (CX)
+
+maxAt_done:
+	VZEROUPPER
+	RET
+
+// func addWhereAVX512(dst *float32, dy *float32, from *float32, n int, place float32)
+// Requires: AVX, AVX512F, BMI2, CMOV, SSE
+TEXT ·addWhereAVX512(SB), NOSPLIT, $0-36
+	MOVSS        place+32(FP), X0
+	VBROADCASTSS X0, Z0
+	MOVQ         dst+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         from+16(FP), DX
+	MOVQ         n+24(FP), BX
+
+addWhere2:
+	SUBQ    $+32, BX
+	JLT     addWhere2_end
+	VMOVUPS (AX), Z1
+	VMOVUPS 64(AX), Z2
+	VMOVUPS (CX), Z3
+	VMOVUPS 64(CX), Z4
+	VMOVUPS (DX), Z5
+	VMOVUPS 64(DX), Z6
+	VADDPS  Z1, Z3, Z3
+	VCMPPS  $0x00, Z0, Z5, K1
+	VMOVAPS Z3, K1, Z1
+	VADDPS  Z2, Z4, Z3
+	VCMPPS  $0x00, Z0, Z6, K1
+	VMOVAPS Z3, K1, Z2
+	VMOVUPS Z1, (AX)
+	VMOVUPS Z2, 64(AX)
+	ADDQ    $+128, AX
+	ADDQ    $+128, CX
+	ADDQ    $+128, DX
+	JMP     addWhere2
+
+addWhere2_end:
+	ADDQ $+32, BX
+
+addWhere1:
+	SUBQ    $+16, BX
+	JLT     addWhere1_end
+	VMOVUPS (AX), Z1
+	VMOVUPS (CX), Z2
+	VMOVUPS (DX), Z3
+	VADDPS  Z1, Z2, Z2
+	VCMPPS  $0x00, Z0, Z3, K1
+	VMOVAPS Z2, K1, Z1
+	VMOVUPS Z1, (AX)
+	ADDQ    $+64, AX
+	ADDQ    $+64, CX
+	ADDQ    $+64, DX
+	JMP     addWhere1
+
+addWhere1_end:
+	ADDQ      $+16, BX
+	CMPQ      BX, $0x00
+	JE        addWhere_done
+	XORQ      SI, SI
+	CMPQ      BX, SI
+	CMOVQLT   SI, BX
+	MOVQ      $0x00000010, SI
+	CMPQ      BX, SI
+	CMOVQGT   SI, BX
+	MOVQ      $0x0000ffff, SI
+	BZHIQ     BX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (AX), K1, Z1
+	VMOVUPS.Z (CX), K1, Z2
+	VMOVUPS.Z (DX), K1, Z3
+	VADDPS    Z1, Z2, Z2
+	VCMPPS    $0x00, Z0, Z3, K2
+	VMOVAPS   Z2, K2, Z1
+	VMOVUPS   Z1, K1, (AX)
+
+addWhere_done:
+	VZEROUPPER
+	RET
+
+// func adamAVX512(param *float32, first *float32, second *float32, grad *float32, n int, rate1 float32, beta2 float32, rate2 float32, size float32, root float32, eps float32, keep float32, decay float32)
+// Requires: AVX, AVX512F, BMI2, CMOV, SSE
+TEXT ·adamAVX512(SB), NOSPLIT, $0-72
+	MOVSS        rate1+40(FP), X0
+	VBROADCASTSS X0, Z0
+	MOVSS        beta2+44(FP), X1
+	VBROADCASTSS X1, Z1
+	MOVSS        rate2+48(FP), X2
+	VBROADCASTSS X2, Z2
+	MOVSS        size+52(FP), X3
+	VBROADCASTSS X3, Z3
+	MOVSS        root+56(FP), X4
+	VBROADCASTSS X4, Z4
+	MOVSS        eps+60(FP), X5
+	VBROADCASTSS X5, Z5
+	MOVSS        keep+64(FP), X6
+	VBROADCASTSS X6, Z6
+	MOVSS        decay+68(FP), X7
+	VBROADCASTSS X7, Z7
+	MOVQ         param+0(FP), AX
+	MOVQ         first+8(FP), CX
+	MOVQ         second+16(FP), DX
+	MOVQ         grad+24(FP), BX
+	MOVQ         n+32(FP), SI
+
+adam1:
+	SUBQ        $+16, SI
+	JLT         adam1_end
+	VMOVUPS     (AX), Z8
+	VMOVUPS     (CX), Z9
+	VMOVUPS     (DX), Z10
+	VMOVUPS     (BX), Z11
+	VMULPS      Z6, Z8, Z8
+	VFMADD231PS Z7, Z8, Z11
+	VSUBPS      Z9, Z11, Z12
+	VFMADD231PS Z0, Z12, Z9
+	VMULPS      Z1, Z10, Z10
+	VMULPS      Z2, Z11, Z12
+	VFMADD231PS Z11, Z12, Z10
+	VSQRTPS     Z10, Z12
+	VDIVPS      Z4, Z12, Z12
+	VADDPS      Z5, Z12, Z12
+	VMULPS      Z3, Z9, Z11
+	VDIVPS      Z12, Z11, Z12
+	VSUBPS      Z12, Z8, Z8
+	VMOVUPS     Z8, (AX)
+	VMOVUPS     Z9, (CX)
+	VMOVUPS     Z10, (DX)
+	ADDQ        $+64, AX
+	ADDQ        $+64, CX
+	ADDQ        $+64, DX
+	ADDQ        $+64, BX
+	JMP         adam1
+
+adam1_end:
+	ADDQ        $+16, SI
+	CMPQ        SI, $0x00
+	JE          adam_done
+	XORQ        DI, DI
+	CMPQ        SI, DI
+	CMOVQLT     DI, SI
+	MOVQ        $0x00000010, DI
+	CMPQ        SI, DI
+	CMOVQGT     DI, SI
+	MOVQ        $0x0000ffff, DI
+	BZHIQ       SI, DI, DI
+	KMOVW       DI, K1
+	VMOVUPS.Z   (AX), K1, Z8
+	VMOVUPS.Z   (CX), K1, Z9
+	VMOVUPS.Z   (DX), K1, Z10
+	VMOVUPS.Z   (BX), K1, Z11
+	VMULPS      Z6, Z8, Z8
+	VFMADD231PS Z7, Z8, Z11
+	VSUBPS      Z9, Z11, Z6
+	VFMADD231PS Z0, Z6, Z9
+	VMULPS      Z1, Z10, Z10
+	VMULPS      Z2, Z11, Z6
+	VFMADD231PS Z11, Z6, Z10
+	VSQRTPS     Z10, Z6
+	VDIVPS      Z4, Z6, Z6
+	VADDPS      Z5, Z6, Z6
+	VMULPS      Z3, Z9, Z11
+	VDIVPS      Z6, Z11, Z6
+	VSUBPS      Z6, Z8, Z8
+	VMOVUPS     Z8, K1, (AX)
+	VMOVUPS     Z9, K1, (CX)
+	VMOVUPS     Z10, K1, (DX)
+
+adam_done:
+	VZEROUPPER
 	RET
 
 // func normSumsAVX512(dy *float32, x *float32, weight *float32, n int, mean float32, scale float32) (sum float32, product float32)

@@ -62,7 +62,7 @@ var fields = map[string]map[string]int{
 	"blocks": {"coefficients": 0, "quant": 8, "extents": 16, "dst": 24, "stride": 32, "pairs": 40},
 	"resample": {"dst": 0, "dstStride": 8, "src": 16, "srcStride": 24, "starts": 32, "weights": 40, "n": 48, "units": 56,
 		"row": 64, "columns": 72},
-	"transposed": {"a": 0, "lda": 8, "b": 16, "ldb": 24, "c": 32, "ldc": 40, "m": 48, "n": 56, "k": 64, "add": 72, "atA": 80, "atC": 88},
+	"transposed": {"a": 0, "lda": 8, "b": 16, "ldb": 24, "c": 32, "ldc": 40, "m": 48, "n": 56, "k": 64, "add": 72, "packed": 80, "atA": 88, "atC": 96},
 	"columns":    {"x": 0, "y": 8, "dst": 16, "ld": 24, "rows": 32, "n": 40, "p0": 48, "p1": 56, "p2": 64, "s0": 72, "s1": 80, "act": 88},
 	"taps": {"x": 0, "dy": 8, "dw": 16, "pixelX": 24, "rowX": 32, "tapX": 40, "lineX": 48, "pixelDY": 56, "rowDY": 64, "tapDW": 72,
 		"rows": 80, "cols": 88, "channels": 96},
