@@ -1,0 +1,97 @@
+"""Images a second, from normalised input to logits, in what one would run instead of graft: ONNX Runtime
+and OpenVINO, with random weights, and beside them graft's own figure if its binary is named.
+
+    python trunk.py ARCH [--batch 32] [--threads 2] [--graft PATH]
+
+ARCH is a torchvision name, or efficientnet_lite0. A batch goes to ONNX Runtime as a whole, and to OpenVINO in
+requests of four images, which suits each best. With --batch 1 the one image is a request of its own, and the figure
+is its latency. Each line of the output is a JSON object.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+import time
+import warnings
+
+warnings.filterwarnings("ignore")
+import onnxruntime
+import openvino
+import torch
+import torchvision
+
+parser = argparse.ArgumentParser()
+parser.add_argument("arch")
+parser.add_argument("--batch", type=int, default=32)
+parser.add_argument("--threads", type=int, default=os.cpu_count())
+parser.add_argument("--graft", help="path of the graft binary")
+args = parser.parse_args()
+
+
+def report(program, precision, seconds):
+    figures = {"program": program, "arch": args.arch, "precision": precision, "batch": args.batch, "threads": args.threads,
+               "img_s": round(args.batch / seconds, 1)}
+    if args.batch == 1:
+        figures["ms"] = round(1000 * seconds, 2)
+    print(json.dumps(figures), flush=True)
+
+
+def best(run):
+    """The least time of a run, after one to warm up, in two seconds of them."""
+    run()
+    least, begin = float("inf"), time.perf_counter()
+    while time.perf_counter() - begin < 2:
+        start = time.perf_counter()
+        run()
+        least = min(least, time.perf_counter() - start)
+    return least
+
+
+def network():
+    if args.arch == "efficientnet_lite0":
+        import lite0
+
+        model = lite0.load()
+        if hasattr(model, "set_swish"):
+            model.set_swish(memory_efficient=False)
+        return model.eval()
+    return torchvision.models.get_model(args.arch, weights=None).eval()
+
+
+images = torch.randn(args.batch, 3, 224, 224)
+path = os.path.join(tempfile.mkdtemp(), "network.onnx")
+torch.onnx.export(network(), (images[:1],), path, input_names=["x"], output_names=["y"],
+                  dynamic_axes={"x": {0: "n"}, "y": {0: "n"}}, dynamo=False)
+images = images.numpy()
+
+
+def graft(precision):
+    if args.graft:
+        run = subprocess.run([args.graft, "--threads", str(args.threads), "bench", args.arch, "--batch", str(args.batch),
+                              "--precision", precision, "--json"], stdout=subprocess.PIPE, check=True)
+        report("graft", precision, args.batch / json.loads(run.stdout)["img_s"])
+
+
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = args.threads
+session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+report("onnxruntime", "fp32", best(lambda: session.run(None, {"x": images})))
+
+for precision, hint in (("fp32", "f32"), ("bf16", "bf16")):
+    compiled = openvino.Core().compile_model(path, "CPU", {
+        "INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": args.threads,
+        "PERFORMANCE_HINT": "LATENCY" if args.batch == 1 else "THROUGHPUT"})
+    if args.batch == 1:
+        request = compiled.create_infer_request()
+        run = lambda: request.infer({0: images})
+    else:
+        queue = openvino.AsyncInferQueue(compiled)
+
+        def run():
+            for i in range(0, args.batch, 4):
+                queue.start_async({0: images[i:i + 4]})
+            queue.wait_all()
+    report("openvino", precision, best(run))
+    graft(precision)
