@@ -285,6 +285,39 @@ func TestUndecodable(t *testing.T) {
 	}
 }
 
+// TestVanishingPhoto stops at a photo that could be decoded before, and keeps the epochs until then.
+func TestVanishingPhoto(t *testing.T) {
+	d := few(t)
+	gone := d.Train[1].Path
+	content := must(os.ReadFile(gone))
+	run, err := tinyVGG(t).Train(t.Context(), d, graft.TrainOptions{Augment: "light", Epoch: func(graft.Epoch) { os.Remove(gone) }})
+	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), gone) || run == nil || len(run.History) != 1 {
+		t.Errorf("in the second epoch: %v", err)
+	}
+	if err := os.WriteFile(gone, content, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	run, err = tinyVGG(t).Train(t.Context(), d, graft.TrainOptions{Augment: "light", Views: 2, Progress: &removing{gone, len(d.Train)}})
+	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "photos changed while they were read: ") || run != nil {
+		t.Errorf("in the second view: %v", err)
+	}
+}
+
+// removing removes a file when so many photos are done.
+type removing struct {
+	path string
+	left int
+}
+
+func (r *removing) Start(string, int64, int64) {}
+func (r *removing) Finish()                    {}
+func (r *removing) Note(string)                {}
+func (r *removing) Add(n int) {
+	if r.left -= n; r.left == 0 {
+		os.Remove(r.path)
+	}
+}
+
 // TestRunSave writes all of a folder or nothing, and replaces one only if that is wanted.
 func TestRunSave(t *testing.T) {
 	d := dataset(t)
