@@ -258,10 +258,10 @@ func TestUndecodable(t *testing.T) {
 	without := &graft.Dataset{Root: d.Root, Classes: d.Classes, Train: readable(d.Train), Test: readable(d.Test)}
 	for _, opts := range []graft.TrainOptions{{}, {Augment: "light"}, {Augment: "light", Views: 2}} {
 		opts.Epochs = 2
-		same := train(t, pretrained(t, "squeezenet1_1", 0), without, opts)
+		same := train(t, small(t, "squeezenet1_1", 0), without, opts)
 		progress := &recorder{}
 		opts.Progress = progress
-		run := train(t, pretrained(t, "squeezenet1_1", 0), d, opts)
+		run := train(t, small(t, "squeezenet1_1", 0), d, opts)
 		photos := 27
 		if opts.Views > 0 {
 			photos += 17 // the second view
@@ -278,7 +278,7 @@ func TestUndecodable(t *testing.T) {
 			t.Errorf("%+v: leaving photos out isn't as if they weren't there", opts)
 		}
 		opts.Strict = true
-		run, err := pretrained(t, "squeezenet1_1", 0).Train(t.Context(), d, opts)
+		run, err := small(t, "squeezenet1_1", 0).Train(t.Context(), d, opts)
 		if err == nil || !strings.HasPrefix(err.Error(), bad[0]+": ") || run != nil {
 			t.Errorf("%+v: strictly: %v", opts, err)
 		}
