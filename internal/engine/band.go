@@ -100,9 +100,13 @@ func (c *compiler) bands(expand *product, node *graph.Node, in value) (bool, err
 // emitBands emits the step, whose units are bands.
 func (c *compiler) emitBands(b *banded, s step, in, out value, sums int, residual *value) {
 	d := &b.depthwise
-	const least = 168 // rows of the expansion's product, so that it is computed in whole tiles
-	b.rows = min(max(least/(d.StrideH*d.W), 1), d.OutH)
-	perImage := (d.OutH + b.rows - 1) / b.rows
+	// So many rows of the expansion's product at least: they are computed in whole tiles, and few of them
+	// twice. An even number of bands is shared alike by two threads.
+	const least = 672
+	divided := func(n, by int) int { return (n + by - 1) / by }
+	bands := divided(d.OutH, max(least/(d.StrideH*d.W), 1))
+	b.rows = divided(d.OutH, divided(bands, 2)*2)
+	perImage := divided(d.OutH, b.rows)
 	s.units = out.shape[0] * perImage
 	expanded := 0
 	if b.expand != nil {
