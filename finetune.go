@@ -55,6 +55,9 @@ func (m *Model) Finetune(ctx context.Context, d *Dataset, opts FinetuneOptions) 
 	run, err := m.Train(ctx, d, second)
 	if run == nil {
 		m.FreezeTrunk() // as it was trained
+		if second.resumes() {
+			return nil, err // the state is further than the head
+		}
 		return head, err
 	}
 	run.History = append(head.History, run.History...)

@@ -113,6 +113,16 @@ func fromFile(t testing.TB, architecture, path string, dropout float64) *graft.M
 	return m
 }
 
+// small is pretrained for photos of 64 × 64 pixels, which take little time.
+func small(t testing.TB, architecture string, dropout float64) *graft.Model {
+	t.Helper()
+	m := pretrained(t, architecture, dropout)
+	if err := m.Resize(64); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 // tinyVGG is a small network that trains wholly, from nothing.
 func tinyVGG(t testing.TB) *graft.Model {
 	t.Helper()

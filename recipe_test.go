@@ -152,7 +152,7 @@ func TestViews(t *testing.T) {
 	d := dataset(t)
 	for views, want := range map[int][]int{0: {0, 1, 2, 3, 4}, 1: {0, 0, 0, 0, 0}, 3: {0, 1, 2, 0, 1}} {
 		progress := &recorder{}
-		run := train(t, pretrained(t, "squeezenet1_1", 0), d, graft.TrainOptions{Epochs: 5, LR: 1e-30, Augment: "light", Views: views, Progress: progress})
+		run := train(t, small(t, "squeezenet1_1", 0), d, graft.TrainOptions{Epochs: 5, LR: 1e-30, Augment: "light", Views: views, Progress: progress})
 		var seen []float64
 		for i, e := range run.History {
 			kind := slices.IndexFunc(seen, func(loss float64) bool { return math.Abs(loss-e.TrainLoss) < 1e-10*loss })
@@ -174,9 +174,7 @@ func TestViews(t *testing.T) {
 func TestRepeatableRecipes(t *testing.T) {
 	t.Setenv("GRAFT_CACHE", t.TempDir())
 	d := dataset(t)
-	const architecture = "shufflenet_v2_x0_5"
-	weights := formulaWeights(t.TempDir(), architecture)
-	frozen := func() *graft.Model { return fromFile(t, architecture, weights, 0.3) }
+	frozen := func() *graft.Model { return small(t, "shufflenet_v2_x0_5", 0.3) }
 	whole := func() *graft.Model { return tinyVGG(t) }
 	for name, test := range map[string]struct {
 		model func() *graft.Model

@@ -320,8 +320,16 @@ func TestFinetune(t *testing.T) {
 				t.Errorf("after epoch %d, %s: the state changed", epoch, what)
 			}
 		}
-		run, err := tinyVGG(t).Finetune(t.Context(), d, opts)
-		if err != nil {
+		// Stopped again while it reads the photos for the second part, there is what the head came to, unless
+		// the state is further.
+		ctx, cancel := context.WithCancel(t.Context())
+		again := opts
+		again.Progress = &counting{2 * (len(d.Train) + len(d.Test)), cancel}
+		run, err := tinyVGG(t).Finetune(ctx, d, again)
+		if !errors.Is(err, context.Canceled) || (run == nil) != (epoch > 2) {
+			t.Errorf("stopped after epoch %d and again before the second part: %v, %v", epoch, run, err)
+		}
+		if run, err = tinyVGG(t).Finetune(t.Context(), d, opts); err != nil {
 			t.Fatal(err)
 		}
 		equalRuns(t, fmt.Sprintf("stopped after epoch %d", epoch), run, want)

@@ -41,6 +41,9 @@ type Run struct {
 // ErrDiverged is the cause of an error where the loss or a weight is no longer a number.
 var ErrDiverged = train.ErrDiverged
 
+// ErrOtherTraining is the cause of an error where the state to go on from is of another training.
+var ErrOtherTraining = train.ErrOtherTraining
+
 // Train fits the parameters that aren't frozen, with cross-entropy. The values that the frozen part of
 // the network has for each photo are computed once, before the first epoch, unless photos are augmented
 // anew for each.
@@ -213,9 +216,7 @@ func (m *Model) config(d *Dataset, random *torchrand.Generator, o TrainOptions) 
 		cfg.Optimizer.LRScale = func(p *graph.Param) float64 { return scales[p] }
 	}
 	if o.State != "" {
-		path := filepath.Join(o.State, stateFile)
-		_, err := os.Stat(path)
-		cfg.State = train.StateConfig{Path: path, Resume: o.Resume && err == nil, Description: m.describe(d, o)}
+		cfg.State = train.StateConfig{Path: filepath.Join(o.State, stateFile), Resume: o.resumes(), Description: m.describe(d, o)}
 	}
 	return cfg
 }
@@ -234,6 +235,12 @@ func (m *Model) finish(cfg *train.Config, v *values, o TrainOptions) {
 
 // stateFile is the file in a state's folder from which training can go on.
 const stateFile = "state.safetensors"
+
+// resumes reports whether training is to go on and there is something to go on from.
+func (o *TrainOptions) resumes() bool {
+	_, err := os.Stat(filepath.Join(o.State, stateFile))
+	return o.Resume && err == nil
+}
 
 // describe says what is trained on what, so that another training can't go on from this one's state.
 func (m *Model) describe(d *Dataset, opts TrainOptions) map[string]string {

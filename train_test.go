@@ -258,10 +258,10 @@ func TestUndecodable(t *testing.T) {
 	without := &graft.Dataset{Root: d.Root, Classes: d.Classes, Train: readable(d.Train), Test: readable(d.Test)}
 	for _, opts := range []graft.TrainOptions{{}, {Augment: "light"}, {Augment: "light", Views: 2}} {
 		opts.Epochs = 2
-		same := train(t, pretrained(t, "squeezenet1_1", 0), without, opts)
+		same := train(t, small(t, "squeezenet1_1", 0), without, opts)
 		progress := &recorder{}
 		opts.Progress = progress
-		run := train(t, pretrained(t, "squeezenet1_1", 0), d, opts)
+		run := train(t, small(t, "squeezenet1_1", 0), d, opts)
 		photos := 27
 		if opts.Views > 0 {
 			photos += 17 // the second view
@@ -278,10 +278,43 @@ func TestUndecodable(t *testing.T) {
 			t.Errorf("%+v: leaving photos out isn't as if they weren't there", opts)
 		}
 		opts.Strict = true
-		run, err := pretrained(t, "squeezenet1_1", 0).Train(t.Context(), d, opts)
+		run, err := small(t, "squeezenet1_1", 0).Train(t.Context(), d, opts)
 		if err == nil || !strings.HasPrefix(err.Error(), bad[0]+": ") || run != nil {
 			t.Errorf("%+v: strictly: %v", opts, err)
 		}
+	}
+}
+
+// TestVanishingPhoto stops at a photo that could be decoded before, and keeps the epochs until then.
+func TestVanishingPhoto(t *testing.T) {
+	d := few(t)
+	gone := d.Train[1].Path
+	content := must(os.ReadFile(gone))
+	run, err := tinyVGG(t).Train(t.Context(), d, graft.TrainOptions{Augment: "light", Epoch: func(graft.Epoch) { os.Remove(gone) }})
+	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), gone) || run == nil || len(run.History) != 1 {
+		t.Errorf("in the second epoch: %v", err)
+	}
+	if err := os.WriteFile(gone, content, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	run, err = tinyVGG(t).Train(t.Context(), d, graft.TrainOptions{Augment: "light", Views: 2, Progress: &counting{len(d.Train), func() { os.Remove(gone) }}})
+	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "photos changed while they were read: ") || run != nil {
+		t.Errorf("in the second view: %v", err)
+	}
+}
+
+// counting does something when so many photos are done.
+type counting struct {
+	left int
+	do   func()
+}
+
+func (c *counting) Start(string, int64, int64) {}
+func (c *counting) Finish()                    {}
+func (c *counting) Note(string)                {}
+func (c *counting) Add(n int) {
+	if c.left -= n; c.left == 0 {
+		c.do()
 	}
 }
 

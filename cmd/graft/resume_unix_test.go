@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/graft-ml/graft/internal/kernels"
 )
 
 // graftFails runs graft, which must end with a status, and returns what it printed.
@@ -165,7 +167,7 @@ func TestInterruptedAndResumed(t *testing.T) {
 	says := func(status int, want string, args ...string) {
 		t.Helper()
 		out, errs := graftFails(t, status, dir, append(command, args...)...)
-		if !strings.Contains(out+errs, want) {
+		if !strings.Contains(out+errs, want) || strings.Contains(out, "Stopped") {
 			t.Errorf("%q: it says %q, not %q", args, out+errs, want)
 		}
 		after := files(t, dir)
@@ -188,6 +190,12 @@ func TestInterruptedAndResumed(t *testing.T) {
 		`parameters that train was "10 (`:               {"--freeze", "conv_block_1.0", "--augment", "light"},
 	} {
 		says(1, want, append(args, "--resume")...)
+		says(1, "; --force without --resume starts over\n", append(args, "--resume")...)
+	}
+	if set, err := kernels.Best(); err == nil && set.Name != "portable" {
+		t.Setenv("GRAFT_CPU", "portable")
+		says(1, fmt.Sprintf("kernels (see GRAFT_CPU) was %q and is \"portable\"", set.Name), "--resume")
+		t.Setenv("GRAFT_CPU", set.Name)
 	}
 	check(t, os.Rename(filepath.Join(dir, "data", "train", "pizza", "0.jpg"), filepath.Join(dir, "data", "train", "pizza", "00.jpg")))
 	before = files(t, dir)

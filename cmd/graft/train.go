@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -113,16 +114,7 @@ func finish(run *graft.Run, trained error, to *output, state string) error {
 		}
 	}
 	if trained != nil {
-		said := "Stopped"
-		if run != nil {
-			said = fmt.Sprintf("Stopped after %d epochs; the run so far is in %s", len(run.History), to.Out)
-		}
-		if entries, _ := os.ReadDir(state); len(entries) > 0 {
-			fmt.Printf("%s. The same command with --resume goes on.\n", said)
-		} else if run != nil {
-			fmt.Printf("%s.\n", said)
-		}
-		return trained
+		return stopped(run, trained, to, state)
 	}
 	if n := len(run.Failed); n > 0 {
 		fmt.Fprintf(os.Stderr, "%d photos couldn't be decoded and were left out\n", n)
@@ -136,6 +128,25 @@ func finish(run *graft.Run, trained error, to *output, state string) error {
 		fmt.Println(" ", filepath.Join(to.Out, picture))
 	}
 	return nil
+}
+
+// stopped says what there is of a training that ended early, and how to go on.
+func stopped(run *graft.Run, why error, to *output, state string) error {
+	said := ""
+	if run != nil {
+		said = fmt.Sprintf("Stopped after %d epochs; the run so far is in %s.", len(run.History), to.Out)
+	} else if errors.Is(why, context.Canceled) {
+		said = "Stopped."
+	}
+	if entries, _ := os.ReadDir(state); said != "" && len(entries) > 0 {
+		fmt.Println(said, "The same command with --resume goes on.")
+	} else if run != nil {
+		fmt.Println(said)
+	}
+	if errors.Is(why, graft.ErrOtherTraining) {
+		return fmt.Errorf("%w; --force without --resume starts over", why)
+	}
+	return why
 }
 
 func printEpoch(e graft.Epoch) {
