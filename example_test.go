@@ -77,6 +77,66 @@ func ExampleModel_Evaluate() {
 	}
 }
 
+// Where there are photos enough, the pretrained layers learn too: the head first, and then all of the
+// network, with lower learning rates for earlier layers.
+func ExampleModel_Finetune() {
+	ctx := context.Background()
+	model, err := graft.Load(ctx, "efficientnet_b0", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	data, err := graft.OpenDataset("pizza_steak_sushi", graft.DatasetOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := model.ReplaceHead(data.Classes, 0.2); err != nil {
+		log.Fatal(err)
+	}
+	run, err := model.Finetune(ctx, data, graft.FinetuneOptions{TrainOptions: graft.TrainOptions{
+		Epochs: 5, Seed: 42, Augment: "light", Norms: "eval",
+		State: "runs/finetuned.training", Resume: true, // goes on where it was stopped
+	}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := run.Save("runs/finetuned", false); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// The solver computes the optimum of a new head at once, and chooses its penalty by cross-validation.
+func ExampleModel_Train_solver() {
+	dir, err := os.MkdirTemp("", "graft")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	photos, weights := filepath.Join(dir, "photos"), formulaWeights(dir, "shufflenet_v2_x0_5")
+	if err := draw.Dataset(photos, 1, 4, 2); err != nil {
+		log.Fatal(err)
+	}
+
+	ctx := context.Background()
+	data, err := graft.OpenDataset(photos, graft.DatasetOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	model, err := graft.Load(ctx, "shufflenet_v2_x0_5", &graft.LoadOptions{File: weights})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := model.ReplaceHead(data.Classes, 0); err != nil {
+		log.Fatal(err)
+	}
+	model.FreezeTrunk()
+	run, err := model.Train(ctx, data, graft.TrainOptions{Solver: "lbfgs", Augment: "light", Views: 4})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(run.History), "epoch; learnt better than by chance:", run.History[0].TrainAcc > 0.5)
+	// Output: 1 epoch; learnt better than by chance: true
+}
+
 // All of it without a network: on pictures that are drawn, with weights from a local checkpoint.
 func ExampleLoad() {
 	dir, err := os.MkdirTemp("", "graft")

@@ -9,6 +9,7 @@ import (
 	"math"
 	"path/filepath"
 
+	"github.com/graft-ml/graft/internal/augment"
 	"github.com/graft-ml/graft/internal/plot"
 	"github.com/graft-ml/graft/internal/torchrand"
 	"github.com/graft-ml/graft/internal/train"
@@ -26,41 +27,38 @@ type FinetuneOptions struct {
 
 // Finetune trains the head alone for some epochs, and then the whole network, with lower learning rates
 // for earlier layers: fastai's fine_tune (https://docs.fast.ai/callback.schedule.html). The epochs of both
-// parts are the run's.
+// parts are the run's; the best is one of the second part.
 func (m *Model) Finetune(ctx context.Context, d *Dataset, opts FinetuneOptions) (*Run, error) {
 	first, second := opts.parts()
+	unfreeze := opts.Unfreeze
+	if unfreeze == nil {
+		unfreeze = func(m *Model) error { return m.Unfreeze("*") }
+	}
+	// What can't be done in the second part is found out before the first.
+	if err := unfreeze(m); err != nil {
+		return nil, err
+	}
+	undo := m.initialise(torchrand.New(opts.Seed), &second)
+	_, err := m.prepare(d, nil, &second)
+	undo()
+	if err != nil {
+		return nil, err
+	}
 	m.FreezeTrunk()
 	head, err := m.Train(ctx, d, first)
 	if err != nil {
 		return head, err
 	}
-	unfreeze := opts.Unfreeze
-	if unfreeze == nil {
-		unfreeze = func(m *Model) error { return m.Unfreeze("*") }
-	}
 	if err := unfreeze(m); err != nil {
 		return head, err
 	}
-	renumber := func(e Epoch) Epoch {
-		e.Epoch += len(head.History)
-		return e
-	}
-	report := second.Epoch
-	second.Epoch = func(e Epoch) {
-		if report != nil {
-			report(renumber(e))
-		}
-	}
-	second.Progress = opts.Progress
 	run, err := m.Train(ctx, d, second)
 	if run == nil {
+		m.FreezeTrunk() // as it was trained
 		return head, err
 	}
-	for i, e := range run.History {
-		run.History[i] = renumber(e)
-	}
-	run.Best += len(head.History)
 	run.History = append(head.History, run.History...)
+	m.trained.HeadEpochs, m.trained.LR = len(head.History), first.LR
 	return run, err
 }
 
@@ -72,13 +70,22 @@ func (o *FinetuneOptions) parts() (first, second TrainOptions) {
 	if second.Schedule == (Schedule{}) {
 		second.Schedule.Name = "onecycle"
 	}
+	second.before = cmp.Or(o.HeadEpochs, 1)
 	first = second
-	first.Epochs = cmp.Or(o.HeadEpochs, 1)
+	first.Epochs, first.before = second.before, 0
 	first.LRMult, first.Patience = 1, 0
+	if list, err := augment.Parse(o.Augment); err == nil { // the head's values can't be mixed
+		if list = list.Unmixed(); len(list) == 0 {
+			first.Views = 0
+		}
+		first.Augment = list.String()
+	}
 	if first.Schedule.Name == "onecycle" {
 		first.Schedule.PctStart = 0.99 // it rises nearly to the end, and the second part goes on from there
 	}
 	second.LR /= 2
+	first.part = fmt.Sprintf("%d epochs of the head", first.Epochs)
+	second.part = "after " + first.part
 	if o.State != "" {
 		first.State = filepath.Join(o.State, "head")
 	}
@@ -97,14 +104,12 @@ type LRRange = train.LRRange
 // FindLR tries learning rates: each step has a higher one than the step before, until the loss explodes.
 // The model is afterwards as it was. (Smith, https://arxiv.org/abs/1506.01186, as fastai's lr_find.)
 func (m *Model) FindLR(ctx context.Context, d *Dataset, opts TrainOptions, rates LRRange) (*LRCurve, error) {
-	if err := opts.complete(); err != nil {
+	random := torchrand.New(opts.Seed)
+	defer m.initialise(random, &opts)()
+	cfg, err := m.prepare(d, random, &opts)
+	if err != nil {
 		return nil, err
 	}
-	if len(d.Classes) != m.outputs() {
-		return nil, fmt.Errorf("the data has %d classes and the network's head %d: replace the head", len(d.Classes), m.outputs())
-	}
-	random := torchrand.New(opts.Seed)
-	m.network.Initialise(random)
 	options, err := m.options()
 	if err != nil {
 		return nil, err
@@ -118,7 +123,7 @@ func (m *Model) FindLR(ctx context.Context, d *Dataset, opts TrainOptions, rates
 	if v.train.Len() == 0 {
 		return nil, errors.Join(append([]error{errors.New("no photo is left to train with")}, v.failed...)...)
 	}
-	cfg := m.config(v, random, opts)
+	m.finish(&cfg, v, opts)
 	curve, err := train.FindLR(ctx, m.builder(options.Kernels), v.train, cfg, rates)
 	if err != nil {
 		return nil, err

@@ -113,14 +113,39 @@ func fromFile(t testing.TB, architecture, path string, dropout float64) *graft.M
 	return m
 }
 
-// trained trains a model for an epoch.
-func trained(t testing.TB, m *graft.Model, d *graft.Dataset) *graft.Run {
+// tinyVGG is a small network that trains wholly, from nothing.
+func tinyVGG(t testing.TB) *graft.Model {
 	t.Helper()
-	run, err := m.Train(t.Context(), d, graft.TrainOptions{Epochs: 1})
+	m, err := graft.Scratch("tinyvgg", []string{"blue", "green", "red"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// train trains a model, which mustn't fail.
+func train(t testing.TB, m *graft.Model, d *graft.Dataset, opts graft.TrainOptions) *graft.Run {
+	t.Helper()
+	run, err := m.Train(t.Context(), d, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return run
+}
+
+// withoutSeconds is what is the same in the histories of equal trainings.
+func withoutSeconds(history []graft.Epoch) []graft.Epoch {
+	history = slices.Clone(history)
+	for i := range history {
+		history[i].Seconds = 0
+	}
+	return history
+}
+
+// trained trains a model for an epoch.
+func trained(t testing.TB, m *graft.Model, d *graft.Dataset) *graft.Run {
+	t.Helper()
+	return train(t, m, d, graft.TrainOptions{Epochs: 1})
 }
 
 // predict returns the predictions of a dataset's test photos, none of which may fail.

@@ -29,7 +29,7 @@ type TrainOptions struct {
 	// strength cross-validation chooses. It takes a network that is frozen but for its last Linear layer.
 	Solver string `json:"solver,omitempty"`
 
-	Optimizer   string   `json:"optimizer"`              // "adam" (the default), "adamw" or "sgd", as in torch.optim
+	Optimizer   string   `json:"optimizer,omitempty"`    // "adam" (the default), "adamw" or "sgd", as in torch.optim
 	WeightDecay float64  `json:"weight_decay,omitempty"` // spares norms and biases
 	Momentum    float64  `json:"momentum,omitempty"`     // of sgd
 	Nesterov    bool     `json:"nesterov,omitempty"`     // of sgd
@@ -67,6 +67,9 @@ type TrainOptions struct {
 
 	Progress Progress    `json:"-"` // is told while features are computed
 	Epoch    func(Epoch) `json:"-"` // is called after each epoch
+
+	part   string // of several that make a run, and how many epochs were before it
+	before int
 }
 
 // complete fills in the defaults and checks the values.
@@ -85,8 +88,6 @@ func (o *TrainOptions) complete() error {
 		return fmt.Errorf("learning rate multiple %g: it must be above 0 and at most 1, or 0 for the same rate everywhere", o.LRMult)
 	case o.Views < 0:
 		return fmt.Errorf("%d views: there must be at least one, or 0 for new ones each epoch", o.Views)
-	case o.Views > 0 && o.Augment == "":
-		return errors.New("views are of augmented photos: say how to augment them")
 	case o.Solver != "" && o.Solver != "lbfgs":
 		return fmt.Errorf("there is no solver %q: it is lbfgs, or none to train by steps", o.Solver)
 	case !slices.Contains([]nn.NormMode{nn.NormsAuto, nn.NormsTrain, nn.NormsEval}, nn.NormMode(o.Norms)):
@@ -94,8 +95,44 @@ func (o *TrainOptions) complete() error {
 	case o.Resume && o.State == "":
 		return errors.New("resuming needs the folder of the training's state")
 	}
-	_, err := augment.Parse(o.Augment)
-	return err
+	if list, err := augment.Parse(o.Augment); err != nil {
+		return err
+	} else if o.Views > 0 && len(list) == 0 {
+		return fmt.Errorf("%d views are of augmented photos: say how to augment them", o.Views)
+	}
+	if name := o.solverIgnores(); o.Solver != "" && name != "" {
+		return fmt.Errorf("the solver %s makes no steps, so that %s has no meaning: leave it out", o.Solver, name)
+	} else if o.Solver != "" {
+		o.Optimizer = ""
+		return nil
+	}
+	o.Optimizer = cmp.Or(o.Optimizer, "adam")
+	switch s := o.Schedule; {
+	case o.Optimizer != "sgd" && (o.Momentum != 0 || o.Nesterov):
+		return fmt.Errorf("momentum is of the optimizer sgd, and it is %s: choose sgd, or leave it out", o.Optimizer)
+	case s.Name != "step" && (s.StepSize != 0 || s.Gamma != 0):
+		return fmt.Errorf("step size and gamma are of the schedule step, and it is %s: choose step, or leave them out", cmp.Or(s.Name, "constant"))
+	}
+	return nil
+}
+
+// solverIgnores returns an option that is set and is of training by steps alone.
+func (o *TrainOptions) solverIgnores() string {
+	for _, option := range []struct {
+		set  bool
+		name string
+	}{
+		{o.Optimizer != "" && o.Optimizer != "adam", "the optimizer " + o.Optimizer}, {o.WeightDecay != 0, "weight decay"},
+		{o.Momentum != 0, "momentum"}, {o.Nesterov, "Nesterov's momentum"}, {o.Schedule != Schedule{}, "a schedule"},
+		{o.LRMult != 0, "the learning rate's multiple"}, {o.LabelSmoothing != 0, "label smoothing"}, {o.Balance, "balance"},
+		{o.ClipNorm != 0, "the gradients' norm"}, {o.Accumulate > 1, "accumulating batches"}, {o.EMA != 0, "an average of the weights"},
+		{o.Monitor != "", "what is monitored"}, {o.Patience != 0, "patience"}, {o.Norms != "", "the norms' mode"},
+	} {
+		if option.set {
+			return option.name
+		}
+	}
+	return ""
 }
 
 // rateScales gives each parameter its learning rate as a multiple of the head's: the first stage's is
@@ -118,11 +155,12 @@ func rateScales(network *models.Network, first float64) map[*graph.Param]float64
 type Arguments struct {
 	Data string `json:"data"`
 	TrainOptions
-	Trainable int    `json:"trainable_parameters"`
-	Frozen    int    `json:"frozen_parameters"`
-	Train     int    `json:"train_photos"`
-	Test      int    `json:"test_photos"`
-	Kernels   string `json:"kernels"`
-	Precision string `json:"precision"` // of what doesn't train
-	Version   string `json:"version"`
+	HeadEpochs int    `json:"head_epochs,omitempty"` // of fine-tuning, before Epochs
+	Trainable  int    `json:"trainable_parameters"`
+	Frozen     int    `json:"frozen_parameters"`
+	Train      int    `json:"train_photos"`
+	Test       int    `json:"test_photos"`
+	Kernels    string `json:"kernels"`
+	Precision  string `json:"precision"` // of what doesn't train
+	Version    string `json:"version"`
 }

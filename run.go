@@ -46,7 +46,7 @@ func CheckRunFolder(dir string) error {
 //	curves.png         the same, drawn
 //	predictions.png    some test photos with their predictions
 //	confusion.png      true against predicted classes
-//	events.out.*       the same as history, for TensorBoard, if a state was kept
+//	events.out.*       the same as history, for TensorBoard
 //
 // An existing folder that isn't empty is an error with the cause [ErrRunExists], unless force is set:
 // then it is replaced, once the new one is complete.
@@ -95,7 +95,7 @@ func (r *Run) write(dir string) error {
 			{"confusion.png", func(w io.Writer) error { return plot.Confusion(w, r.Model.classes, r.confusion()) }},
 		})
 	})
-	err := errors.Join(r.Model.Save(filepath.Join(dir, modelFile)), r.saveBest(filepath.Join(dir, bestFile)), r.copyEvents(dir))
+	err := errors.Join(r.Model.Save(filepath.Join(dir, modelFile)), r.saveBest(filepath.Join(dir, bestFile)), r.writeEvents(dir))
 	group.Wait()
 	return errors.Join(pictures, err)
 }
@@ -111,33 +111,6 @@ func (r *Run) saveBest(path string) error {
 	last := r.best.Swap()
 	defer last.Restore()
 	return r.Model.Save(path)
-}
-
-// copyEvents copies TensorBoard's event files from the state's folder.
-func (r *Run) copyEvents(dir string) error {
-	if r.state == "" {
-		return nil
-	}
-	var all error
-	for _, pattern := range []string{"head/events.out.*", "events.out.*"} {
-		paths, _ := filepath.Glob(filepath.Join(r.state, pattern))
-		for _, path := range paths {
-			all = errors.Join(all, copyFile(filepath.Join(dir, filepath.Base(path)), path))
-		}
-	}
-	return all
-}
-
-func copyFile(to, from string) error {
-	f, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return atomicfile.Write(to, func(w io.Writer) error {
-		_, err := io.Copy(w, f)
-		return err
-	})
 }
 
 // A file is a name and what writes its content.

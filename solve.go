@@ -2,7 +2,6 @@ package graft
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -22,12 +21,6 @@ type Solution struct {
 // solve computes the optimum of the last layer, and reports it as one epoch.
 func (m *Model) solve(ctx context.Context, run *Run, v *values, set *kernels.Set, build train.Builder, opts TrainOptions) error {
 	begin := time.Now()
-	if err := m.solvable(); err != nil {
-		return err
-	}
-	if v.groups == nil || v.mix != nil {
-		return errors.New("the solver needs all photos at once: say how many augmented views of each there shall be, and leave out MixUp and CutMix")
-	}
 	// All views count, each in the fold of its photo.
 	data := solver.Data{Classes: m.outputs(), Groups: v.groups}
 	all := v.train.(turns)

@@ -10,12 +10,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/graft-ml/graft/internal/autograd"
 	"github.com/graft-ml/graft/internal/graph"
 	"github.com/graft-ml/graft/internal/kernels"
 	"github.com/graft-ml/graft/internal/nn"
-	"github.com/graft-ml/graft/internal/tensorboard"
 	"github.com/graft-ml/graft/internal/torchrand"
 	"github.com/graft-ml/graft/internal/train"
 )
@@ -35,35 +35,34 @@ type Run struct {
 
 	Solution *Solution // of a solver, nil for training by steps
 
-	best  train.Weights // after the best epoch
-	state string        // the folder that was given for the state
+	best train.Weights // after the best epoch
 }
+
+// ErrDiverged is the cause of an error where the loss or a weight is no longer a number.
+var ErrDiverged = train.ErrDiverged
 
 // Train fits the parameters that aren't frozen, with cross-entropy. The values that the frozen part of
 // the network has for each photo are computed once, before the first epoch, unless photos are augmented
 // anew for each.
 //
 // When ctx is cancelled, Train returns its error; the run isn't nil if an epoch was completed, and
-// holds the model as the last one left it.
-func (m *Model) Train(ctx context.Context, d *Dataset, opts TrainOptions) (*Run, error) {
-	if err := opts.complete(); err != nil {
-		return nil, err
-	}
-	if len(d.Classes) != m.outputs() {
-		return nil, fmt.Errorf("the data has %d classes and the network's head %d: replace the head", len(d.Classes), m.outputs())
-	}
+// holds the model as the last one left it. So it is with an error with the cause [ErrDiverged].
+func (m *Model) Train(ctx context.Context, d *Dataset, opts TrainOptions) (run *Run, err error) {
 	random := torchrand.New(opts.Seed)
-	m.network.Initialise(random)
-	m.network.Norms = nn.NormMode(opts.Norms)
-	defer m.changed()
-	options, err := m.options()
+	undo := m.initialise(random, &opts)
+	defer func() {
+		if run == nil {
+			undo()
+		}
+		m.changed()
+	}()
+	cfg, err := m.prepare(d, random, &opts)
 	if err != nil {
 		return nil, err
 	}
-	set := options.Kernels
-	build := m.builder(set)
-	if _, err := build(1); err != nil { // before hours of features, not after
-		return nil, fmt.Errorf("model %s: %w", m.Name(), err)
+	options, err := m.options()
+	if err != nil {
+		return nil, err
 	}
 	v, err := m.values(ctx, d, options, &opts)
 	if err != nil {
@@ -72,20 +71,19 @@ func (m *Model) Train(ctx context.Context, d *Dataset, opts TrainOptions) (*Run,
 	if v.train.Len() == 0 || v.test.Len() == 0 {
 		return nil, errors.Join(append([]error{errors.New("no photo is left to train or test with")}, v.failed...)...)
 	}
-	run := &Run{Model: m, Failed: v.failed, state: opts.State}
+	run = &Run{Model: m, Failed: v.failed}
+	set := options.Kernels
+	build := m.builder(set)
 	var stopped error
 	if opts.Solver != "" {
 		stopped = m.solve(ctx, run, v, set, build, opts)
 	} else {
-		stopped = m.fit(ctx, run, v, d, random, build, opts)
+		stopped = m.fit(ctx, run, v, build, cfg, opts)
 	}
 	if len(run.History) == 0 {
 		return nil, stopped
 	}
 	trainable, frozen := m.Parameters()
-	if opts.Optimizer == "" {
-		opts.Optimizer = "adam"
-	}
 	opts.Epochs = len(run.History)
 	m.trained = &Arguments{Data: filepath.Base(filepath.Clean(d.Root)), TrainOptions: opts, Trainable: trainable, Frozen: frozen,
 		Train: v.train.Len(), Test: v.test.Len(), Kernels: set.Name,
@@ -101,6 +99,73 @@ func (m *Model) Train(ctx context.Context, d *Dataset, opts TrainOptions) (*Run,
 	return run, stopped
 }
 
+// initialise gives new layers their first values and norms their mode, and returns what undoes it.
+func (m *Model) initialise(random *torchrand.Generator, o *TrainOptions) (undo func()) {
+	norms := m.network.Norms
+	var drawn []*graph.Param
+	for _, p := range m.network.Params() {
+		if p.Data == nil && p.Index == nil {
+			drawn = append(drawn, p)
+		}
+	}
+	m.network.Initialise(random)
+	m.network.Norms = nn.NormMode(o.Norms)
+	return func() {
+		m.network.Norms = norms
+		for _, p := range drawn {
+			p.Data = nil
+		}
+	}
+}
+
+// prepare completes the options, and finds out what would keep the model from training before photos
+// are read, which may take hours.
+func (m *Model) prepare(d *Dataset, random *torchrand.Generator, opts *TrainOptions) (train.Config, error) {
+	if err := opts.complete(); err != nil {
+		return train.Config{}, err
+	}
+	if len(d.Classes) != m.outputs() {
+		return train.Config{}, fmt.Errorf("the data has %d classes and the network's head %d: replace the head", len(d.Classes), m.outputs())
+	}
+	if err := m.trains(opts); err != nil {
+		return train.Config{}, err
+	}
+	if opts.Solver != "" {
+		return train.Config{}, m.solvable()
+	}
+	cfg := m.config(d, random, *opts)
+	return cfg, cfg.Check()
+}
+
+// trains reports why what isn't frozen can't be trained on photos that are augmented so.
+func (m *Model) trains(o *TrainOptions) error {
+	g, err := m.trace(1)
+	if err != nil {
+		return err
+	}
+	tail, frontier := g.Split()
+	if !tail[g.Output.ID] {
+		return errors.New("nothing trains: every parameter is frozen; replace the head, or freeze less")
+	}
+	options, err := m.options()
+	if err != nil {
+		return err
+	}
+	if _, err := m.builder(options.Kernels)(1); err != nil {
+		return fmt.Errorf("model %s: %w", m.Name(), err)
+	}
+	pipeline, err := m.augmentation(o)
+	switch {
+	case err != nil:
+		return err
+	case pipeline.Mixer() != nil && (len(frontier) != 1 || frontier[0] != g.Inputs[0]):
+		return errors.New("MixUp and CutMix mix pixels: they need a network that trains from its first layer on; unfreeze all of it, or leave them out")
+	case o.Solver != "" && (pipeline.Mixer() != nil || len(pipeline.List()) > 0 && o.Views == 0):
+		return errors.New("the solver needs all photos at once: say how many augmented views of each there shall be, and leave out MixUp and CutMix")
+	}
+	return nil
+}
+
 // builder returns what makes the trainable part of the network for a batch size.
 func (m *Model) builder(set *kernels.Set) train.Builder {
 	var memory autograd.Memory
@@ -114,33 +179,26 @@ func (m *Model) builder(set *kernels.Set) train.Builder {
 }
 
 // fit trains by steps.
-func (m *Model) fit(ctx context.Context, run *Run, v *values, d *Dataset, random *torchrand.Generator, build train.Builder, opts TrainOptions) error {
-	cfg := m.config(v, random, opts)
-	log := func(Epoch) error { return nil }
-	if opts.State != "" {
-		board, err := tensorboard.Create(opts.State)
-		if err != nil {
-			return err
-		}
-		defer board.Close()
-		log = func(e Epoch) error { return logEpoch(board, e) }
-		path := filepath.Join(opts.State, stateFile)
-		_, err = os.Stat(path)
-		cfg.State = train.StateConfig{Path: path, Resume: opts.Resume && err == nil, Description: m.describe(d, opts)}
-	}
+func (m *Model) fit(ctx context.Context, run *Run, v *values, build train.Builder, cfg train.Config, opts TrainOptions) error {
+	m.finish(&cfg, v, opts)
+	log := events{dir: opts.State}
 	var unlogged error
 	result, stopped := train.Fit(ctx, build, v.train, &v.test, cfg, func(e Epoch) {
-		unlogged = errors.Join(unlogged, log(e))
+		e.Epoch += opts.before
+		unlogged = errors.Join(unlogged, log.add(e, time.Now()))
 		if opts.Epoch != nil {
 			opts.Epoch(e)
 		}
 	})
-	run.History, run.Best, run.best = result.History, result.Best, result.Weights
-	return errors.Join(stopped, unlogged)
+	for i := range result.History {
+		result.History[i].Epoch += opts.before
+	}
+	run.History, run.Best, run.best = result.History, result.Best+opts.before, result.Weights
+	return errors.Join(stopped, unlogged, log.close())
 }
 
-// config is what training by steps needs of the options.
-func (m *Model) config(v *values, random *torchrand.Generator, o TrainOptions) train.Config {
+// config is what training by steps needs of the options, but for what the photos decide.
+func (m *Model) config(d *Dataset, random *torchrand.Generator, o TrainOptions) train.Config {
 	cfg := train.Config{
 		Epochs: o.Epochs, BatchSize: o.BatchSize, Classes: m.outputs(), Random: random,
 		Optimizer: train.OptimizerConfig{Name: o.Optimizer, LR: o.LR, WeightDecay: o.WeightDecay, SpareVectors: true,
@@ -148,8 +206,23 @@ func (m *Model) config(v *values, random *torchrand.Generator, o TrainOptions) t
 		Schedule: o.Schedule,
 		Loss:     train.CrossEntropy{LabelSmoothing: o.LabelSmoothing},
 		ClipNorm: o.ClipNorm, Accumulate: o.Accumulate, EMA: o.EMA, Monitor: o.Monitor, Patience: o.Patience,
-		Mix: v.mix, Workers: m.threads(),
+		Workers: m.threads(),
 	}
+	if o.LRMult != 0 && o.LRMult != 1 {
+		scales := rateScales(m.network, o.LRMult)
+		cfg.Optimizer.LRScale = func(p *graph.Param) float64 { return scales[p] }
+	}
+	if o.State != "" {
+		path := filepath.Join(o.State, stateFile)
+		_, err := os.Stat(path)
+		cfg.State = train.StateConfig{Path: path, Resume: o.Resume && err == nil, Description: m.describe(d, o)}
+	}
+	return cfg
+}
+
+// finish adds to cfg what the photos decide.
+func (m *Model) finish(cfg *train.Config, v *values, o TrainOptions) {
+	cfg.Mix = v.mix
 	if o.Balance {
 		labels := make([]int, v.train.Len())
 		for i := range labels {
@@ -157,27 +230,10 @@ func (m *Model) config(v *values, random *torchrand.Generator, o TrainOptions) t
 		}
 		cfg.Loss.Weight = train.Balanced(labels, m.outputs())
 	}
-	if o.LRMult != 0 && o.LRMult != 1 {
-		scales := rateScales(m.network, o.LRMult)
-		cfg.Optimizer.LRScale = func(p *graph.Param) float64 { return scales[p] }
-	}
-	return cfg
 }
 
 // stateFile is the file in a state's folder from which training can go on.
 const stateFile = "state.safetensors"
-
-// logEpoch writes an epoch's figures to a TensorBoard event file.
-func logEpoch(w *tensorboard.Writer, e Epoch) error {
-	var err error
-	for _, s := range []struct {
-		tag   string
-		value float64
-	}{{"loss/train", e.TrainLoss}, {"loss/test", e.TestLoss}, {"accuracy/train", e.TrainAcc}, {"accuracy/test", e.TestAcc}, {"lr", e.LR}} {
-		err = errors.Join(err, w.Scalar(s.tag, int64(e.Epoch), s.value))
-	}
-	return err
-}
 
 // describe says what is trained on what, so that another training can't go on from this one's state.
 func (m *Model) describe(d *Dataset, opts TrainOptions) map[string]string {
@@ -203,8 +259,8 @@ func (m *Model) describe(d *Dataset, opts TrainOptions) map[string]string {
 		}
 	}
 	set := ""
-	if best, err := kernels.Best(); err == nil {
-		set = best.Name
+	if options, err := m.options(); err == nil {
+		set = options.Kernels.Name
 	}
 	return map[string]string{
 		"photos":                  fmt.Sprintf("%d to train, %d to test (%.8x)", len(d.Train), len(d.Test), photos.Sum(nil)),
@@ -218,6 +274,9 @@ func (m *Model) describe(d *Dataset, opts TrainOptions) map[string]string {
 		"views":                   fmt.Sprint(opts.Views),
 		"norms":                   opts.Norms,
 		"learning rate multiple":  fmt.Sprint(opts.LRMult),
+		"class balance":           fmt.Sprint(opts.Balance),
+		"part":                    opts.part,
+		"precision":               string(cmp.Or(m.Precision, FP32)),
 		"kernels (see GRAFT_CPU)": set,
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"path/filepath"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -47,9 +48,7 @@ func (m *Model) trunk(options engine.Options) (*trunk, error) {
 		return nil, err
 	}
 	t := &trunk{graph: g, options: options}
-	if t.tail, t.frontier = g.Split(); !t.tail[g.Output.ID] {
-		return nil, errors.New("nothing trains: every parameter is frozen; replace the head, or freeze less")
-	}
+	t.tail, t.frontier = g.Split()
 	plan, err := options.Compile(g, t.frontier...)
 	if err != nil {
 		return nil, err
@@ -73,33 +72,34 @@ func (m *Model) values(ctx context.Context, d *Dataset, options engine.Options, 
 	if err != nil {
 		return nil, err
 	}
-	list, err := augment.Parse(opts.Augment)
-	if err != nil {
-		return nil, err
-	}
-	pipeline, err := augment.NewPipeline(m.transform, list)
+	pipeline, err := m.augmentation(opts)
 	if err != nil {
 		return nil, err
 	}
 	v := &values{}
 	if mixer := pipeline.Mixer(); mixer != nil {
-		if v.mix, err = m.mixing(t, mixer, opts.Seed); err != nil {
-			return nil, err
-		}
+		v.mix = m.mixing(mixer, opts.Seed)
 	}
-	c := collector{trunk: t, model: m, opts: opts, progress: progressOr(opts.Progress), list: list}
+	c := collector{trunk: t, model: m, opts: opts, progress: progressOr(opts.Progress), list: pipeline.List()}
 	views := max(opts.Views, 1)
-	if len(list) > 0 && opts.Views == 0 {
+	if len(c.list) > 0 && opts.Views == 0 {
 		views = 0
 	}
-	c.progress.Start("Computing features", 0, int64(views*len(d.Train)+len(d.Test)))
+	c.progress.Start("Computing features", 0, int64(max(views, 1)*len(d.Train)+len(d.Test)))
 	defer c.progress.Finish()
 	if views == 0 {
-		v.train = &live{trunk: t.augmented(pipeline, opts.Seed), photos: d.Train}
+		photos, err := c.decodable(ctx, d.Train)
+		if err != nil {
+			return nil, err
+		}
+		v.train = &live{trunk: t.augmented(pipeline, opts.Seed), photos: photos}
 	} else if err := c.views(ctx, d.Train, pipeline, views, v); err != nil {
 		return nil, err
 	}
-	v.paths, err = c.collect(ctx, t, d.Test, &v.test)
+	test, err := c.collect(ctx, t, d.Test, &v.test)
+	for _, p := range test {
+		v.paths = append(v.paths, p.Path)
+	}
 	v.failed = c.failed
 	return v, err
 }
@@ -114,11 +114,17 @@ func (t *trunk) augmented(p *augment.Pipeline, seed uint64) *trunk {
 	return &a
 }
 
-// mixing returns what MixUp and CutMix do to a batch.
-func (m *Model) mixing(t *trunk, mixer *augment.Mixer, seed uint64) (func(epoch, batch int, inputs [][]float32, targets []float32), error) {
-	if len(t.frontier) != 1 || t.frontier[0] != t.graph.Inputs[0] {
-		return nil, errors.New("MixUp and CutMix mix pixels: they need a network that trains from its first layer on; unfreeze all of it, or leave them out")
+// augmentation returns how photos are augmented.
+func (m *Model) augmentation(o *TrainOptions) (*augment.Pipeline, error) {
+	list, err := augment.Parse(o.Augment)
+	if err != nil {
+		return nil, err
 	}
+	return augment.NewPipeline(m.transform, list)
+}
+
+// mixing returns what MixUp and CutMix do to a batch.
+func (m *Model) mixing(mixer *augment.Mixer, seed uint64) func(epoch, batch int, inputs [][]float32, targets []float32) {
 	height, width := m.InputSize()
 	classes := m.outputs()
 	return func(epoch, batch int, inputs [][]float32, targets []float32) {
@@ -126,7 +132,7 @@ func (m *Model) mixing(t *trunk, mixer *augment.Mixer, seed uint64) (func(epoch,
 		if err := mixer.Apply(key, inputs[0], len(targets)/classes, height, width, 3, targets, classes); err != nil {
 			panic(err) // the sizes are the network's own
 		}
-	}, nil
+	}
 }
 
 // A collector computes photos and keeps what it gets in memory.
@@ -145,13 +151,14 @@ func (c *collector) views(ctx context.Context, photos []Photo, p *augment.Pipeli
 	for i := range turns {
 		t := c.augmented(p, c.opts.Seed)
 		t.View = uint64(i + 1)
-		failed := len(c.failed)
-		if _, err := c.collect(ctx, t, photos, &turns[i]); err != nil {
+		done, err := c.collect(ctx, t, photos, &turns[i])
+		if err == nil && i > 0 && len(done) < len(photos) {
+			err = fmt.Errorf("photos changed while they were read: %w", c.failed[len(c.failed)-1])
+		}
+		if err != nil {
 			return err
 		}
-		if i > 0 {
-			c.failed = c.failed[:failed] // they are the same
-		}
+		photos = done
 		for j := range turns[i].Labels {
 			v.groups = append(v.groups, j)
 		}
@@ -160,8 +167,8 @@ func (c *collector) views(ctx context.Context, photos []Photo, p *augment.Pipeli
 	return nil
 }
 
-// collect computes one view of photos, and returns the paths of those that it could.
-func (c *collector) collect(ctx context.Context, t *trunk, photos []Photo, s *train.InMemory) (done []string, err error) {
+// collect computes one view of photos, and returns those that it could.
+func (c *collector) collect(ctx context.Context, t *trunk, photos []Photo, s *train.InMemory) (done []Photo, err error) {
 	if c.opts.Cache {
 		if t.Cache, err = c.model.openCache(t, c.list); err != nil {
 			return nil, err
@@ -170,21 +177,54 @@ func (c *collector) collect(ctx context.Context, t *trunk, photos []Photo, s *tr
 	}
 	i := 0
 	for r := range t.Each(ctx, paths(photos)) {
-		switch {
-		case r.Err == nil:
+		if r.Err == nil {
 			s.Values = append(s.Values, r.Outputs)
 			s.Labels = append(s.Labels, photos[i].Class)
-			done = append(done, r.Path)
-		case c.opts.Strict:
-			return nil, r.Err
-		default:
-			c.failed = append(c.failed, r.Err)
-			c.progress.Note(fmt.Sprintf("left out: %v", r.Err))
+			done = append(done, photos[i])
+		} else if err := c.leaveOut(r.Err); err != nil {
+			return nil, err
 		}
 		c.progress.Add(1)
 		i++
 	}
 	return done, ctx.Err()
+}
+
+// leaveOut notes a photo that can't be decoded; strictly, that is an error.
+func (c *collector) leaveOut(err error) error {
+	if c.opts.Strict {
+		return err
+	}
+	c.failed = append(c.failed, err)
+	c.progress.Note(fmt.Sprintf("left out: %v", err))
+	return nil
+}
+
+// decodable decodes photos for nothing but to know which can be: where they are computed anew for each
+// epoch, it is too late to leave one out when an epoch reads it.
+func (c *collector) decodable(ctx context.Context, photos []Photo) (can []Photo, err error) {
+	threads := c.model.threads()
+	decoders := make([]features.Decoder, threads)
+	errs := make([]error, threads)
+	for chunk := range slices.Chunk(photos, threads) {
+		var wait sync.WaitGroup
+		for i, p := range chunk {
+			wait.Go(func() { errs[i] = decoders[i].Decode(p.Path) })
+		}
+		wait.Wait()
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		for i, p := range chunk {
+			if errs[i] == nil {
+				can = append(can, p)
+			} else if err := c.leaveOut(errs[i]); err != nil {
+				return nil, err
+			}
+			c.progress.Add(1)
+		}
+	}
+	return can, nil
 }
 
 // turns are views of the same photos, of which each epoch sees another.

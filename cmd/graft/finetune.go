@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/graft-ml/graft"
@@ -17,8 +18,11 @@ type finetuneCmd struct {
 }
 
 func (c *finetuneCmd) Run(e *env) error {
-	state, err := c.check(&c.training)
-	if err != nil {
+	if c.HeadEpochs == 0 { // in the options, zero would mean the default
+		return errors.New("0 epochs for the head: there must be at least one")
+	}
+	state, done, err := c.check(&c.training)
+	if err != nil || done {
 		return err
 	}
 	data, err := c.open()
@@ -29,22 +33,33 @@ func (c *finetuneCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s: %d photos of %d classes to train, %d to test\n", c.Data, len(data.Train), len(data.Classes), len(data.Test))
 	opts := graft.FinetuneOptions{TrainOptions: c.options(), HeadEpochs: c.HeadEpochs}
 	c.fill(&opts.TrainOptions)
 	opts.Cache, opts.Epoch, opts.State, opts.Resume = c.Cache, printEpoch, state, c.Resume
 	opts.Unfreeze = func(m *graft.Model) error {
-		if c.Last == 0 && c.Freeze == nil && c.Unfreeze == nil {
-			if err := m.Unfreeze("*"); err != nil {
-				return err
-			}
-		} else if err := c.freeze(m); err != nil {
-			return err
-		}
-		printParameters(m)
-		return nil
+		_, err := c.unfreeze(m)
+		return err
 	}
-	printParameters(model)
+	last, err := c.unfreeze(model)
+	if err != nil {
+		return err
+	}
+	all, _ := model.Parameters()
+	model.FreezeTrunk()
+	head, _ := model.Parameters()
+	printLast(last)
+	fmt.Printf("%s: %d photos of %d classes to train, %d to test\n", c.Data, len(data.Train), len(data.Classes), len(data.Test))
+	fmt.Printf("%s: %d parameters train first, and then %d\n", model.Name(), head, all)
 	run, err := model.Finetune(e, data, opts)
 	return finish(run, err, &c.output, state)
+}
+
+// unfreeze lets all train but what the flags say.
+func (c *finetuneCmd) unfreeze(m *graft.Model) (last []string, err error) {
+	if c.Last == 0 && c.Unfreeze == nil {
+		if err := m.Unfreeze("*"); err != nil {
+			return nil, err
+		}
+	}
+	return c.freeze(m)
 }

@@ -30,7 +30,7 @@ func (c *lrFindCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := c.freeze(model); err != nil {
+	if _, err := c.freeze(model); err != nil {
 		return err
 	}
 	opts := c.options()

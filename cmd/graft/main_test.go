@@ -84,17 +84,31 @@ func fails(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// names checks what a folder holds, hidden files and all: names DIR NAME...
+// names checks what a folder holds, hidden files and all: names DIR NAME... A name may be a pattern, and
+// ":run" stands for the files of every run folder.
 func names(ts *testscript.TestScript, neg bool, args []string) {
-	entries, err := os.ReadDir(ts.MkAbs(args[0]))
-	ts.Check(err)
+	ts.Check(holds(ts.MkAbs(args[0]), args[1:]...))
+}
+
+func holds(dir string, want ...string) error {
+	if i := slices.Index(want, ":run"); i >= 0 {
+		want = slices.Replace(want, i, i+1, "config.json", "confusion.png", "curves.png", "events.out.tfevents.*", "history.csv",
+			"history.json", "model.safetensors", "predictions.png")
+	}
+	slices.Sort(want)
+	entries, err := os.ReadDir(dir)
 	var found []string
 	for _, e := range entries {
 		found = append(found, e.Name())
 	}
-	if want := slices.Sorted(slices.Values(args[1:])); !slices.Equal(found, want) {
-		ts.Fatalf("%s holds %q, want %q", args[0], found, want)
+	same := func(name, pattern string) bool {
+		ok, err := filepath.Match(pattern, name)
+		return ok && err == nil
 	}
+	if !slices.EqualFunc(found, want, same) {
+		return errors.Join(fmt.Errorf("%s holds %q, want %q", filepath.Base(dir), found, want), err)
+	}
+	return nil
 }
 
 func truncate(ts *testscript.TestScript, args []string) error {

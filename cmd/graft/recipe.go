@@ -19,7 +19,7 @@ type recipe struct {
 	Schedule    string  `help:"How the learning rate changes: constant, step, cosine or onecycle." default:"" placeholder:"NAME" group:"recipe"`
 	Warmup      float64 `help:"Epochs in which the learning rate rises first." placeholder:"EPOCHS" group:"recipe"`
 	StepSize    float64 `help:"Of the schedule step: epochs between two decays." placeholder:"EPOCHS" group:"recipe"`
-	Gamma       float64 `help:"Of the schedule step: the factor of a decay." default:"0.1" group:"recipe"`
+	Gamma       float64 `help:"Of the schedule step: the factor of a decay; default 0.1." placeholder:"X" group:"recipe"`
 	LRMult      float64 `help:"Learning rate of the network's first stage as a multiple of the head's." name:"lr-mult" placeholder:"X" group:"recipe"`
 
 	LabelSmoothing float64 `help:"Share of each target that is divided among all classes." placeholder:"X" group:"recipe"`
@@ -38,10 +38,7 @@ type recipe struct {
 // fill sets what the flags say.
 func (r *recipe) fill(o *graft.TrainOptions) {
 	o.Optimizer, o.WeightDecay, o.Momentum, o.Nesterov = r.Optimizer, r.WeightDecay, r.Momentum, r.Nesterov
-	o.Schedule = graft.Schedule{Name: r.Schedule, Warmup: r.Warmup, StepSize: r.StepSize}
-	if r.Schedule == "step" {
-		o.Schedule.Gamma = r.Gamma
-	}
+	o.Schedule = graft.Schedule{Name: r.Schedule, Warmup: r.Warmup, StepSize: r.StepSize, Gamma: r.Gamma}
 	o.LRMult, o.LabelSmoothing, o.Balance, o.ClipNorm = r.LRMult, r.LabelSmoothing, r.Balance, r.ClipNorm
 	if r.Accumulate != 1 {
 		o.Accumulate = r.Accumulate
@@ -88,20 +85,21 @@ func (n *network) load(e *env, data *graft.Dataset) (*graft.Model, error) {
 	return model, nil
 }
 
-// freeze applies the flags that say what trains.
-func (n *network) freeze(model *graft.Model) error {
-	if err := errors.Join(model.Freeze(n.Freeze...), model.Unfreeze(n.Unfreeze...)); err != nil {
-		return err
+// freeze applies the flags that say what trains, and returns what --unfreeze-last comes to.
+func (n *network) freeze(model *graft.Model) (last []string, err error) {
+	if err := errors.Join(model.Freeze(n.Freeze...), model.Unfreeze(n.Unfreeze...)); err != nil || n.Last == 0 {
+		return nil, err
 	}
-	if n.Last == 0 {
-		return nil
+	if last, err = model.UnfreezeLast(n.Last); err != nil {
+		return nil, fmt.Errorf("--unfreeze-last %d: %w", n.Last, err)
 	}
-	stages, err := model.UnfreezeLast(n.Last)
-	if err != nil {
-		return fmt.Errorf("--unfreeze-last %d: %w", n.Last, err)
+	return last, nil
+}
+
+func printLast(stages []string) {
+	if len(stages) > 0 {
+		fmt.Println("Training, besides the head:", strings.Join(stages, ", "))
 	}
-	fmt.Println("Training, besides the head:", strings.Join(stages, ", "))
-	return nil
 }
 
 // output is where a run goes, and how it goes on.
@@ -112,25 +110,32 @@ type output struct {
 }
 
 // check finds out before training whether the run can be written, and returns the folder for its state.
-func (o *output) check(t *training) (state string, err error) {
+// There is nothing to do where the run that is to go on is complete.
+func (o *output) check(t *training) (state string, done bool, err error) {
 	if o.Out == "" {
 		if o.Out, err = t.folder(""); err != nil {
-			return "", err
+			return "", false, err
 		}
-	}
-	switch err := graft.CheckRunFolder(o.Out); {
-	case err == nil:
-	case !errors.Is(err, graft.ErrRunExists):
-		return "", err
-	case !o.Force && !o.Resume:
-		return "", fmt.Errorf("%w: choose another --out, --force to replace it, or --resume to go on with one that was stopped", err)
 	}
 	state = filepath.Clean(o.Out) + ".training"
-	if _, err := os.Stat(state); err == nil && !o.Resume {
-		if !o.Force {
-			return "", fmt.Errorf("%s is of a training that was stopped: --resume to go on with it, or --force to start over", state)
-		}
-		return state, os.RemoveAll(state)
+	_, err = os.Stat(state)
+	stopped := err == nil
+	err = graft.CheckRunFolder(o.Out)
+	exists := errors.Is(err, graft.ErrRunExists)
+	switch {
+	case err != nil && !exists:
+		return "", false, err
+	case o.Resume && (stopped || !exists || o.Force):
+		return state, false, nil
+	case o.Resume:
+		fmt.Printf("%s is complete, so that there is nothing to go on with. --force trains it anew.\n", o.Out)
+		return "", true, nil
+	case o.Force:
+		return state, false, os.RemoveAll(state)
+	case stopped:
+		return "", false, fmt.Errorf("%s is of a training that was stopped: --resume to go on with it, or --force to start over", state)
+	case exists:
+		return "", false, fmt.Errorf("%w: choose another --out, or --force to replace it", err)
 	}
-	return state, nil
+	return state, false, nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -23,13 +22,13 @@ type trainCmd struct {
 
 // training is what train and compare have in common.
 type training struct {
-	Data   string  `arg:"" help:"Folder with train/CLASS/* and test/CLASS/* (or val, valid, validation), or CLASS/* to be split." type:"existingdir"`
-	Epochs int     `help:"Passes over the training photos." default:"5"`
-	Batch  int     `help:"Photos in a batch." default:"32" name:"batch-size"`
-	LR     float64 `help:"Learning rate of Adam." default:"0.001" name:"lr"`
-	Seed   uint64  `help:"Seed of everything random." default:"42"`
-	Val    float64 `help:"Share of photos to test with where the data has no test folder." default:"0.2"`
-	Strict bool    `help:"Stop at a photo that can't be decoded instead of leaving it out."`
+	Data   string   `arg:"" help:"Folder with train/CLASS/* and test/CLASS/* (or val, valid, validation), or CLASS/* to be split." type:"existingdir"`
+	Epochs int      `help:"Passes over the training photos." default:"5"`
+	Batch  int      `help:"Photos in a batch." default:"32" name:"batch-size"`
+	LR     *float64 `help:"Learning rate, of a schedule the highest; default 0.001, of finetune 0.002 for the head and half of it then." name:"lr" placeholder:"X"`
+	Seed   uint64   `help:"Seed of everything random." default:"42"`
+	Val    float64  `help:"Share of photos to test with where the data has no test folder." default:"0.2"`
+	Strict bool     `help:"Stop at a photo that can't be decoded instead of leaving it out."`
 }
 
 // folder returns the run folder that is written by default: runs/, prefix and the data's name.
@@ -45,7 +44,7 @@ func (t *training) open() (*graft.Dataset, error) {
 		return nil, errors.New("0 epochs: there must be at least one")
 	case t.Batch == 0:
 		return nil, errors.New("batch size 0: it must be at least 1")
-	case t.LR == 0:
+	case t.LR != nil && *t.LR == 0:
 		return nil, errors.New("learning rate 0: it must be above 0")
 	}
 	data, err := graft.OpenDataset(t.Data, graft.DatasetOptions{Val: t.Val, Seed: t.Seed})
@@ -56,12 +55,16 @@ func (t *training) open() (*graft.Dataset, error) {
 }
 
 func (t *training) options() graft.TrainOptions {
-	return graft.TrainOptions{Epochs: t.Epochs, BatchSize: t.Batch, LR: t.LR, Seed: t.Seed, Strict: t.Strict, Progress: &progress{}}
+	o := graft.TrainOptions{Epochs: t.Epochs, BatchSize: t.Batch, Seed: t.Seed, Strict: t.Strict, Progress: &progress{}}
+	if t.LR != nil {
+		o.LR = *t.LR
+	}
+	return o
 }
 
 func (c *trainCmd) Run(e *env) error {
-	state, err := c.check(&c.training)
-	if err != nil {
+	state, done, err := c.check(&c.training)
+	if err != nil || done {
 		return err
 	}
 	data, err := c.open()
@@ -77,9 +80,11 @@ func (c *trainCmd) Run(e *env) error {
 			return err
 		}
 	}
-	if err := c.freeze(model); err != nil {
+	last, err := c.freeze(model)
+	if err != nil {
 		return err
 	}
+	printLast(last)
 	fmt.Printf("%s: %d photos of %d classes to train, %d to test\n", c.Data, len(data.Train), len(data.Classes), len(data.Test))
 	printParameters(model)
 
@@ -95,25 +100,29 @@ func printParameters(m *graft.Model) {
 	fmt.Printf("%s: %d parameters train, %d are frozen\n", m.Name(), trainable, frozen)
 }
 
-// finish saves a run, also one that was interrupted after an epoch, and says where.
+// finish saves a run, also one that was stopped after an epoch, and says where and how to go on.
 func finish(run *graft.Run, trained error, to *output, state string) error {
-	if run == nil {
-		if entries, _ := os.ReadDir(state); errors.Is(trained, context.Canceled) && len(entries) > 0 {
-			fmt.Println("Stopped. The same command with --resume goes on.")
+	if run != nil {
+		if err := run.Save(to.Out, to.Force || to.Resume); err != nil {
+			return errors.Join(trained, err)
 		}
-		return trained
 	}
-	if err := run.Save(to.Out, to.Force || to.Resume); err != nil {
-		return errors.Join(trained, err)
+	if trained == nil || errors.Is(trained, graft.ErrDiverged) { // which going on wouldn't change
+		if err := os.RemoveAll(state); err != nil {
+			return errors.Join(trained, err)
+		}
 	}
 	if trained != nil {
-		fmt.Printf("Stopped after %d epochs; the run so far is in %s. The same command with --resume goes on.\n", len(run.History), to.Out)
-		return trained
-	}
-	if state != "" {
-		if err := os.RemoveAll(state); err != nil {
-			return err
+		said := "Stopped"
+		if run != nil {
+			said = fmt.Sprintf("Stopped after %d epochs; the run so far is in %s", len(run.History), to.Out)
 		}
+		if entries, _ := os.ReadDir(state); len(entries) > 0 {
+			fmt.Printf("%s. The same command with --resume goes on.\n", said)
+		} else if run != nil {
+			fmt.Printf("%s.\n", said)
+		}
+		return trained
 	}
 	if n := len(run.Failed); n > 0 {
 		fmt.Fprintf(os.Stderr, "%d photos couldn't be decoded and were left out\n", n)

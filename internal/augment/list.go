@@ -1,6 +1,9 @@
 package augment
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // A List is a list of steps in the order in which they are applied:
 //
@@ -54,6 +57,11 @@ func stageOf(step Step) (stage int, place string) {
 	default:
 		return cropStage, "it takes the place of the model's resize and crop, so it must stand at the beginning, once"
 	}
+}
+
+// Unmixed returns the list without the steps on batches.
+func (l List) Unmixed() List {
+	return slices.DeleteFunc(slices.Clone(l), func(s Step) bool { _, mixes := s.(batchStep); return mixes })
 }
 
 // Mixer returns what the steps on batches do, and nil where there are none.

@@ -34,7 +34,7 @@ func (c *compiler) attention(n *graph.Node, op graph.Attention, in []*tensor) *t
 	h := a.inputs()
 	c.emit(&step{op: "attention", units: a.n * op.Heads, run: func(t *thread, unit int) {
 		sample, head := unit/op.Heads, unit%op.Heads
-		weights := h.weights(t, sample, head)
+		_, weights := h.weights(t, sample, head)
 		values := kernels.PackColumns(t.take(kernels.PackedLen(a.e, a.s)), h.head(h.v, a.s, a.e, sample, head), a.e, a.s, op.Heads*a.e)
 		c.set.Gemm(&kernels.Gemm{M: a.l, A: weights, LDA: a.s, B: values,
 			C: h.head(a.y.buffer, a.l, a.e, sample, head), LDC: op.Heads * a.e})
@@ -71,25 +71,25 @@ func (a *attention) head(b *buffer, rows, features, sample, head int) []float32 
 	return b.data()[sample*rows*width+head*features : (sample+1)*rows*width]
 }
 
-// weights computes softmax(scale·q·kᵀ + bias), [l, s].
-func (h *inputs) weights(t *thread, sample, head int) []float32 {
+// weights computes scale·q, [l, d], and softmax(scale·q·kᵀ + bias), [l, s].
+func (h *inputs) weights(t *thread, sample, head int) (scaled, weights []float32) {
 	width := h.op.Heads * h.d
 	queries := h.head(h.q, h.l, h.d, sample, head)
-	scaled := t.take(h.l * h.d)
+	scaled = t.take(h.l * h.d)
 	for i := range h.l {
 		for j, x := range queries[i*width : i*width+h.d] {
 			scaled[i*h.d+j] = x * float32(h.op.Scale)
 		}
 	}
 	keys := kernels.PackRows(t.take(kernels.PackedLen(h.s, h.d)), h.head(h.k, h.s, h.d, sample, head), h.s, h.d, width)
-	weights := t.take(h.l * h.s)
+	weights = t.take(h.l * h.s)
 	g := kernels.Gemm{M: h.l, A: scaled, LDA: h.d, B: keys, C: weights, LDC: h.s}
 	if h.bias != nil {
 		g.Res, g.LDR = h.bias.data()[(sample%h.biases*h.op.Heads+head)*h.l*h.s:], h.s
 	}
 	h.set.Gemm(&g)
 	h.set.Softmax(weights, h.s, 1)
-	return weights
+	return scaled, weights
 }
 
 func (a *attention) backward() {
@@ -153,7 +153,7 @@ func (a *attention) backward() {
 // O = P·V and Z what softmax was taken of: dV = Pᵀ·dO, dZ = P ∘ (dO·Vᵀ - rowsum(P ∘ dO·Vᵀ)), dQ = scale·dZ·K and
 // dK = scale·dZᵀ·Q.
 func (h *inputs) derive(t *thread, sample, head int, dy, dq, dk, dv *buffer, dbias []float32) {
-	weights := h.weights(t, sample, head)
+	scaled, weights := h.weights(t, sample, head)
 	dout, ldo := h.head(dy, h.l, h.e, sample, head), h.op.Heads*h.e
 	ldk := h.op.Heads * h.d
 	if dv != nil {
@@ -170,15 +170,15 @@ func (h *inputs) derive(t *thread, sample, head int, dy, dq, dk, dv *buffer, dbi
 	if dbias != nil {
 		h.set.Add(dbias, dbias, dz, kernels.None)
 	}
-	for i := range dz {
-		dz[i] *= float32(h.op.Scale)
-	}
 	if dq != nil {
 		keys := kernels.PackColumns(t.take(kernels.PackedLen(h.d, h.s)), h.head(h.k, h.s, h.d, sample, head), h.d, h.s, ldk)
+		for i := range keys.Data {
+			keys.Data[i] *= float32(h.op.Scale)
+		}
 		h.set.Gemm(&kernels.Gemm{M: h.l, A: dz, LDA: h.s, B: keys, C: h.head(dq, h.l, h.d, sample, head), LDC: ldk})
 	}
 	if dk != nil {
-		h.set.GemmT(&kernels.GemmT{M: h.s, N: h.d, K: h.l, A: dz, LDA: h.s, B: h.head(h.q, h.l, h.d, sample, head), LDB: ldk,
+		h.set.GemmT(&kernels.GemmT{M: h.s, N: h.d, K: h.l, A: dz, LDA: h.s, B: scaled, LDB: h.d,
 			C: h.head(dk, h.s, h.d, sample, head), LDC: ldk})
 	}
 }

@@ -295,35 +295,65 @@ func (c *compiler) accumulate(p *graph.Param) (grad []float32, add bool) {
 	return c.net.memory.grad(p), add
 }
 
+// A transposing brings [outer, rows, columns] into the order [outer, columns, rows].
+type transposing struct{ outer, rows, columns int }
+
 // reduce emits a step that sums count partial results of n numbers, which lie one after the other from
-// first on, in their order, and stores or adds element i of the sum as element place(i) of a parameter's
-// derivative; nil means i.
-func (c *compiler) reduce(partial *buffer, first, count, n int, p *graph.Param, place func(i int) int) {
+// first on, in their order, and stores or adds the sum as a parameter's derivative.
+func (c *compiler) reduce(partial *buffer, first, count, n int, p *graph.Param) {
 	grad, add := c.accumulate(p)
 	const chunk = 16 << 10
 	c.emit(&step{op: "reduce", units: (n + chunk - 1) / chunk, run: func(t *thread, unit int) {
 		from, to := unit*chunk, min((unit+1)*chunk, n)
-		data := partial.data()[first:]
-		sum := t.take(to - from)
-		copy(sum, data[from:to])
-		for i := 1; i < count; i++ {
-			c.set.Add(sum, sum, data[i*n+from:i*n+to], kernels.None)
-		}
-		switch {
-		case place != nil && add:
-			for i, v := range sum {
-				grad[place(from+i)] += v
+		c.keep(grad[from:to], c.sumPartials(t, partial.data()[first:], count, n, from, to), add)
+	}}, []*buffer{partial})
+}
+
+// reduceRows is reduce for partial results of outer rows that lie ld apart, and are transposed.
+func (c *compiler) reduceRows(partial *buffer, count, ld int, p *graph.Param, by transposing) {
+	grad, add := c.accumulate(p)
+	const chunk = 16 << 10
+	size := by.rows * by.columns
+	per := max(1, chunk/size)
+	c.emit(&step{op: "reduce", units: (by.outer + per - 1) / per, run: func(t *thread, unit int) {
+		for outer := unit * per; outer < min((unit+1)*per, by.outer); outer++ {
+			mark := t.used
+			sum := c.sumPartials(t, partial.data(), count, by.outer*ld, outer*ld, outer*ld+size)
+			if by.rows > 1 {
+				turned := t.take(size)
+				for r := range by.rows {
+					for i, v := range sum[r*by.columns : (r+1)*by.columns] {
+						turned[i*by.rows+r] = v
+					}
+				}
+				sum = turned
 			}
-		case place != nil:
-			for i, v := range sum {
-				grad[place(from+i)] = v
-			}
-		case add:
-			c.set.Add(grad[from:to], grad[from:to], sum, kernels.None)
-		default:
-			copy(grad[from:to], sum)
+			c.keep(grad[outer*size:(outer+1)*size], sum, add)
+			t.used = mark
 		}
 	}}, []*buffer{partial})
+}
+
+// keep stores x in grad, or adds it.
+func (c *compiler) keep(grad, x []float32, add bool) {
+	if add {
+		c.set.Add(grad, grad, x, kernels.None)
+	} else {
+		copy(grad, x)
+	}
+}
+
+// sumPartials adds the numbers [from, to) of all partial results.
+func (c *compiler) sumPartials(t *thread, data []float32, count, n, from, to int) []float32 {
+	if count == 1 {
+		return data[from:to]
+	}
+	sum := t.take(to - from)
+	c.set.Add(sum, data[from:to], data[n+from:n+to], kernels.None)
+	for i := 2; i < count; i++ {
+		c.set.Add(sum, sum, data[i*n+from:i*n+to], kernels.None)
+	}
+	return sum
 }
 
 // node emits the forward steps of a node, and says how to derive it.
@@ -414,7 +444,7 @@ func (c *compiler) parameter(p *graph.Param) *tensor {
 	y := c.tensorOf(p.Shape, order, p.RequiresGrad, c.plain(c.fixed(p.Data), rowLen(p.Shape, order)))
 	c.then(func() {
 		if g := c.settledGrad(y); g != nil && p.RequiresGrad {
-			c.reduce(g.buffer, 0, 1, p.Numel(), p, nil)
+			c.reduce(g.buffer, 0, 1, p.Numel(), p)
 		}
 	})
 	return y

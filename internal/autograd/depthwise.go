@@ -25,16 +25,20 @@ func (c *compiler) depthwise(n *graph.Node, op graph.Conv2d, x *tensor) *tensor 
 		d.bias = n.Params[1]
 		wants = wants || d.bias.RequiresGrad
 	}
-	const cached = 128 << 10 // floats of a band of the input
-	d.lines = max(1, min(cached/(d.w*d.c*op.Stride[0]), d.outH))
-	bands := (d.outH + d.lines - 1) / d.lines
-	d.lines = (d.outH + bands - 1) / bands
+	d.divide(128 << 10)
 	d.y = c.newTensor(n.Shape, channelsLast, wants)
 	d.forward()
 	if wants {
 		c.then(d.backward)
 	}
 	return d.y
+}
+
+// divide makes bands of about so many floats of the input.
+func (d *depthwise) divide(size int) {
+	lines := max(1, min(size/(d.w*d.c*d.op.Stride[0]), d.outH))
+	bands := (d.outH + lines - 1) / lines
+	d.lines = (d.outH + bands - 1) / bands
 }
 
 func (d *depthwise) taps() int { return d.op.Kernel[0] * d.op.Kernel[1] }
@@ -92,6 +96,7 @@ func (d *depthwise) backward() {
 		return
 	}
 	g := &depthwiseGradient{depthwise: *d, dy: *taken, source: d.x.rows, zeros: make([]float32, d.c+16)}
+	g.divide(48 << 10) // more values of a band are at hand than in the forward pass
 	samples := d.x.shape[0]
 	chunks := min(samples, mostChunks)
 	reads := g.dy.buffers()
@@ -118,12 +123,12 @@ func (d *depthwise) backward() {
 			reads = append(reads, p.packed)
 		}
 	}
-	s.parts = division{samples, d.h * d.w, 1, d.lines * d.op.Stride[0] * d.w}
+	s.parts = division{samples, d.h * d.w, 1, g.lines * d.op.Stride[0] * d.w}
 	bands := s.parts.pieces()
 	s.run = func(t *thread, chunk int) {
 		from, to := chunk*samples/chunks, (chunk+1)*samples/chunks
 		for n := from; n < to; n++ {
-			for band := range max(bands, (d.outH+d.lines-1)/d.lines) {
+			for band := range max(bands, (d.outH+g.lines-1)/g.lines) {
 				mark := t.used
 				g.band(t, chunk, n, band, n == from && band == 0)
 				t.used = mark
@@ -139,10 +144,10 @@ func (d *depthwise) backward() {
 	}
 	if g.dw != nil {
 		taps := d.taps()
-		d.reduce(g.dw, 0, chunks, taps*d.c, d.weight, func(i int) int { return i%d.c*taps + i/d.c })
+		d.reduceRows(g.dw, chunks, taps*d.c, d.weight, transposing{1, taps, d.c})
 	}
 	if g.db != nil {
-		d.reduce(g.db, 0, chunks, d.c, d.bias, nil)
+		d.reduce(g.db, 0, chunks, d.c, d.bias)
 	}
 }
 
@@ -194,18 +199,16 @@ func (g *depthwiseGradient) weights(t *thread, dw, dy []float32, n, a, b int, be
 	cols := (g.outW-1)*op.Stride[1] + (op.Kernel[1]-1)*op.Dilation[1] + 1
 	width := max(cols, op.Pad[1]+g.w) * g.c
 	x := t.take(rows * width)
-	first, last := g.sees(a, b)
-	band := g.source.load(t, (n*g.h+first)*g.w, (n*g.h+last)*g.w)
 	for i := range rows {
 		row, y := x[i*width:(i+1)*width], a*op.Stride[0]-op.Pad[0]+i
-		if y < first || y >= last {
+		if y < 0 || y >= g.h {
 			clear(row)
 			continue
 		}
-		left := op.Pad[1] * g.c
+		left, right := op.Pad[1]*g.c, (op.Pad[1]+g.w)*g.c
 		clear(row[:left])
-		end := left + copy(row[left:], band[(y-first)*g.w*g.c:][:g.w*g.c])
-		clear(row[end:])
+		g.source.loadTo(t, row[left:right], (n*g.h+y)*g.w, (n*g.h+y+1)*g.w)
+		clear(row[right:])
 	}
 	g.set.DepthwiseGrad(&kernels.DepthwiseGrad{X: x, DY: dy, DW: dw, C: g.c, Rows: b - a, Cols: g.outW,
 		KernelH: op.Kernel[0], KernelW: op.Kernel[1], RowX: op.Stride[0] * width, ColX: op.Stride[1] * g.c,

@@ -270,10 +270,10 @@ func (c *compiler) layerNorm(n *graph.Node, op graph.LayerNorm, x *tensor) *tens
 		partial = c.newBuffer(2 * count * w)
 		s.touch(nil, partial)
 		if wantsWeight {
-			c.reduce(partial, 0, count, w, m.weight, nil)
+			c.reduce(partial, 0, count, w, m.weight)
 		}
 		if wantsBias {
-			c.reduce(partial, count*w, count, w, m.bias, nil)
+			c.reduce(partial, count*w, count, w, m.bias)
 		}
 		c.contribute(x, c.plain(dx, w))
 	})

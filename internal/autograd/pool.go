@@ -187,12 +187,7 @@ func (c *compiler) maxPool(n *graph.Node, op graph.MaxPool, x *tensor) *tensor {
 			best[i] = float32(math.Inf(-1))
 		}
 		visit(sample, func(at, tap, image int) {
-			b, f := best[at:at+channels], from[at:at+channels]
-			for i, v := range src.data()[image : image+channels] {
-				if v > b[i] || v != v {
-					b[i], f[i] = v, float32(tap)
-				}
-			}
+			c.set.MaxAt(best[at:at+channels], from[at:at+channels], src.data()[image:], float32(tap))
 		})
 	}}, []*buffer{src}, y.buffer, found)
 	c.then(func() {
@@ -206,12 +201,7 @@ func (c *compiler) maxPool(n *graph.Node, op graph.MaxPool, x *tensor) *tensor {
 			clear(d[sample*size : (sample+1)*size])
 			dy, from := g.buffer.data(), found.data()
 			visit(sample, func(at, tap, image int) {
-				to, v := d[image:image+channels], dy[at:at+channels]
-				for i, f := range from[at : at+channels] {
-					if f == float32(tap) {
-						to[i] += v[i]
-					}
-				}
+				c.set.AddWhere(d[image:image+channels], dy[at:], from[at:], float32(tap))
 			})
 		}}, []*buffer{g.buffer, found}, dx)
 		c.contribute(x, c.plain(dx, channels))

@@ -86,22 +86,26 @@ func (p *product) load(t *thread, source rows, group, from, to int) (x []float32
 	return x, p.inner()
 }
 
-// parts divides the rows of Y.
-func (p *product) parts() division {
+// parts divides the rows of Y into parts of at least so many, where there are.
+func (p *product) parts(least int) division {
 	samples, rows := p.y.samples()
 	width := p.x.width + p.y.width
 	if p.window != nil {
 		width = max(p.inner()/4, p.y.width) // rows of X overlap, and a large weight should be read seldom
 	}
-	return divide(samples, rows, blockRows(width))
+	return divide(samples, rows, max(blockRows(width), least))
 }
 
 func (p *product) forward() {
+	if p.suitsWinograd() {
+		p.forwardTiles()
+		return
+	}
 	size := kernels.PackedLen(p.out, p.inner())
 	packed := p.newBuffer(p.groups * size)
 	p.pack(packed)
 	source := p.source()
-	p.byRows(p.op, p.parts(), append(source.buffers(), packed), p.y.buffer, func(t *thread, from, to int) {
+	p.byRows(p.op, p.parts(0), append(source.buffers(), packed), p.y.buffer, func(t *thread, from, to int) {
 		y := p.y.buffer.data()[from*p.outs():]
 		for group := range p.groups {
 			mark := t.used
@@ -179,13 +183,16 @@ type gradient struct {
 	more   *rows // what else dX is the sum of; nil for nothing
 
 	dw, db *buffer // partial results of each chunk
+	ldw    int     // distance of the rows of dw
 }
 
 // The derivative by the weights is summed in chunks of parts, each by one thread into memory of its own.
 const (
 	mostChunks     = 16
-	partialMemory  = 8 << 20 // floats that the chunks' results may take
-	largestPartial = 4 << 20 // larger ones are computed once, divided by outputs
+	partialMemory  = 16 << 20 // floats that the chunks' results may take
+	largestPartial = 4 << 20  // larger ones are computed once, divided by outputs
+	largeWeight    = 1 << 18  // from here on a part has at least leastRows, since each reads and writes a chunk's result
+	leastRows      = 192
 )
 
 func (p *product) backward() {
@@ -193,14 +200,24 @@ func (p *product) backward() {
 	if taken == nil {
 		return
 	}
-	g := &gradient{product: *p, dy: *taken, parts: p.parts()}
+	g := &gradient{product: *p, dy: *taken, parts: p.parts(0)}
+	if p.outs()*p.inner() > largeWeight {
+		g.parts = p.parts(leastRows)
+	}
 	reads := g.dy.buffers()
 	if p.wantsW {
 		g.source = p.source()
 		reads = append(reads, g.source.buffers()...)
 	}
 	size := p.outs() * p.inner()
-	if p.x.wants {
+	if p.x.wants && p.suitsWinograd() {
+		g.dy = p.settle(g.dy, p.y.parts(3*p.y.width))
+		g.backwardTiles()
+		if !p.wantsW && !p.wantsB {
+			return
+		}
+		reads = append(reads, g.dy.buffer)
+	} else if p.x.wants {
 		g.packed = p.newBuffer(p.groups * kernels.PackedLen(p.inner(), p.out))
 		p.packColumns(g.packed)
 		g.prepareDX()
@@ -211,14 +228,21 @@ func (p *product) backward() {
 	}
 	pieces := g.parts.pieces()
 	sets := g.parts.count() / pieces // of samples, which no chunk divides
-	chunks := max(1, min(sets, mostChunks, partialMemory/size))
+	chunks := 1                      // a power of two, so that they divide evenly among threads
+	for 2*chunks <= min(sets, mostChunks, partialMemory/size) {
+		chunks *= 2
+	}
 	apart := size > largestPartial && p.wantsW
 	if apart {
 		chunks = 1
 	}
 	var writes []*buffer
 	if p.wantsW {
-		g.dw = p.newBuffer(chunks * size)
+		// Rows a power of two apart share few places in the caches.
+		if g.ldw = p.inner(); g.ldw%512 == 0 {
+			g.ldw += 16
+		}
+		g.dw = p.newBuffer(chunks * p.outs() * g.ldw)
 		writes = append(writes, g.dw)
 	}
 	if p.wantsB {
@@ -237,15 +261,10 @@ func (p *product) backward() {
 		p.contribute(p.x, p.compiler.plain(g.dx, p.x.width))
 	}
 	if p.wantsW {
-		k := p.inner()
-		place := func(i int) int { return i/k*k + i%p.in*p.taps + i%k/p.in }
-		if p.taps == 1 {
-			place = nil
-		}
-		p.reduce(g.dw, 0, chunks, size, p.weight, place)
+		p.reduceRows(g.dw, chunks, g.ldw, p.weight, transposing{p.outs(), p.taps, p.in})
 	}
 	if p.wantsB {
-		p.reduce(g.db, 0, chunks, p.outs(), p.bias, nil)
+		p.reduce(g.db, 0, chunks, p.outs(), p.bias)
 	}
 }
 
@@ -339,7 +358,8 @@ func (g *gradient) part(t *thread, s *step, part, chunk int, begins, dx bool, fi
 		if g.wantsW && last > first {
 			x, ld := g.load(t, g.source, group, from, to)
 			g.set.GemmT(&kernels.GemmT{M: last - first, N: k, K: to - from, A: dy[group*g.out+first:], LDA: outs, B: x, LDB: ld,
-				C: g.dw.data()[(chunk*outs+group*g.out+first)*k:], LDC: k, Add: !begins})
+				C: g.dw.data()[(chunk*outs+group*g.out+first)*g.ldw:], LDC: g.ldw, Add: !begins,
+				Scratch: t.take((to - from) * (last - first + kernels.Width))})
 		}
 		if g.dx != nil && dx {
 			g.partDX(t, part, group, from, to, dy)

@@ -84,7 +84,7 @@ func (x *tensor) parts(width int) division {
 
 // blockRows returns how many rows of a width stay in a core's cache, in whole tiles of the matrix product.
 func blockRows(width int) int {
-	const tile, most, cached = 12, 240, 160 << 10
+	const tile, most, cached = 12, 240, 96 << 10
 	return max(tile, min(cached/width/tile*tile, most))
 }
 

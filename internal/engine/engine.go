@@ -45,7 +45,7 @@ type step struct {
 	write int
 	also  []int // buffers written besides
 
-	weights int // bytes that it reads besides
+	weights int // bytes that it reads besides and waits for
 }
 
 // A buffer holds a value, in the arena or, if it is constant, by itself.

@@ -243,6 +243,7 @@ func (c *compiler) convolution(p *product, conv graph.Conv2d, in value) {
 // A gemmStep is a matrix product of a step: rows × k times k × columns.
 type gemmStep struct {
 	rows     int
+	columns  int // of all groups
 	k, ld    int // in words of in
 	in, out  value
 	residual value
@@ -260,7 +261,7 @@ func (g *gemmStep) kernel(s *State, row, column int) kernels.Gemm {
 	k := kernels.Gemm{LDC: g.out.pitch(), CBF16: g.out.bf16}
 	k.C = s.buffer(g.out.buffer)[row*k.LDC+words(column, g.out.bf16):]
 	if g.added {
-		k.ResBF16, k.LDR = g.residual.bf16, g.residual.pitch()
+		k.ResBF16, k.LDR = g.residual.bf16, words(g.columns, g.residual.bf16)
 		k.Res = s.buffer(g.residual.buffer)[row*k.LDR+words(column, g.residual.bf16):]
 	}
 	return k
@@ -288,12 +289,21 @@ func (g *gemmStep) add(k *kernels.Gemm, i, pieces int, partial []float32, panel,
 
 // rows describes the product that yields out, a row for each pixel or token.
 func (c *compiler) rows(p *product, in, out value) gemmStep {
-	g := gemmStep{rows: graph.Numel(out.shape) / p.out, k: words(len(p.weight)/p.out, in.bf16), in: in, out: out, reads: []int{in.buffer}}
+	g := gemmStep{rows: graph.Numel(out.shape) / p.out, columns: p.out, k: words(len(p.weight)/p.out, in.bf16), in: in, out: out, reads: []int{in.buffer}}
 	if p.residual != nil {
 		g.residual, g.added = c.value(p.residual), true
 		g.reads = append(g.reads, g.residual.buffer)
 	}
 	return g
+}
+
+// awaited returns the bytes of weights that a product of so many rows waits for: with many rows there is
+// time to fetch the next ones while some are multiplied.
+func awaited(weights, rows int) int {
+	if rows >= 128 {
+		return 0
+	}
+	return weights
 }
 
 // longestRow is where rows are cut into pieces: longer ones would leave room for few of them in a
@@ -352,7 +362,7 @@ func (c *compiler) gemm(op string, p *product, g gemmStep) {
 	perBlock := p.groups * perGroup
 	set := c.plan.kernels
 	c.emit(step{
-		op: op, path: p.node.Path, units: blocks * perBlock, reads: g.reads, write: g.out.buffer, weights: 4 * words(len(p.weight), g.in.bf16),
+		op: op, path: p.node.Path, units: blocks * perBlock, reads: g.reads, write: g.out.buffer, weights: awaited(4*words(len(p.weight), g.in.bf16), g.rows),
 		run: func(s *State, thread, from, to int) {
 			in := s.buffer(g.in.buffer)[g.in.first:]
 			rows, partial := s.scratch[thread][:scratch.gathered], s.scratch[thread][scratch.gathered:]

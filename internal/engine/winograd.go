@@ -68,7 +68,7 @@ func (c *compiler) winograd(p *product, conv graph.Conv2d, in value) {
 	blocks := (total + w.block - 1) / w.block
 	w.block = (total + blocks - 1) / blocks
 	patches := max((w.side+2)*(w.side+2)*w.pixelIn, 2*w.side*w.side*w.pixelOut)
-	weights := 4 * positions * w.pixelIn * p.out
+	weights := awaited(4*positions*w.pixelIn*p.out, total)
 	if blocks > 1 {
 		sizeBefore, sizeAfter := w.block*w.sizeBefore, w.block*w.sizeOut
 		c.needScratch(sizeBefore + sizeAfter + patches)

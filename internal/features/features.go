@@ -221,6 +221,21 @@ func (c *Computer) Compute(path string, view uint64) ([][]float32, error) {
 	return r.Outputs, r.Err
 }
 
+// A Decoder finds out whether photos can be decoded, one after the other.
+type Decoder struct{ reader }
+
+// Decode returns the error that computing the photo would, if it can't be read or decoded.
+func (d *Decoder) Decode(path string) error {
+	data, err := d.read(path)
+	if err != nil {
+		return err
+	}
+	if _, err := d.decoder.Decode(data); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
 // A reader has the memory that one photo after the other is read and decoded in.
 type reader struct {
 	file    bytes.Buffer

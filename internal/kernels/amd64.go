@@ -50,6 +50,9 @@ type simd struct {
 	tapKernels                                                 []tapKernel // largest first; the last has one tap
 	actGrad                                                    func(dst, dy, x *float32, n, act int)
 	dot                                                        func(x, y *float32, n int) float32
+	maxAt                                                      func(best, from, x *float32, n int, place float32)
+	addWhere                                                   func(dst, dy, from *float32, n int, place float32)
+	adam                                                       func(param, first, second, grad *float32, n int, rate1, beta2, rate2, size, root, eps, keep, decay float32)
 	softmaxGrad                                                func(dst, dy, y *float32, n int, dot float32)
 	normSums                                                   func(dy, x, weight *float32, n int, mean, scale float32) (sum, product float32)
 	normGrad                                                   func(dst, dy, x, weight, dWeight, dBias *float32, n int, mean, scale, sum, product float32)
@@ -60,7 +63,7 @@ var avx512 = simd{name: "avx512", lanes: 16,
 	squares: squaresAVX512, normalise: normaliseAVX512, exponentials: exponentialsAVX512, scale: scaleAVX512,
 	gemmT: gemmTAVX512, columnsAffine: columnsAffineAVX512, columnsMoments: columnsMomentsAVX512,
 	columnsGrad: columnsGradAVX512, columnsCombine: columnsCombineAVX512, columnsSum: columnsSumAVX512,
-	columnsDot: columnsDotAVX512, actGrad: actGradAVX512, dot: dotAVX512, softmaxGrad: softmaxGradAVX512,
+	columnsDot: columnsDotAVX512, actGrad: actGradAVX512, dot: dotAVX512, maxAt: maxAtAVX512, addWhere: addWhereAVX512, adam: adamAVX512, softmaxGrad: softmaxGradAVX512,
 	normSums: normSumsAVX512, normGrad: normGradAVX512,
 	tapKernels: []tapKernel{{5, 5, depthwiseGrad5x5AVX512}, {3, 3, depthwiseGrad3x3AVX512}, {4, 7, depthwiseGrad4x7AVX512}, {3, 7, depthwiseGrad3x7AVX512}, {1, 1, depthwiseGrad1x1AVX512}},
 }
@@ -70,7 +73,7 @@ var avx2 = simd{name: "avx2", lanes: 8,
 	normalise: normaliseAVX2, exponentials: exponentialsAVX2, scale: scaleAVX2, gemmT: gemmTAVX2,
 	columnsAffine: columnsAffineAVX2, columnsMoments: columnsMomentsAVX2, columnsGrad: columnsGradAVX2,
 	columnsCombine: columnsCombineAVX2, columnsSum: columnsSumAVX2, columnsDot: columnsDotAVX2, actGrad: actGradAVX2,
-	dot: dotAVX2, softmaxGrad: softmaxGradAVX2, normSums: normSumsAVX2, normGrad: normGradAVX2,
+	dot: dotAVX2, maxAt: maxAtAVX2, addWhere: addWhereAVX2, adam: adamAVX2, softmaxGrad: softmaxGradAVX2, normSums: normSumsAVX2, normGrad: normGradAVX2,
 	tapKernels: []tapKernel{{1, 7, depthwiseGrad1x7AVX2}, {2, 5, depthwiseGrad2x5AVX2}, {1, 5, depthwiseGrad1x5AVX2}, {3, 3, depthwiseGrad3x3AVX2}, {1, 1, depthwiseGrad1x1AVX2}},
 }
 
@@ -80,7 +83,7 @@ func (s *simd) set() *Set {
 		WinogradInput: s.WinogradInput, WinogradOutput: s.WinogradOutput,
 		GemmT: s.GemmT, DepthwiseGrad: s.DepthwiseGrad, ActGrad: s.ActGrad, AffineGrad: s.AffineGrad,
 		Combine: s.Combine, Moments: s.Moments, SumColumns: s.SumColumns, DotColumns: s.DotColumns,
-		NormGrad: s.NormGrad, SoftmaxGrad: s.SoftmaxGrad}
+		NormGrad: s.NormGrad, SoftmaxGrad: s.SoftmaxGrad, MaxAt: s.MaxAt, AddWhere: s.AddWhere, Adam: s.Adam}
 }
 
 // panel is the argument of the gemm kernels; strides are in bytes. The kernel counts m down and
@@ -189,7 +192,7 @@ type segment struct {
 
 	atX, atY, atSums, colX, colY, atW uintptr
 	left                              int
-	yBF16                             int
+	yBF16, pairs                      int // 1 or 0: the result is bfloat16; two rows may be computed together
 }
 
 // A span is a run of positions along one dimension that see the same taps, [tap, tap+taps).
@@ -245,6 +248,7 @@ func (s *simd) Depthwise(d *Depthwise) {
 				kernelH: r.taps, kernelW: q.taps,
 				channels: d.C, act: int(d.Act),
 			}
+			seg.pairs = flag(d.StrideH == 1 && d.DilationH == 1)
 			if d.Sums != nil {
 				seg.sums, seg.rowSums = &d.Sums[r.from*d.C], pixel
 			}

@@ -11,6 +11,9 @@ import (
 func TestOffsets(t *testing.T) {
 	var p panel
 	var s segment
+	var g transposed
+	var c columns
+	var k taps
 	var b blocks
 	var r resample
 	var w tiles
@@ -18,9 +21,12 @@ func TestOffsets(t *testing.T) {
 		"panel.b": {unsafe.Offsetof(p.b), 16}, "panel.m": {unsafe.Offsetof(p.m), 56}, "panel.atRes": {unsafe.Offsetof(p.atRes), 120}, "panel.cBF16": {unsafe.Offsetof(p.cBF16), 136}, "panel.next": {unsafe.Offsetof(p.next), 144},
 		"tiles.res": {unsafe.Offsetof(w.res), 88},
 		"segment.w": {unsafe.Offsetof(s.w), 40}, "segment.bias": {unsafe.Offsetof(s.bias), 88},
-		"segment.kernelH": {unsafe.Offsetof(s.kernelH), 128}, "segment.atSums": {unsafe.Offsetof(s.atSums), 176}, "segment.left": {unsafe.Offsetof(s.left), 208}, "segment.yBF16": {unsafe.Offsetof(s.yBF16), 216},
+		"segment.kernelH": {unsafe.Offsetof(s.kernelH), 128}, "segment.atSums": {unsafe.Offsetof(s.atSums), 176}, "segment.left": {unsafe.Offsetof(s.left), 208}, "segment.yBF16": {unsafe.Offsetof(s.yBF16), 216}, "segment.pairs": {unsafe.Offsetof(s.pairs), 224},
 		"blocks.extents": {unsafe.Offsetof(b.extents), 16}, "blocks.pairs": {unsafe.Offsetof(b.pairs), 40},
 		"resample.srcStride": {unsafe.Offsetof(r.srcStride), 24}, "resample.row": {unsafe.Offsetof(r.row), 64}, "resample.columns": {unsafe.Offsetof(r.columns), 72},
+		"transposed.k": {unsafe.Offsetof(g.k), 64}, "transposed.packed": {unsafe.Offsetof(g.packed), 80}, "transposed.atC": {unsafe.Offsetof(g.atC), 96},
+		"columns.rows": {unsafe.Offsetof(c.rows), 32}, "columns.s0": {unsafe.Offsetof(c.s0), 72}, "columns.act": {unsafe.Offsetof(c.act), 88},
+		"taps.tapX": {unsafe.Offsetof(k.tapX), 40}, "taps.tapDW": {unsafe.Offsetof(k.tapDW), 72}, "taps.channels": {unsafe.Offsetof(k.channels), 96},
 	} {
 		if at[0] != at[1] {
 			t.Errorf("%s is at %d, the kernels read it at %d", name, at[0], at[1])

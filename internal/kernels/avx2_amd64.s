@@ -2890,6 +2890,10 @@ TEXT ·depthwiseAVX2(SB), NOSPLIT, $0-8
 	MOVQ 16(AX), CX
 
 row:
+	CMPQ 224(AX), $0x00
+	JE   alone
+	CMPQ 112(AX), $0x02
+	JLT  alone
 	MOVQ 160(AX), DX
 	MOVQ DX, 184(AX)
 	MOVQ 168(AX), DX
@@ -2897,20 +2901,18 @@ row:
 	MOVQ 120(AX), DX
 	MOVQ DX, 208(AX)
 
-pixels8:
-	CMPQ 208(AX), $+8
-	JLT  pixels8_end
-	CMPQ 208(AX), $+14
-	JE   pixels8_end
+pair_pixels4:
+	CMPQ 208(AX), $+4
+	JLT  pair_pixels4_end
 	MOVQ 184(AX), DX
 	MOVQ 144(AX), BX
 	XORQ SI, SI
 	MOVQ 40(AX), DI
 	MOVQ DI, 200(AX)
 
-pixels8_full:
+pair_pixels4_full:
 	CMPQ       BX, $+8
-	JLT        pixels8_tail
+	JLT        pair_pixels4_tail
 	MOVQ       88(AX), DI
 	VMOVUPS    (DI)(SI*1), Y0
 	VMOVUPS    (DI)(SI*1), Y1
@@ -2931,49 +2933,91 @@ pixels8_full:
 	ADDQ       R8, DI
 	PREFETCHT0 (DI)
 	ADDQ       R8, DI
-	PREFETCHT0 (DI)
-	ADDQ       R8, DI
-	PREFETCHT0 (DI)
-	ADDQ       R8, DI
-	PREFETCHT0 (DI)
-	ADDQ       R8, DI
-	PREFETCHT0 (DI)
-	ADDQ       R8, DI
 	MOVQ       DX, DI
 	LEAQ       (DI)(CX*2), R8
 	ADDQ       CX, R8
-	LEAQ       (R8)(CX*2), R9
-	ADDQ       CX, R9
-	MOVQ       200(AX), R10
-	MOVQ       128(AX), R11
+	MOVQ       200(AX), R9
+	MOVQ       128(AX), R10
+	MOVQ       200(AX), R12
+	MOVQ       $+1, R11
 
-pixels8_full_ky:
-	MOVQ 136(AX), R12
+pair_pixels4_full_first:
+	MOVQ 136(AX), R13
 
-pixels8_full_kx:
-	VMOVUPS     (R10), Y8
+pair_pixels4_full_first_taps:
+	VMOVUPS     (R9), Y8
 	VFMADD231PS (DI), Y8, Y0
 	VFMADD231PS (DI)(CX*1), Y8, Y1
 	VFMADD231PS (DI)(CX*2), Y8, Y2
 	VFMADD231PS (R8), Y8, Y3
-	VFMADD231PS (R8)(CX*1), Y8, Y4
-	VFMADD231PS (R8)(CX*2), Y8, Y5
-	VFMADD231PS (R9), Y8, Y6
-	VFMADD231PS (R9)(CX*1), Y8, Y7
-	ADDQ        $+64, R10
+	ADDQ        $+64, R9
 	ADDQ        24(AX), DI
 	ADDQ        24(AX), R8
-	ADDQ        24(AX), R9
-	DECQ        R12
-	JNZ         pixels8_full_kx
-	ADDQ        56(AX), R10
+	DECQ        R13
+	JNZ         pair_pixels4_full_first_taps
+	ADDQ        56(AX), R9
 	ADDQ        32(AX), DI
 	ADDQ        32(AX), R8
-	ADDQ        32(AX), R9
 	DECQ        R11
-	JNZ         pixels8_full_ky
+	JNZ         pair_pixels4_full_first
+	DECQ        R10
+	JZ          pair_pixels4_full_last
+
+pair_pixels4_full_both:
+	MOVQ 136(AX), R11
+
+pair_pixels4_full_both_taps:
+	VMOVUPS     (R9), Y8
+	VMOVUPS     (R12), Y9
+	VMOVUPS     (DI), Y10
+	VFMADD231PS Y10, Y8, Y0
+	VFMADD231PS Y10, Y9, Y4
+	VMOVUPS     (DI)(CX*1), Y10
+	VFMADD231PS Y10, Y8, Y1
+	VFMADD231PS Y10, Y9, Y5
+	VMOVUPS     (DI)(CX*2), Y10
+	VFMADD231PS Y10, Y8, Y2
+	VFMADD231PS Y10, Y9, Y6
+	VMOVUPS     (R8), Y10
+	VFMADD231PS Y10, Y8, Y3
+	VFMADD231PS Y10, Y9, Y7
+	ADDQ        $+64, R9
+	ADDQ        $+64, R12
+	ADDQ        24(AX), DI
+	ADDQ        24(AX), R8
+	DECQ        R11
+	JNZ         pair_pixels4_full_both_taps
+	ADDQ        56(AX), R9
+	ADDQ        56(AX), R12
+	ADDQ        32(AX), DI
+	ADDQ        32(AX), R8
+	DECQ        R10
+	JNZ         pair_pixels4_full_both
+
+pair_pixels4_full_last:
+	MOVQ $+1, R11
+
+pair_pixels4_full_lower:
+	MOVQ 136(AX), R9
+
+pair_pixels4_full_lower_taps:
+	VMOVUPS     (R12), Y8
+	VFMADD231PS (DI), Y8, Y4
+	VFMADD231PS (DI)(CX*1), Y8, Y5
+	VFMADD231PS (DI)(CX*2), Y8, Y6
+	VFMADD231PS (R8), Y8, Y7
+	ADDQ        $+64, R12
+	ADDQ        24(AX), DI
+	ADDQ        24(AX), R8
+	DECQ        R9
+	JNZ         pair_pixels4_full_lower_taps
+	ADDQ        56(AX), R12
+	ADDQ        32(AX), DI
+	ADDQ        32(AX), R8
+	DECQ        R11
+	JNZ         pair_pixels4_full_lower
 	CMPQ        152(AX), $+1
-	JNE         pixels8_full_not_relu
+	JNE         pair_pixels4_full_not_relu
 	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y0, Y0
 	VXORPS      Y8, Y8, Y8
@@ -2990,11 +3034,11 @@ pixels8_full_kx:
 	VMAXPS      Y8, Y6, Y6
 	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y7, Y7
-	JMP         pixels8_full_done
+	JMP         pair_pixels4_full_done
 
-pixels8_full_not_relu:
+pair_pixels4_full_not_relu:
 	CMPQ   152(AX), $+2
-	JNE    pixels8_full_not_relu6
+	JNE    pair_pixels4_full_not_relu6
 	VXORPS Y8, Y8, Y8
 	VMAXPS Y8, Y0, Y0
 	VMINPS f40c00000x8<>+0(SB), Y0, Y0
@@ -3019,11 +3063,11 @@ pixels8_full_not_relu:
 	VXORPS Y8, Y8, Y8
 	VMAXPS Y8, Y7, Y7
 	VMINPS f40c00000x8<>+0(SB), Y7, Y7
-	JMP    pixels8_full_done
+	JMP    pair_pixels4_full_done
 
-pixels8_full_not_relu6:
+pair_pixels4_full_not_relu6:
 	CMPQ         152(AX), $+3
-	JNE          pixels8_full_not_silu
+	JNE          pair_pixels4_full_not_silu
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y8
 	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
 	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
@@ -3152,11 +3196,11 @@ pixels8_full_not_relu6:
 	VPADDD       Y9, Y10, Y8
 	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
 	VDIVPS       Y8, Y7, Y7
-	JMP          pixels8_full_done
+	JMP          pair_pixels4_full_done
 
-pixels8_full_not_silu:
+pair_pixels4_full_not_silu:
 	CMPQ    152(AX), $+4
-	JNE     pixels8_full_not_hardswish
+	JNE     pair_pixels4_full_not_hardswish
 	VXORPS  Y9, Y9, Y9
 	VMOVAPS Y0, Y8
 	VADDPS  f40400000x8<>+0(SB), Y8, Y8
@@ -3213,13 +3257,14 @@ pixels8_full_not_silu:
 	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
 	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
 	VMULPS  Y8, Y7, Y7
-	JMP     pixels8_full_done
+	JMP     pair_pixels4_full_done
 
-pixels8_full_not_hardswish:
-pixels8_full_done:
+pair_pixels4_full_not_hardswish:
+pair_pixels4_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	MOVQ    176(AX), R9
 	VMOVUPS Y0, (DI)
 	ADDQ    R8, DI
 	VMOVUPS Y1, (DI)
@@ -3228,6 +3273,21 @@ pixels8_full_done:
 	ADDQ    R8, DI
 	VMOVUPS Y3, (DI)
 	ADDQ    R8, DI
+	CMPQ    R9, $0x00
+	JE      pair_pixels4_full_row0_nosums
+	VMOVUPS (R9)(SI*1), Y8
+	VADDPS  Y0, Y8, Y8
+	VADDPS  Y1, Y8, Y8
+	VADDPS  Y2, Y8, Y8
+	VADDPS  Y3, Y8, Y8
+	VMOVUPS Y8, (R9)(SI*1)
+
+pair_pixels4_full_row0_nosums:
+	MOVQ    192(AX), DI
+	MOVQ    80(AX), R8
+	ADDQ    SI, DI
+	MOVQ    176(AX), R9
+	ADDQ    72(AX), DI
 	VMOVUPS Y4, (DI)
 	ADDQ    R8, DI
 	VMOVUPS Y5, (DI)
@@ -3236,21 +3296,17 @@ pixels8_full_done:
 	ADDQ    R8, DI
 	VMOVUPS Y7, (DI)
 	ADDQ    R8, DI
-	MOVQ    176(AX), DI
-	CMPQ    DI, $0x00
-	JE      pixels8_full_nosums
-	VMOVUPS (DI)(SI*1), Y8
-	VADDPS  Y0, Y8, Y8
-	VADDPS  Y1, Y8, Y8
-	VADDPS  Y2, Y8, Y8
-	VADDPS  Y3, Y8, Y8
-	VADDPS  Y4, Y8, Y8
-	VADDPS  Y5, Y8, Y8
-	VADDPS  Y6, Y8, Y8
-	VADDPS  Y7, Y8, Y8
-	VMOVUPS Y8, (DI)(SI*1)
+	CMPQ    R9, $0x00
+	JE      pair_pixels4_full_row1_nosums
+	ADDQ    104(AX), R9
+	VMOVUPS (R9)(SI*1), Y0
+	VADDPS  Y4, Y0, Y0
+	VADDPS  Y5, Y0, Y0
+	VADDPS  Y6, Y0, Y0
+	VADDPS  Y7, Y0, Y0
+	VMOVUPS Y0, (R9)(SI*1)
 
-pixels8_full_nosums:
+pair_pixels4_full_row1_nosums:
 	ADDQ    $+32, DX
 	ADDQ    $+32, SI
 	MOVQ    48(AX), DI
@@ -3260,11 +3316,11 @@ pixels8_full_nosums:
 	CMOVQNE R8, DI
 	ADDQ    DI, 200(AX)
 	SUBQ    $+8, BX
-	JMP     pixels8_full
+	JMP     pair_pixels4_full
 
-pixels8_tail:
+pair_pixels4_tail:
 	CMPQ       BX, $0x00
-	JE         pixels8_done
+	JE         pair_pixels4_done
 	XORQ       DI, DI
 	CMPQ       BX, DI
 	CMOVQLT    DI, BX
@@ -3295,27 +3351,19 @@ pixels8_tail:
 	ADDQ       DI, BX
 	PREFETCHT0 (BX)
 	ADDQ       DI, BX
-	PREFETCHT0 (BX)
-	ADDQ       DI, BX
-	PREFETCHT0 (BX)
-	ADDQ       DI, BX
-	PREFETCHT0 (BX)
-	ADDQ       DI, BX
-	PREFETCHT0 (BX)
-	ADDQ       DI, BX
 	MOVQ       DX, BX
 	LEAQ       (BX)(CX*2), DI
 	ADDQ       CX, DI
-	LEAQ       (DI)(CX*2), R8
-	ADDQ       CX, R8
-	MOVQ       200(AX), R9
-	MOVQ       128(AX), R10
+	MOVQ       200(AX), R8
+	MOVQ       128(AX), R9
+	MOVQ       200(AX), R11
+	MOVQ       $+1, R10
 
-pixels8_tail_ky:
-	MOVQ 136(AX), R11
+pair_pixels4_tail_first:
+	MOVQ 136(AX), R12
 
-pixels8_tail_kx:
-	VMOVUPS     (R9), Y9
+pair_pixels4_tail_first_taps:
+	VMOVUPS     (R8), Y9
 	VMASKMOVPS  (BX), Y0, Y10
 	VFMADD231PS Y10, Y9, Y1
 	VMASKMOVPS  (BX)(CX*1), Y0, Y10
@@ -3324,28 +3372,78 @@ pixels8_tail_kx:
 	VFMADD231PS Y10, Y9, Y3
 	VMASKMOVPS  (DI), Y0, Y10
 	VFMADD231PS Y10, Y9, Y4
-	VMASKMOVPS  (DI)(CX*1), Y0, Y10
-	VFMADD231PS Y10, Y9, Y5
-	VMASKMOVPS  (DI)(CX*2), Y0, Y10
-	VFMADD231PS Y10, Y9, Y6
-	VMASKMOVPS  (R8), Y0, Y10
-	VFMADD231PS Y10, Y9, Y7
-	VMASKMOVPS  (R8)(CX*1), Y0, Y10
-	VFMADD231PS Y10, Y9, Y8
-	ADDQ        $+64, R9
+	ADDQ        $+64, R8
 	ADDQ        24(AX), BX
 	ADDQ        24(AX), DI
-	ADDQ        24(AX), R8
-	DECQ        R11
-	JNZ         pixels8_tail_kx
-	ADDQ        56(AX), R9
+	DECQ        R12
+	JNZ         pair_pixels4_tail_first_taps
+	ADDQ        56(AX), R8
 	ADDQ        32(AX), BX
 	ADDQ        32(AX), DI
-	ADDQ        32(AX), R8
 	DECQ        R10
-	JNZ         pixels8_tail_ky
+	JNZ         pair_pixels4_tail_first
+	DECQ        R9
+	JZ          pair_pixels4_tail_last
+
+pair_pixels4_tail_both:
+	MOVQ 136(AX), R10
+
+pair_pixels4_tail_both_taps:
+	VMOVUPS     (R8), Y9
+	VMOVUPS     (R11), Y10
+	VMASKMOVPS  (BX), Y0, Y11
+	VFMADD231PS Y11, Y9, Y1
+	VFMADD231PS Y11, Y10, Y5
+	VMASKMOVPS  (BX)(CX*1), Y0, Y11
+	VFMADD231PS Y11, Y9, Y2
+	VFMADD231PS Y11, Y10, Y6
+	VMASKMOVPS  (BX)(CX*2), Y0, Y11
+	VFMADD231PS Y11, Y9, Y3
+	VFMADD231PS Y11, Y10, Y7
+	VMASKMOVPS  (DI), Y0, Y11
+	VFMADD231PS Y11, Y9, Y4
+	VFMADD231PS Y11, Y10, Y8
+	ADDQ        $+64, R8
+	ADDQ        $+64, R11
+	ADDQ        24(AX), BX
+	ADDQ        24(AX), DI
+	DECQ        R10
+	JNZ         pair_pixels4_tail_both_taps
+	ADDQ        56(AX), R8
+	ADDQ        56(AX), R11
+	ADDQ        32(AX), BX
+	ADDQ        32(AX), DI
+	DECQ        R9
+	JNZ         pair_pixels4_tail_both
+
+pair_pixels4_tail_last:
+	MOVQ $+1, R10
+
+pair_pixels4_tail_lower:
+	MOVQ 136(AX), R8
+
+pair_pixels4_tail_lower_taps:
+	VMOVUPS     (R11), Y9
+	VMASKMOVPS  (BX), Y0, Y10
+	VFMADD231PS Y10, Y9, Y5
+	VMASKMOVPS  (BX)(CX*1), Y0, Y10
+	VFMADD231PS Y10, Y9, Y6
+	VMASKMOVPS  (BX)(CX*2), Y0, Y10
+	VFMADD231PS Y10, Y9, Y7
+	VMASKMOVPS  (DI), Y0, Y10
+	VFMADD231PS Y10, Y9, Y8
+	ADDQ        $+64, R11
+	ADDQ        24(AX), BX
+	ADDQ        24(AX), DI
+	DECQ        R8
+	JNZ         pair_pixels4_tail_lower_taps
+	ADDQ        56(AX), R11
+	ADDQ        32(AX), BX
+	ADDQ        32(AX), DI
+	DECQ        R10
+	JNZ         pair_pixels4_tail_lower
 	CMPQ        152(AX), $+1
-	JNE         pixels8_tail_not_relu
+	JNE         pair_pixels4_tail_not_relu
 	VXORPS      Y9, Y9, Y9
 	VMAXPS      Y9, Y1, Y1
 	VXORPS      Y9, Y9, Y9
@@ -3362,11 +3460,11 @@ pixels8_tail_kx:
 	VMAXPS      Y9, Y7, Y7
 	VXORPS      Y9, Y9, Y9
 	VMAXPS      Y9, Y8, Y8
-	JMP         pixels8_tail_done
+	JMP         pair_pixels4_tail_done
 
-pixels8_tail_not_relu:
+pair_pixels4_tail_not_relu:
 	CMPQ   152(AX), $+2
-	JNE    pixels8_tail_not_relu6
+	JNE    pair_pixels4_tail_not_relu6
 	VXORPS Y9, Y9, Y9
 	VMAXPS Y9, Y1, Y1
 	VMINPS f40c00000x8<>+0(SB), Y1, Y1
@@ -3391,11 +3489,11 @@ pixels8_tail_not_relu:
 	VXORPS Y9, Y9, Y9
 	VMAXPS Y9, Y8, Y8
 	VMINPS f40c00000x8<>+0(SB), Y8, Y8
-	JMP    pixels8_tail_done
+	JMP    pair_pixels4_tail_done
 
-pixels8_tail_not_relu6:
+pair_pixels4_tail_not_relu6:
 	CMPQ         152(AX), $+3
-	JNE          pixels8_tail_not_silu
+	JNE          pair_pixels4_tail_not_silu
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y9
 	VMAXPS       fc2fc0000x8<>+0(SB), Y9, Y9
 	VMINPS       f42fe0000x8<>+0(SB), Y9, Y9
@@ -3524,11 +3622,11 @@ pixels8_tail_not_relu6:
 	VPADDD       Y10, Y11, Y9
 	VADDPS       f3f800000x8<>+0(SB), Y9, Y9
 	VDIVPS       Y9, Y8, Y8
-	JMP          pixels8_tail_done
+	JMP          pair_pixels4_tail_done
 
-pixels8_tail_not_silu:
+pair_pixels4_tail_not_silu:
 	CMPQ    152(AX), $+4
-	JNE     pixels8_tail_not_hardswish
+	JNE     pair_pixels4_tail_not_hardswish
 	VXORPS  Y10, Y10, Y10
 	VMOVAPS Y1, Y9
 	VADDPS  f40400000x8<>+0(SB), Y9, Y9
@@ -3585,13 +3683,14 @@ pixels8_tail_not_silu:
 	VMINPS  f40c00000x8<>+0(SB), Y9, Y9
 	VMULPS  f3e2aaaabx8<>+0(SB), Y9, Y9
 	VMULPS  Y9, Y8, Y8
-	JMP     pixels8_tail_done
+	JMP     pair_pixels4_tail_done
 
-pixels8_tail_not_hardswish:
-pixels8_tail_done:
+pair_pixels4_tail_not_hardswish:
+pair_pixels4_tail_done:
 	MOVQ       192(AX), BX
 	MOVQ       80(AX), DI
 	ADDQ       SI, BX
+	MOVQ       176(AX), R8
 	VMASKMOVPS Y1, Y0, (BX)
 	ADDQ       DI, BX
 	VMASKMOVPS Y2, Y0, (BX)
@@ -3600,6 +3699,21 @@ pixels8_tail_done:
 	ADDQ       DI, BX
 	VMASKMOVPS Y4, Y0, (BX)
 	ADDQ       DI, BX
+	CMPQ       R8, $0x00
+	JE         pair_pixels4_tail_row0_nosums
+	VMASKMOVPS (R8)(SI*1), Y0, Y9
+	VADDPS     Y1, Y9, Y9
+	VADDPS     Y2, Y9, Y9
+	VADDPS     Y3, Y9, Y9
+	VADDPS     Y4, Y9, Y9
+	VMASKMOVPS Y9, Y0, (R8)(SI*1)
+
+pair_pixels4_tail_row0_nosums:
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	MOVQ       176(AX), R8
+	ADDQ       72(AX), BX
 	VMASKMOVPS Y5, Y0, (BX)
 	ADDQ       DI, BX
 	VMASKMOVPS Y6, Y0, (BX)
@@ -3608,21 +3722,17 @@ pixels8_tail_done:
 	ADDQ       DI, BX
 	VMASKMOVPS Y8, Y0, (BX)
 	ADDQ       DI, BX
-	MOVQ       176(AX), BX
-	CMPQ       BX, $0x00
-	JE         pixels8_tail_nosums
-	VMASKMOVPS (BX)(SI*1), Y0, Y9
-	VADDPS     Y1, Y9, Y9
-	VADDPS     Y2, Y9, Y9
-	VADDPS     Y3, Y9, Y9
-	VADDPS     Y4, Y9, Y9
-	VADDPS     Y5, Y9, Y9
-	VADDPS     Y6, Y9, Y9
-	VADDPS     Y7, Y9, Y9
-	VADDPS     Y8, Y9, Y9
-	VMASKMOVPS Y9, Y0, (BX)(SI*1)
+	CMPQ       R8, $0x00
+	JE         pair_pixels4_tail_row1_nosums
+	ADDQ       104(AX), R8
+	VMASKMOVPS (R8)(SI*1), Y0, Y1
+	VADDPS     Y5, Y1, Y1
+	VADDPS     Y6, Y1, Y1
+	VADDPS     Y7, Y1, Y1
+	VADDPS     Y8, Y1, Y1
+	VMASKMOVPS Y1, Y0, (R8)(SI*1)
 
-pixels8_tail_nosums:
+pair_pixels4_tail_row1_nosums:
 	ADDQ    $+32, DX
 	ADDQ    $+32, SI
 	MOVQ    48(AX), DX
@@ -3632,29 +3742,1001 @@ pixels8_tail_nosums:
 	CMOVQNE BX, DX
 	ADDQ    DX, 200(AX)
 
-pixels8_done:
+pair_pixels4_done:
 	MOVQ   16(AX), DX
-	IMUL3Q $+8, DX, DX
+	IMUL3Q $+4, DX, DX
 	ADDQ   DX, 184(AX)
 	MOVQ   80(AX), DX
-	IMUL3Q $+8, DX, DX
+	IMUL3Q $+4, DX, DX
 	ADDQ   DX, 192(AX)
-	SUBQ   $+8, 208(AX)
-	JMP    pixels8
+	SUBQ   $+4, 208(AX)
+	JMP    pair_pixels4
 
-pixels8_end:
-pixels7:
-	CMPQ 208(AX), $+7
-	JLT  pixels7_end
+pair_pixels4_end:
+pair_pixels2:
+	CMPQ 208(AX), $+2
+	JLT  pair_pixels2_end
 	MOVQ 184(AX), DX
 	MOVQ 144(AX), BX
 	XORQ SI, SI
 	MOVQ 40(AX), DI
 	MOVQ DI, 200(AX)
 
-pixels7_full:
+pair_pixels2_full:
 	CMPQ       BX, $+8
-	JLT        pixels7_tail
+	JLT        pair_pixels2_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Y0
+	VMOVUPS    (DI)(SI*1), Y1
+	VMOVUPS    (DI)(SI*1), Y2
+	VMOVUPS    (DI)(SI*1), Y3
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	MOVQ       200(AX), R8
+	MOVQ       128(AX), R9
+	MOVQ       200(AX), R11
+	MOVQ       $+1, R10
+
+pair_pixels2_full_first:
+	MOVQ 136(AX), R12
+
+pair_pixels2_full_first_taps:
+	VMOVUPS     (R8), Y4
+	VFMADD231PS (DI), Y4, Y0
+	VFMADD231PS (DI)(CX*1), Y4, Y1
+	ADDQ        $+64, R8
+	ADDQ        24(AX), DI
+	DECQ        R12
+	JNZ         pair_pixels2_full_first_taps
+	ADDQ        56(AX), R8
+	ADDQ        32(AX), DI
+	DECQ        R10
+	JNZ         pair_pixels2_full_first
+	DECQ        R9
+	JZ          pair_pixels2_full_last
+
+pair_pixels2_full_both:
+	MOVQ 136(AX), R10
+
+pair_pixels2_full_both_taps:
+	VMOVUPS     (R8), Y4
+	VMOVUPS     (R11), Y5
+	VMOVUPS     (DI), Y6
+	VFMADD231PS Y6, Y4, Y0
+	VFMADD231PS Y6, Y5, Y2
+	VMOVUPS     (DI)(CX*1), Y6
+	VFMADD231PS Y6, Y4, Y1
+	VFMADD231PS Y6, Y5, Y3
+	ADDQ        $+64, R8
+	ADDQ        $+64, R11
+	ADDQ        24(AX), DI
+	DECQ        R10
+	JNZ         pair_pixels2_full_both_taps
+	ADDQ        56(AX), R8
+	ADDQ        56(AX), R11
+	ADDQ        32(AX), DI
+	DECQ        R9
+	JNZ         pair_pixels2_full_both
+
+pair_pixels2_full_last:
+	MOVQ $+1, R10
+
+pair_pixels2_full_lower:
+	MOVQ 136(AX), R8
+
+pair_pixels2_full_lower_taps:
+	VMOVUPS     (R11), Y4
+	VFMADD231PS (DI), Y4, Y2
+	VFMADD231PS (DI)(CX*1), Y4, Y3
+	ADDQ        $+64, R11
+	ADDQ        24(AX), DI
+	DECQ        R8
+	JNZ         pair_pixels2_full_lower_taps
+	ADDQ        56(AX), R11
+	ADDQ        32(AX), DI
+	DECQ        R10
+	JNZ         pair_pixels2_full_lower
+	CMPQ        152(AX), $+1
+	JNE         pair_pixels2_full_not_relu
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y4, Y0, Y0
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y4, Y1, Y1
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y4, Y2, Y2
+	VXORPS      Y4, Y4, Y4
+	VMAXPS      Y4, Y3, Y3
+	JMP         pair_pixels2_full_done
+
+pair_pixels2_full_not_relu:
+	CMPQ   152(AX), $+2
+	JNE    pair_pixels2_full_not_relu6
+	VXORPS Y4, Y4, Y4
+	VMAXPS Y4, Y0, Y0
+	VMINPS f40c00000x8<>+0(SB), Y0, Y0
+	VXORPS Y4, Y4, Y4
+	VMAXPS Y4, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
+	VXORPS Y4, Y4, Y4
+	VMAXPS Y4, Y2, Y2
+	VMINPS f40c00000x8<>+0(SB), Y2, Y2
+	VXORPS Y4, Y4, Y4
+	VMAXPS Y4, Y3, Y3
+	VMINPS f40c00000x8<>+0(SB), Y3, Y3
+	JMP    pair_pixels2_full_done
+
+pair_pixels2_full_not_relu6:
+	CMPQ         152(AX), $+3
+	JNE          pair_pixels2_full_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y5
+	VSUBPS       Y5, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y0, Y0
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y5
+	VSUBPS       Y5, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y1, Y1
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y5
+	VSUBPS       Y5, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y2, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y3, Y4
+	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
+	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
+	VROUNDPS     $0x00, Y4, Y5
+	VSUBPS       Y5, Y4, Y4
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y6
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f317214x8<>+0(SB), Y4, Y6
+	VFMADD213PS  f3f800001x8<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y4
+	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y3, Y3
+	JMP          pair_pixels2_full_done
+
+pair_pixels2_full_not_silu:
+	CMPQ    152(AX), $+4
+	JNE     pair_pixels2_full_not_hardswish
+	VXORPS  Y5, Y5, Y5
+	VMOVAPS Y0, Y4
+	VADDPS  f40400000x8<>+0(SB), Y4, Y4
+	VMAXPS  Y5, Y4, Y4
+	VMINPS  f40c00000x8<>+0(SB), Y4, Y4
+	VMULPS  f3e2aaaabx8<>+0(SB), Y4, Y4
+	VMULPS  Y4, Y0, Y0
+	VXORPS  Y5, Y5, Y5
+	VMOVAPS Y1, Y4
+	VADDPS  f40400000x8<>+0(SB), Y4, Y4
+	VMAXPS  Y5, Y4, Y4
+	VMINPS  f40c00000x8<>+0(SB), Y4, Y4
+	VMULPS  f3e2aaaabx8<>+0(SB), Y4, Y4
+	VMULPS  Y4, Y1, Y1
+	VXORPS  Y5, Y5, Y5
+	VMOVAPS Y2, Y4
+	VADDPS  f40400000x8<>+0(SB), Y4, Y4
+	VMAXPS  Y5, Y4, Y4
+	VMINPS  f40c00000x8<>+0(SB), Y4, Y4
+	VMULPS  f3e2aaaabx8<>+0(SB), Y4, Y4
+	VMULPS  Y4, Y2, Y2
+	VXORPS  Y5, Y5, Y5
+	VMOVAPS Y3, Y4
+	VADDPS  f40400000x8<>+0(SB), Y4, Y4
+	VMAXPS  Y5, Y4, Y4
+	VMINPS  f40c00000x8<>+0(SB), Y4, Y4
+	VMULPS  f3e2aaaabx8<>+0(SB), Y4, Y4
+	VMULPS  Y4, Y3, Y3
+	JMP     pair_pixels2_full_done
+
+pair_pixels2_full_not_hardswish:
+pair_pixels2_full_done:
+	MOVQ    192(AX), DI
+	MOVQ    80(AX), R8
+	ADDQ    SI, DI
+	MOVQ    176(AX), R9
+	VMOVUPS Y0, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y1, (DI)
+	ADDQ    R8, DI
+	CMPQ    R9, $0x00
+	JE      pair_pixels2_full_row0_nosums
+	VMOVUPS (R9)(SI*1), Y4
+	VADDPS  Y0, Y4, Y4
+	VADDPS  Y1, Y4, Y4
+	VMOVUPS Y4, (R9)(SI*1)
+
+pair_pixels2_full_row0_nosums:
+	MOVQ    192(AX), DI
+	MOVQ    80(AX), R8
+	ADDQ    SI, DI
+	MOVQ    176(AX), R9
+	ADDQ    72(AX), DI
+	VMOVUPS Y2, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y3, (DI)
+	ADDQ    R8, DI
+	CMPQ    R9, $0x00
+	JE      pair_pixels2_full_row1_nosums
+	ADDQ    104(AX), R9
+	VMOVUPS (R9)(SI*1), Y0
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y3, Y0, Y0
+	VMOVUPS Y0, (R9)(SI*1)
+
+pair_pixels2_full_row1_nosums:
+	ADDQ    $+32, DX
+	ADDQ    $+32, SI
+	MOVQ    48(AX), DI
+	SUBQ    $+32, DI
+	TESTQ   $+32, SI
+	MOVQ    $+32, R8
+	CMOVQNE R8, DI
+	ADDQ    DI, 200(AX)
+	SUBQ    $+8, BX
+	JMP     pair_pixels2_full
+
+pair_pixels2_tail:
+	CMPQ       BX, $0x00
+	JE         pair_pixels2_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000008, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), DI
+	SUBQ       BX, DI
+	VMOVUPS    32(DI), Y0
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Y1
+	VMOVUPS    (BX)(SI*1), Y2
+	VMOVUPS    (BX)(SI*1), Y3
+	VMOVUPS    (BX)(SI*1), Y4
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	MOVQ       200(AX), DI
+	MOVQ       128(AX), R8
+	MOVQ       200(AX), R10
+	MOVQ       $+1, R9
+
+pair_pixels2_tail_first:
+	MOVQ 136(AX), R11
+
+pair_pixels2_tail_first_taps:
+	VMOVUPS     (DI), Y5
+	VMASKMOVPS  (BX), Y0, Y6
+	VFMADD231PS Y6, Y5, Y1
+	VMASKMOVPS  (BX)(CX*1), Y0, Y6
+	VFMADD231PS Y6, Y5, Y2
+	ADDQ        $+64, DI
+	ADDQ        24(AX), BX
+	DECQ        R11
+	JNZ         pair_pixels2_tail_first_taps
+	ADDQ        56(AX), DI
+	ADDQ        32(AX), BX
+	DECQ        R9
+	JNZ         pair_pixels2_tail_first
+	DECQ        R8
+	JZ          pair_pixels2_tail_last
+
+pair_pixels2_tail_both:
+	MOVQ 136(AX), R9
+
+pair_pixels2_tail_both_taps:
+	VMOVUPS     (DI), Y5
+	VMOVUPS     (R10), Y6
+	VMASKMOVPS  (BX), Y0, Y7
+	VFMADD231PS Y7, Y5, Y1
+	VFMADD231PS Y7, Y6, Y3
+	VMASKMOVPS  (BX)(CX*1), Y0, Y7
+	VFMADD231PS Y7, Y5, Y2
+	VFMADD231PS Y7, Y6, Y4
+	ADDQ        $+64, DI
+	ADDQ        $+64, R10
+	ADDQ        24(AX), BX
+	DECQ        R9
+	JNZ         pair_pixels2_tail_both_taps
+	ADDQ        56(AX), DI
+	ADDQ        56(AX), R10
+	ADDQ        32(AX), BX
+	DECQ        R8
+	JNZ         pair_pixels2_tail_both
+
+pair_pixels2_tail_last:
+	MOVQ $+1, R9
+
+pair_pixels2_tail_lower:
+	MOVQ 136(AX), DI
+
+pair_pixels2_tail_lower_taps:
+	VMOVUPS     (R10), Y5
+	VMASKMOVPS  (BX), Y0, Y6
+	VFMADD231PS Y6, Y5, Y3
+	VMASKMOVPS  (BX)(CX*1), Y0, Y6
+	VFMADD231PS Y6, Y5, Y4
+	ADDQ        $+64, R10
+	ADDQ        24(AX), BX
+	DECQ        DI
+	JNZ         pair_pixels2_tail_lower_taps
+	ADDQ        56(AX), R10
+	ADDQ        32(AX), BX
+	DECQ        R9
+	JNZ         pair_pixels2_tail_lower
+	CMPQ        152(AX), $+1
+	JNE         pair_pixels2_tail_not_relu
+	VXORPS      Y5, Y5, Y5
+	VMAXPS      Y5, Y1, Y1
+	VXORPS      Y5, Y5, Y5
+	VMAXPS      Y5, Y2, Y2
+	VXORPS      Y5, Y5, Y5
+	VMAXPS      Y5, Y3, Y3
+	VXORPS      Y5, Y5, Y5
+	VMAXPS      Y5, Y4, Y4
+	JMP         pair_pixels2_tail_done
+
+pair_pixels2_tail_not_relu:
+	CMPQ   152(AX), $+2
+	JNE    pair_pixels2_tail_not_relu6
+	VXORPS Y5, Y5, Y5
+	VMAXPS Y5, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
+	VXORPS Y5, Y5, Y5
+	VMAXPS Y5, Y2, Y2
+	VMINPS f40c00000x8<>+0(SB), Y2, Y2
+	VXORPS Y5, Y5, Y5
+	VMAXPS Y5, Y3, Y3
+	VMINPS f40c00000x8<>+0(SB), Y3, Y3
+	VXORPS Y5, Y5, Y5
+	VMAXPS Y5, Y4, Y4
+	VMINPS f40c00000x8<>+0(SB), Y4, Y4
+	JMP    pair_pixels2_tail_done
+
+pair_pixels2_tail_not_relu6:
+	CMPQ         152(AX), $+3
+	JNE          pair_pixels2_tail_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y5
+	VMAXPS       fc2fc0000x8<>+0(SB), Y5, Y5
+	VMINPS       f42fe0000x8<>+0(SB), Y5, Y5
+	VROUNDPS     $0x00, Y5, Y6
+	VSUBPS       Y6, Y5, Y5
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y7
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3f317214x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3f800001x8<>+0(SB), Y5, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y5
+	VADDPS       f3f800000x8<>+0(SB), Y5, Y5
+	VDIVPS       Y5, Y1, Y1
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y5
+	VMAXPS       fc2fc0000x8<>+0(SB), Y5, Y5
+	VMINPS       f42fe0000x8<>+0(SB), Y5, Y5
+	VROUNDPS     $0x00, Y5, Y6
+	VSUBPS       Y6, Y5, Y5
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y7
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3f317214x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3f800001x8<>+0(SB), Y5, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y5
+	VADDPS       f3f800000x8<>+0(SB), Y5, Y5
+	VDIVPS       Y5, Y2, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y3, Y5
+	VMAXPS       fc2fc0000x8<>+0(SB), Y5, Y5
+	VMINPS       f42fe0000x8<>+0(SB), Y5, Y5
+	VROUNDPS     $0x00, Y5, Y6
+	VSUBPS       Y6, Y5, Y5
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y7
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3f317214x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3f800001x8<>+0(SB), Y5, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y5
+	VADDPS       f3f800000x8<>+0(SB), Y5, Y5
+	VDIVPS       Y5, Y3, Y3
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y4, Y5
+	VMAXPS       fc2fc0000x8<>+0(SB), Y5, Y5
+	VMINPS       f42fe0000x8<>+0(SB), Y5, Y5
+	VROUNDPS     $0x00, Y5, Y6
+	VSUBPS       Y6, Y5, Y5
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y7
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3f317214x8<>+0(SB), Y5, Y7
+	VFMADD213PS  f3f800001x8<>+0(SB), Y5, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y5
+	VADDPS       f3f800000x8<>+0(SB), Y5, Y5
+	VDIVPS       Y5, Y4, Y4
+	JMP          pair_pixels2_tail_done
+
+pair_pixels2_tail_not_silu:
+	CMPQ    152(AX), $+4
+	JNE     pair_pixels2_tail_not_hardswish
+	VXORPS  Y6, Y6, Y6
+	VMOVAPS Y1, Y5
+	VADDPS  f40400000x8<>+0(SB), Y5, Y5
+	VMAXPS  Y6, Y5, Y5
+	VMINPS  f40c00000x8<>+0(SB), Y5, Y5
+	VMULPS  f3e2aaaabx8<>+0(SB), Y5, Y5
+	VMULPS  Y5, Y1, Y1
+	VXORPS  Y6, Y6, Y6
+	VMOVAPS Y2, Y5
+	VADDPS  f40400000x8<>+0(SB), Y5, Y5
+	VMAXPS  Y6, Y5, Y5
+	VMINPS  f40c00000x8<>+0(SB), Y5, Y5
+	VMULPS  f3e2aaaabx8<>+0(SB), Y5, Y5
+	VMULPS  Y5, Y2, Y2
+	VXORPS  Y6, Y6, Y6
+	VMOVAPS Y3, Y5
+	VADDPS  f40400000x8<>+0(SB), Y5, Y5
+	VMAXPS  Y6, Y5, Y5
+	VMINPS  f40c00000x8<>+0(SB), Y5, Y5
+	VMULPS  f3e2aaaabx8<>+0(SB), Y5, Y5
+	VMULPS  Y5, Y3, Y3
+	VXORPS  Y6, Y6, Y6
+	VMOVAPS Y4, Y5
+	VADDPS  f40400000x8<>+0(SB), Y5, Y5
+	VMAXPS  Y6, Y5, Y5
+	VMINPS  f40c00000x8<>+0(SB), Y5, Y5
+	VMULPS  f3e2aaaabx8<>+0(SB), Y5, Y5
+	VMULPS  Y5, Y4, Y4
+	JMP     pair_pixels2_tail_done
+
+pair_pixels2_tail_not_hardswish:
+pair_pixels2_tail_done:
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	MOVQ       176(AX), R8
+	VMASKMOVPS Y1, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y2, Y0, (BX)
+	ADDQ       DI, BX
+	CMPQ       R8, $0x00
+	JE         pair_pixels2_tail_row0_nosums
+	VMASKMOVPS (R8)(SI*1), Y0, Y5
+	VADDPS     Y1, Y5, Y5
+	VADDPS     Y2, Y5, Y5
+	VMASKMOVPS Y5, Y0, (R8)(SI*1)
+
+pair_pixels2_tail_row0_nosums:
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	MOVQ       176(AX), R8
+	ADDQ       72(AX), BX
+	VMASKMOVPS Y3, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y4, Y0, (BX)
+	ADDQ       DI, BX
+	CMPQ       R8, $0x00
+	JE         pair_pixels2_tail_row1_nosums
+	ADDQ       104(AX), R8
+	VMASKMOVPS (R8)(SI*1), Y0, Y1
+	VADDPS     Y3, Y1, Y1
+	VADDPS     Y4, Y1, Y1
+	VMASKMOVPS Y1, Y0, (R8)(SI*1)
+
+pair_pixels2_tail_row1_nosums:
+	ADDQ    $+32, DX
+	ADDQ    $+32, SI
+	MOVQ    48(AX), DX
+	SUBQ    $+32, DX
+	TESTQ   $+32, SI
+	MOVQ    $+32, BX
+	CMOVQNE BX, DX
+	ADDQ    DX, 200(AX)
+
+pair_pixels2_done:
+	MOVQ   16(AX), DX
+	IMUL3Q $+2, DX, DX
+	ADDQ   DX, 184(AX)
+	MOVQ   80(AX), DX
+	IMUL3Q $+2, DX, DX
+	ADDQ   DX, 192(AX)
+	SUBQ   $+2, 208(AX)
+	JMP    pair_pixels2
+
+pair_pixels2_end:
+pair_pixels1:
+	CMPQ 208(AX), $+1
+	JLT  pair_pixels1_end
+	MOVQ 184(AX), DX
+	MOVQ 144(AX), BX
+	XORQ SI, SI
+	MOVQ 40(AX), DI
+	MOVQ DI, 200(AX)
+
+pair_pixels1_full:
+	CMPQ       BX, $+8
+	JLT        pair_pixels1_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Y0
+	VMOVUPS    (DI)(SI*1), Y1
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	MOVQ       200(AX), R8
+	MOVQ       128(AX), R9
+	MOVQ       200(AX), R11
+	MOVQ       $+1, R10
+
+pair_pixels1_full_first:
+	MOVQ 136(AX), R12
+
+pair_pixels1_full_first_taps:
+	VMOVUPS     (R8), Y2
+	VFMADD231PS (DI), Y2, Y0
+	ADDQ        $+64, R8
+	ADDQ        24(AX), DI
+	DECQ        R12
+	JNZ         pair_pixels1_full_first_taps
+	ADDQ        56(AX), R8
+	ADDQ        32(AX), DI
+	DECQ        R10
+	JNZ         pair_pixels1_full_first
+	DECQ        R9
+	JZ          pair_pixels1_full_last
+
+pair_pixels1_full_both:
+	MOVQ 136(AX), R10
+
+pair_pixels1_full_both_taps:
+	VMOVUPS     (R8), Y2
+	VMOVUPS     (R11), Y3
+	VMOVUPS     (DI), Y4
+	VFMADD231PS Y4, Y2, Y0
+	VFMADD231PS Y4, Y3, Y1
+	ADDQ        $+64, R8
+	ADDQ        $+64, R11
+	ADDQ        24(AX), DI
+	DECQ        R10
+	JNZ         pair_pixels1_full_both_taps
+	ADDQ        56(AX), R8
+	ADDQ        56(AX), R11
+	ADDQ        32(AX), DI
+	DECQ        R9
+	JNZ         pair_pixels1_full_both
+
+pair_pixels1_full_last:
+	MOVQ $+1, R10
+
+pair_pixels1_full_lower:
+	MOVQ 136(AX), R8
+
+pair_pixels1_full_lower_taps:
+	VMOVUPS     (R11), Y2
+	VFMADD231PS (DI), Y2, Y1
+	ADDQ        $+64, R11
+	ADDQ        24(AX), DI
+	DECQ        R8
+	JNZ         pair_pixels1_full_lower_taps
+	ADDQ        56(AX), R11
+	ADDQ        32(AX), DI
+	DECQ        R10
+	JNZ         pair_pixels1_full_lower
+	CMPQ        152(AX), $+1
+	JNE         pair_pixels1_full_not_relu
+	VXORPS      Y2, Y2, Y2
+	VMAXPS      Y2, Y0, Y0
+	VXORPS      Y2, Y2, Y2
+	VMAXPS      Y2, Y1, Y1
+	JMP         pair_pixels1_full_done
+
+pair_pixels1_full_not_relu:
+	CMPQ   152(AX), $+2
+	JNE    pair_pixels1_full_not_relu6
+	VXORPS Y2, Y2, Y2
+	VMAXPS Y2, Y0, Y0
+	VMINPS f40c00000x8<>+0(SB), Y0, Y0
+	VXORPS Y2, Y2, Y2
+	VMAXPS Y2, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
+	JMP    pair_pixels1_full_done
+
+pair_pixels1_full_not_relu6:
+	CMPQ         152(AX), $+3
+	JNE          pair_pixels1_full_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y2
+	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
+	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
+	VROUNDPS     $0x00, Y2, Y3
+	VSUBPS       Y3, Y2, Y2
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y2, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y4, Y2
+	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
+	VDIVPS       Y2, Y0, Y0
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y2
+	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
+	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
+	VROUNDPS     $0x00, Y2, Y3
+	VSUBPS       Y3, Y2, Y2
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y4
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f317214x8<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f800001x8<>+0(SB), Y2, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y4, Y2
+	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
+	VDIVPS       Y2, Y1, Y1
+	JMP          pair_pixels1_full_done
+
+pair_pixels1_full_not_silu:
+	CMPQ    152(AX), $+4
+	JNE     pair_pixels1_full_not_hardswish
+	VXORPS  Y3, Y3, Y3
+	VMOVAPS Y0, Y2
+	VADDPS  f40400000x8<>+0(SB), Y2, Y2
+	VMAXPS  Y3, Y2, Y2
+	VMINPS  f40c00000x8<>+0(SB), Y2, Y2
+	VMULPS  f3e2aaaabx8<>+0(SB), Y2, Y2
+	VMULPS  Y2, Y0, Y0
+	VXORPS  Y3, Y3, Y3
+	VMOVAPS Y1, Y2
+	VADDPS  f40400000x8<>+0(SB), Y2, Y2
+	VMAXPS  Y3, Y2, Y2
+	VMINPS  f40c00000x8<>+0(SB), Y2, Y2
+	VMULPS  f3e2aaaabx8<>+0(SB), Y2, Y2
+	VMULPS  Y2, Y1, Y1
+	JMP     pair_pixels1_full_done
+
+pair_pixels1_full_not_hardswish:
+pair_pixels1_full_done:
+	MOVQ    192(AX), DI
+	MOVQ    80(AX), R8
+	ADDQ    SI, DI
+	MOVQ    176(AX), R9
+	VMOVUPS Y0, (DI)
+	ADDQ    R8, DI
+	CMPQ    R9, $0x00
+	JE      pair_pixels1_full_row0_nosums
+	VMOVUPS (R9)(SI*1), Y2
+	VADDPS  Y0, Y2, Y2
+	VMOVUPS Y2, (R9)(SI*1)
+
+pair_pixels1_full_row0_nosums:
+	MOVQ    192(AX), DI
+	MOVQ    80(AX), R8
+	ADDQ    SI, DI
+	MOVQ    176(AX), R9
+	ADDQ    72(AX), DI
+	VMOVUPS Y1, (DI)
+	ADDQ    R8, DI
+	CMPQ    R9, $0x00
+	JE      pair_pixels1_full_row1_nosums
+	ADDQ    104(AX), R9
+	VMOVUPS (R9)(SI*1), Y0
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (R9)(SI*1)
+
+pair_pixels1_full_row1_nosums:
+	ADDQ    $+32, DX
+	ADDQ    $+32, SI
+	MOVQ    48(AX), DI
+	SUBQ    $+32, DI
+	TESTQ   $+32, SI
+	MOVQ    $+32, R8
+	CMOVQNE R8, DI
+	ADDQ    DI, 200(AX)
+	SUBQ    $+8, BX
+	JMP     pair_pixels1_full
+
+pair_pixels1_tail:
+	CMPQ       BX, $0x00
+	JE         pair_pixels1_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000008, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), DI
+	SUBQ       BX, DI
+	VMOVUPS    32(DI), Y0
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Y1
+	VMOVUPS    (BX)(SI*1), Y2
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	MOVQ       200(AX), DI
+	MOVQ       128(AX), R8
+	MOVQ       200(AX), R10
+	MOVQ       $+1, R9
+
+pair_pixels1_tail_first:
+	MOVQ 136(AX), R11
+
+pair_pixels1_tail_first_taps:
+	VMOVUPS     (DI), Y3
+	VMASKMOVPS  (BX), Y0, Y4
+	VFMADD231PS Y4, Y3, Y1
+	ADDQ        $+64, DI
+	ADDQ        24(AX), BX
+	DECQ        R11
+	JNZ         pair_pixels1_tail_first_taps
+	ADDQ        56(AX), DI
+	ADDQ        32(AX), BX
+	DECQ        R9
+	JNZ         pair_pixels1_tail_first
+	DECQ        R8
+	JZ          pair_pixels1_tail_last
+
+pair_pixels1_tail_both:
+	MOVQ 136(AX), R9
+
+pair_pixels1_tail_both_taps:
+	VMOVUPS     (DI), Y3
+	VMOVUPS     (R10), Y4
+	VMASKMOVPS  (BX), Y0, Y5
+	VFMADD231PS Y5, Y3, Y1
+	VFMADD231PS Y5, Y4, Y2
+	ADDQ        $+64, DI
+	ADDQ        $+64, R10
+	ADDQ        24(AX), BX
+	DECQ        R9
+	JNZ         pair_pixels1_tail_both_taps
+	ADDQ        56(AX), DI
+	ADDQ        56(AX), R10
+	ADDQ        32(AX), BX
+	DECQ        R8
+	JNZ         pair_pixels1_tail_both
+
+pair_pixels1_tail_last:
+	MOVQ $+1, R9
+
+pair_pixels1_tail_lower:
+	MOVQ 136(AX), DI
+
+pair_pixels1_tail_lower_taps:
+	VMOVUPS     (R10), Y3
+	VMASKMOVPS  (BX), Y0, Y4
+	VFMADD231PS Y4, Y3, Y2
+	ADDQ        $+64, R10
+	ADDQ        24(AX), BX
+	DECQ        DI
+	JNZ         pair_pixels1_tail_lower_taps
+	ADDQ        56(AX), R10
+	ADDQ        32(AX), BX
+	DECQ        R9
+	JNZ         pair_pixels1_tail_lower
+	CMPQ        152(AX), $+1
+	JNE         pair_pixels1_tail_not_relu
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y3, Y1, Y1
+	VXORPS      Y3, Y3, Y3
+	VMAXPS      Y3, Y2, Y2
+	JMP         pair_pixels1_tail_done
+
+pair_pixels1_tail_not_relu:
+	CMPQ   152(AX), $+2
+	JNE    pair_pixels1_tail_not_relu6
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y2, Y2
+	VMINPS f40c00000x8<>+0(SB), Y2, Y2
+	JMP    pair_pixels1_tail_done
+
+pair_pixels1_tail_not_relu6:
+	CMPQ         152(AX), $+3
+	JNE          pair_pixels1_tail_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y1, Y1
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y3
+	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
+	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
+	VROUNDPS     $0x00, Y3, Y4
+	VSUBPS       Y4, Y3, Y3
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y5
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f317214x8<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f800001x8<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y3
+	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y2, Y2
+	JMP          pair_pixels1_tail_done
+
+pair_pixels1_tail_not_silu:
+	CMPQ    152(AX), $+4
+	JNE     pair_pixels1_tail_not_hardswish
+	VXORPS  Y4, Y4, Y4
+	VMOVAPS Y1, Y3
+	VADDPS  f40400000x8<>+0(SB), Y3, Y3
+	VMAXPS  Y4, Y3, Y3
+	VMINPS  f40c00000x8<>+0(SB), Y3, Y3
+	VMULPS  f3e2aaaabx8<>+0(SB), Y3, Y3
+	VMULPS  Y3, Y1, Y1
+	VXORPS  Y4, Y4, Y4
+	VMOVAPS Y2, Y3
+	VADDPS  f40400000x8<>+0(SB), Y3, Y3
+	VMAXPS  Y4, Y3, Y3
+	VMINPS  f40c00000x8<>+0(SB), Y3, Y3
+	VMULPS  f3e2aaaabx8<>+0(SB), Y3, Y3
+	VMULPS  Y3, Y2, Y2
+	JMP     pair_pixels1_tail_done
+
+pair_pixels1_tail_not_hardswish:
+pair_pixels1_tail_done:
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	MOVQ       176(AX), R8
+	VMASKMOVPS Y1, Y0, (BX)
+	ADDQ       DI, BX
+	CMPQ       R8, $0x00
+	JE         pair_pixels1_tail_row0_nosums
+	VMASKMOVPS (R8)(SI*1), Y0, Y3
+	VADDPS     Y1, Y3, Y3
+	VMASKMOVPS Y3, Y0, (R8)(SI*1)
+
+pair_pixels1_tail_row0_nosums:
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	MOVQ       176(AX), R8
+	ADDQ       72(AX), BX
+	VMASKMOVPS Y2, Y0, (BX)
+	ADDQ       DI, BX
+	CMPQ       R8, $0x00
+	JE         pair_pixels1_tail_row1_nosums
+	ADDQ       104(AX), R8
+	VMASKMOVPS (R8)(SI*1), Y0, Y1
+	VADDPS     Y2, Y1, Y1
+	VMASKMOVPS Y1, Y0, (R8)(SI*1)
+
+pair_pixels1_tail_row1_nosums:
+	ADDQ    $+32, DX
+	ADDQ    $+32, SI
+	MOVQ    48(AX), DX
+	SUBQ    $+32, DX
+	TESTQ   $+32, SI
+	MOVQ    $+32, BX
+	CMOVQNE BX, DX
+	ADDQ    DX, 200(AX)
+
+pair_pixels1_done:
+	MOVQ 16(AX), DX
+	ADDQ DX, 184(AX)
+	MOVQ 80(AX), DX
+	ADDQ DX, 192(AX)
+	SUBQ $+1, 208(AX)
+	JMP  pair_pixels1
+
+pair_pixels1_end:
+	MOVQ   8(AX), DX
+	IMUL3Q $+2, DX, DX
+	ADDQ   DX, 160(AX)
+	MOVQ   72(AX), DX
+	IMUL3Q $+2, DX, DX
+	ADDQ   DX, 168(AX)
+	MOVQ   104(AX), DX
+	IMUL3Q $+2, DX, DX
+	ADDQ   DX, 176(AX)
+	SUBQ   $+2, 112(AX)
+	JMP    next
+
+alone:
+	MOVQ 160(AX), DX
+	MOVQ DX, 184(AX)
+	MOVQ 168(AX), DX
+	MOVQ DX, 192(AX)
+	MOVQ 120(AX), DX
+	MOVQ DX, 208(AX)
+
+alone_pixels8:
+	CMPQ 208(AX), $+8
+	JLT  alone_pixels8_end
+	CMPQ 208(AX), $+14
+	JE   alone_pixels8_end
+	MOVQ 184(AX), DX
+	MOVQ 144(AX), BX
+	XORQ SI, SI
+	MOVQ 40(AX), DI
+	MOVQ DI, 200(AX)
+
+alone_pixels8_full:
+	CMPQ       BX, $+8
+	JLT        alone_pixels8_tail
 	MOVQ       88(AX), DI
 	VMOVUPS    (DI)(SI*1), Y0
 	VMOVUPS    (DI)(SI*1), Y1
@@ -3663,9 +4745,12 @@ pixels7_full:
 	VMOVUPS    (DI)(SI*1), Y4
 	VMOVUPS    (DI)(SI*1), Y5
 	VMOVUPS    (DI)(SI*1), Y6
+	VMOVUPS    (DI)(SI*1), Y7
 	MOVQ       192(AX), DI
 	MOVQ       80(AX), R8
 	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
 	PREFETCHT0 (DI)
 	ADDQ       R8, DI
 	PREFETCHT0 (DI)
@@ -3688,368 +4773,35 @@ pixels7_full:
 	MOVQ       200(AX), R10
 	MOVQ       128(AX), R11
 
-pixels7_full_ky:
+alone_pixels8_full_lines:
 	MOVQ 136(AX), R12
 
-pixels7_full_kx:
-	VMOVUPS     (R10), Y7
-	VFMADD231PS (DI), Y7, Y0
-	VFMADD231PS (DI)(CX*1), Y7, Y1
-	VFMADD231PS (DI)(CX*2), Y7, Y2
-	VFMADD231PS (R8), Y7, Y3
-	VFMADD231PS (R8)(CX*1), Y7, Y4
-	VFMADD231PS (R8)(CX*2), Y7, Y5
-	VFMADD231PS (R9), Y7, Y6
+alone_pixels8_full_lines_taps:
+	VMOVUPS     (R10), Y8
+	VFMADD231PS (DI), Y8, Y0
+	VFMADD231PS (DI)(CX*1), Y8, Y1
+	VFMADD231PS (DI)(CX*2), Y8, Y2
+	VFMADD231PS (R8), Y8, Y3
+	VFMADD231PS (R8)(CX*1), Y8, Y4
+	VFMADD231PS (R8)(CX*2), Y8, Y5
+	VFMADD231PS (R9), Y8, Y6
+	VFMADD231PS (R9)(CX*1), Y8, Y7
 	ADDQ        $+64, R10
 	ADDQ        24(AX), DI
 	ADDQ        24(AX), R8
 	ADDQ        24(AX), R9
 	DECQ        R12
-	JNZ         pixels7_full_kx
+	JNZ         alone_pixels8_full_lines_taps
 	ADDQ        56(AX), R10
 	ADDQ        32(AX), DI
 	ADDQ        32(AX), R8
 	ADDQ        32(AX), R9
 	DECQ        R11
-	JNZ         pixels7_full_ky
+	JNZ         alone_pixels8_full_lines
 	CMPQ        152(AX), $+1
-	JNE         pixels7_full_not_relu
-	VXORPS      Y7, Y7, Y7
-	VMAXPS      Y7, Y0, Y0
-	VXORPS      Y7, Y7, Y7
-	VMAXPS      Y7, Y1, Y1
-	VXORPS      Y7, Y7, Y7
-	VMAXPS      Y7, Y2, Y2
-	VXORPS      Y7, Y7, Y7
-	VMAXPS      Y7, Y3, Y3
-	VXORPS      Y7, Y7, Y7
-	VMAXPS      Y7, Y4, Y4
-	VXORPS      Y7, Y7, Y7
-	VMAXPS      Y7, Y5, Y5
-	VXORPS      Y7, Y7, Y7
-	VMAXPS      Y7, Y6, Y6
-	JMP         pixels7_full_done
-
-pixels7_full_not_relu:
-	CMPQ   152(AX), $+2
-	JNE    pixels7_full_not_relu6
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y0, Y0
-	VMINPS f40c00000x8<>+0(SB), Y0, Y0
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y3, Y3
-	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y4, Y4
-	VMINPS f40c00000x8<>+0(SB), Y4, Y4
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y5, Y5
-	VMINPS f40c00000x8<>+0(SB), Y5, Y5
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y6, Y6
-	VMINPS f40c00000x8<>+0(SB), Y6, Y6
-	JMP    pixels7_full_done
-
-pixels7_full_not_relu6:
-	CMPQ         152(AX), $+3
-	JNE          pixels7_full_not_silu
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y7
-	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
-	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
-	VROUNDPS     $0x00, Y7, Y8
-	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
-	VCVTPS2DQ    Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       Y8, Y9, Y7
-	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
-	VDIVPS       Y7, Y0, Y0
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y7
-	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
-	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
-	VROUNDPS     $0x00, Y7, Y8
-	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
-	VCVTPS2DQ    Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       Y8, Y9, Y7
-	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
-	VDIVPS       Y7, Y1, Y1
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y7
-	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
-	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
-	VROUNDPS     $0x00, Y7, Y8
-	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
-	VCVTPS2DQ    Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       Y8, Y9, Y7
-	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
-	VDIVPS       Y7, Y2, Y2
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y3, Y7
-	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
-	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
-	VROUNDPS     $0x00, Y7, Y8
-	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
-	VCVTPS2DQ    Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       Y8, Y9, Y7
-	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
-	VDIVPS       Y7, Y3, Y3
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y4, Y7
-	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
-	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
-	VROUNDPS     $0x00, Y7, Y8
-	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
-	VCVTPS2DQ    Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       Y8, Y9, Y7
-	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
-	VDIVPS       Y7, Y4, Y4
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y5, Y7
-	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
-	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
-	VROUNDPS     $0x00, Y7, Y8
-	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
-	VCVTPS2DQ    Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       Y8, Y9, Y7
-	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
-	VDIVPS       Y7, Y5, Y5
-	VMULPS       fbfb8aa3bx8<>+0(SB), Y6, Y7
-	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
-	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
-	VROUNDPS     $0x00, Y7, Y8
-	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
-	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
-	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
-	VCVTPS2DQ    Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       Y8, Y9, Y7
-	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
-	VDIVPS       Y7, Y6, Y6
-	JMP          pixels7_full_done
-
-pixels7_full_not_silu:
-	CMPQ    152(AX), $+4
-	JNE     pixels7_full_not_hardswish
-	VXORPS  Y8, Y8, Y8
-	VMOVAPS Y0, Y7
-	VADDPS  f40400000x8<>+0(SB), Y7, Y7
-	VMAXPS  Y8, Y7, Y7
-	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
-	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y0, Y0
-	VXORPS  Y8, Y8, Y8
-	VMOVAPS Y1, Y7
-	VADDPS  f40400000x8<>+0(SB), Y7, Y7
-	VMAXPS  Y8, Y7, Y7
-	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
-	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y1, Y1
-	VXORPS  Y8, Y8, Y8
-	VMOVAPS Y2, Y7
-	VADDPS  f40400000x8<>+0(SB), Y7, Y7
-	VMAXPS  Y8, Y7, Y7
-	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
-	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y2, Y2
-	VXORPS  Y8, Y8, Y8
-	VMOVAPS Y3, Y7
-	VADDPS  f40400000x8<>+0(SB), Y7, Y7
-	VMAXPS  Y8, Y7, Y7
-	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
-	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y3, Y3
-	VXORPS  Y8, Y8, Y8
-	VMOVAPS Y4, Y7
-	VADDPS  f40400000x8<>+0(SB), Y7, Y7
-	VMAXPS  Y8, Y7, Y7
-	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
-	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y4, Y4
-	VXORPS  Y8, Y8, Y8
-	VMOVAPS Y5, Y7
-	VADDPS  f40400000x8<>+0(SB), Y7, Y7
-	VMAXPS  Y8, Y7, Y7
-	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
-	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y5, Y5
-	VXORPS  Y8, Y8, Y8
-	VMOVAPS Y6, Y7
-	VADDPS  f40400000x8<>+0(SB), Y7, Y7
-	VMAXPS  Y8, Y7, Y7
-	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
-	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y6, Y6
-	JMP     pixels7_full_done
-
-pixels7_full_not_hardswish:
-pixels7_full_done:
-	MOVQ    192(AX), DI
-	MOVQ    80(AX), R8
-	ADDQ    SI, DI
-	VMOVUPS Y0, (DI)
-	ADDQ    R8, DI
-	VMOVUPS Y1, (DI)
-	ADDQ    R8, DI
-	VMOVUPS Y2, (DI)
-	ADDQ    R8, DI
-	VMOVUPS Y3, (DI)
-	ADDQ    R8, DI
-	VMOVUPS Y4, (DI)
-	ADDQ    R8, DI
-	VMOVUPS Y5, (DI)
-	ADDQ    R8, DI
-	VMOVUPS Y6, (DI)
-	ADDQ    R8, DI
-	MOVQ    176(AX), DI
-	CMPQ    DI, $0x00
-	JE      pixels7_full_nosums
-	VMOVUPS (DI)(SI*1), Y7
-	VADDPS  Y0, Y7, Y7
-	VADDPS  Y1, Y7, Y7
-	VADDPS  Y2, Y7, Y7
-	VADDPS  Y3, Y7, Y7
-	VADDPS  Y4, Y7, Y7
-	VADDPS  Y5, Y7, Y7
-	VADDPS  Y6, Y7, Y7
-	VMOVUPS Y7, (DI)(SI*1)
-
-pixels7_full_nosums:
-	ADDQ    $+32, DX
-	ADDQ    $+32, SI
-	MOVQ    48(AX), DI
-	SUBQ    $+32, DI
-	TESTQ   $+32, SI
-	MOVQ    $+32, R8
-	CMOVQNE R8, DI
-	ADDQ    DI, 200(AX)
-	SUBQ    $+8, BX
-	JMP     pixels7_full
-
-pixels7_tail:
-	CMPQ       BX, $0x00
-	JE         pixels7_done
-	XORQ       DI, DI
-	CMPQ       BX, DI
-	CMOVQLT    DI, BX
-	MOVQ       $0x00000008, DI
-	CMPQ       BX, DI
-	CMOVQGT    DI, BX
-	SHLQ       $0x02, BX
-	LEAQ       maskWords<>+0(SB), DI
-	SUBQ       BX, DI
-	VMOVUPS    32(DI), Y0
-	MOVQ       88(AX), BX
-	VMOVUPS    (BX)(SI*1), Y1
-	VMOVUPS    (BX)(SI*1), Y2
-	VMOVUPS    (BX)(SI*1), Y3
-	VMOVUPS    (BX)(SI*1), Y4
-	VMOVUPS    (BX)(SI*1), Y5
-	VMOVUPS    (BX)(SI*1), Y6
-	VMOVUPS    (BX)(SI*1), Y7
-	MOVQ       192(AX), BX
-	MOVQ       80(AX), DI
-	ADDQ       SI, BX
-	PREFETCHT0 (BX)
-	ADDQ       DI, BX
-	PREFETCHT0 (BX)
-	ADDQ       DI, BX
-	PREFETCHT0 (BX)
-	ADDQ       DI, BX
-	PREFETCHT0 (BX)
-	ADDQ       DI, BX
-	PREFETCHT0 (BX)
-	ADDQ       DI, BX
-	PREFETCHT0 (BX)
-	ADDQ       DI, BX
-	PREFETCHT0 (BX)
-	ADDQ       DI, BX
-	MOVQ       DX, BX
-	LEAQ       (BX)(CX*2), DI
-	ADDQ       CX, DI
-	LEAQ       (DI)(CX*2), R8
-	ADDQ       CX, R8
-	MOVQ       200(AX), R9
-	MOVQ       128(AX), R10
-
-pixels7_tail_ky:
-	MOVQ 136(AX), R11
-
-pixels7_tail_kx:
-	VMOVUPS     (R9), Y8
-	VMASKMOVPS  (BX), Y0, Y9
-	VFMADD231PS Y9, Y8, Y1
-	VMASKMOVPS  (BX)(CX*1), Y0, Y9
-	VFMADD231PS Y9, Y8, Y2
-	VMASKMOVPS  (BX)(CX*2), Y0, Y9
-	VFMADD231PS Y9, Y8, Y3
-	VMASKMOVPS  (DI), Y0, Y9
-	VFMADD231PS Y9, Y8, Y4
-	VMASKMOVPS  (DI)(CX*1), Y0, Y9
-	VFMADD231PS Y9, Y8, Y5
-	VMASKMOVPS  (DI)(CX*2), Y0, Y9
-	VFMADD231PS Y9, Y8, Y6
-	VMASKMOVPS  (R8), Y0, Y9
-	VFMADD231PS Y9, Y8, Y7
-	ADDQ        $+64, R9
-	ADDQ        24(AX), BX
-	ADDQ        24(AX), DI
-	ADDQ        24(AX), R8
-	DECQ        R11
-	JNZ         pixels7_tail_kx
-	ADDQ        56(AX), R9
-	ADDQ        32(AX), BX
-	ADDQ        32(AX), DI
-	ADDQ        32(AX), R8
-	DECQ        R10
-	JNZ         pixels7_tail_ky
-	CMPQ        152(AX), $+1
-	JNE         pixels7_tail_not_relu
+	JNE         alone_pixels8_full_not_relu
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y0, Y0
 	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y1, Y1
 	VXORPS      Y8, Y8, Y8
@@ -4064,11 +4816,14 @@ pixels7_tail_kx:
 	VMAXPS      Y8, Y6, Y6
 	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y7, Y7
-	JMP         pixels7_tail_done
+	JMP         alone_pixels8_full_done
 
-pixels7_tail_not_relu:
+alone_pixels8_full_not_relu:
 	CMPQ   152(AX), $+2
-	JNE    pixels7_tail_not_relu6
+	JNE    alone_pixels8_full_not_relu6
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y0, Y0
+	VMINPS f40c00000x8<>+0(SB), Y0, Y0
 	VXORPS Y8, Y8, Y8
 	VMAXPS Y8, Y1, Y1
 	VMINPS f40c00000x8<>+0(SB), Y1, Y1
@@ -4090,11 +4845,27 @@ pixels7_tail_not_relu:
 	VXORPS Y8, Y8, Y8
 	VMAXPS Y8, Y7, Y7
 	VMINPS f40c00000x8<>+0(SB), Y7, Y7
-	JMP    pixels7_tail_done
+	JMP    alone_pixels8_full_done
 
-pixels7_tail_not_relu6:
+alone_pixels8_full_not_relu6:
 	CMPQ         152(AX), $+3
-	JNE          pixels7_tail_not_silu
+	JNE          alone_pixels8_full_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y0, Y0
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y8
 	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
 	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
@@ -4207,11 +4978,18 @@ pixels7_tail_not_relu6:
 	VPADDD       Y9, Y10, Y8
 	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
 	VDIVPS       Y8, Y7, Y7
-	JMP          pixels7_tail_done
+	JMP          alone_pixels8_full_done
 
-pixels7_tail_not_silu:
+alone_pixels8_full_not_silu:
 	CMPQ    152(AX), $+4
-	JNE     pixels7_tail_not_hardswish
+	JNE     alone_pixels8_full_not_hardswish
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y0, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y0, Y0
 	VXORPS  Y9, Y9, Y9
 	VMOVAPS Y1, Y8
 	VADDPS  f40400000x8<>+0(SB), Y8, Y8
@@ -4261,13 +5039,386 @@ pixels7_tail_not_silu:
 	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
 	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
 	VMULPS  Y8, Y7, Y7
-	JMP     pixels7_tail_done
+	JMP     alone_pixels8_full_done
 
-pixels7_tail_not_hardswish:
-pixels7_tail_done:
+alone_pixels8_full_not_hardswish:
+alone_pixels8_full_done:
+	MOVQ    192(AX), DI
+	MOVQ    80(AX), R8
+	ADDQ    SI, DI
+	MOVQ    176(AX), R9
+	VMOVUPS Y0, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y1, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y2, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y3, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y4, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y5, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y6, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y7, (DI)
+	ADDQ    R8, DI
+	CMPQ    R9, $0x00
+	JE      alone_pixels8_full_row0_nosums
+	VMOVUPS (R9)(SI*1), Y8
+	VADDPS  Y0, Y8, Y8
+	VADDPS  Y1, Y8, Y8
+	VADDPS  Y2, Y8, Y8
+	VADDPS  Y3, Y8, Y8
+	VADDPS  Y4, Y8, Y8
+	VADDPS  Y5, Y8, Y8
+	VADDPS  Y6, Y8, Y8
+	VADDPS  Y7, Y8, Y8
+	VMOVUPS Y8, (R9)(SI*1)
+
+alone_pixels8_full_row0_nosums:
+	ADDQ    $+32, DX
+	ADDQ    $+32, SI
+	MOVQ    48(AX), DI
+	SUBQ    $+32, DI
+	TESTQ   $+32, SI
+	MOVQ    $+32, R8
+	CMOVQNE R8, DI
+	ADDQ    DI, 200(AX)
+	SUBQ    $+8, BX
+	JMP     alone_pixels8_full
+
+alone_pixels8_tail:
+	CMPQ       BX, $0x00
+	JE         alone_pixels8_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000008, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), DI
+	SUBQ       BX, DI
+	VMOVUPS    32(DI), Y0
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Y1
+	VMOVUPS    (BX)(SI*1), Y2
+	VMOVUPS    (BX)(SI*1), Y3
+	VMOVUPS    (BX)(SI*1), Y4
+	VMOVUPS    (BX)(SI*1), Y5
+	VMOVUPS    (BX)(SI*1), Y6
+	VMOVUPS    (BX)(SI*1), Y7
+	VMOVUPS    (BX)(SI*1), Y8
 	MOVQ       192(AX), BX
 	MOVQ       80(AX), DI
 	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	LEAQ       (BX)(CX*2), DI
+	ADDQ       CX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       200(AX), R9
+	MOVQ       128(AX), R10
+
+alone_pixels8_tail_lines:
+	MOVQ 136(AX), R11
+
+alone_pixels8_tail_lines_taps:
+	VMOVUPS     (R9), Y9
+	VMASKMOVPS  (BX), Y0, Y10
+	VFMADD231PS Y10, Y9, Y1
+	VMASKMOVPS  (BX)(CX*1), Y0, Y10
+	VFMADD231PS Y10, Y9, Y2
+	VMASKMOVPS  (BX)(CX*2), Y0, Y10
+	VFMADD231PS Y10, Y9, Y3
+	VMASKMOVPS  (DI), Y0, Y10
+	VFMADD231PS Y10, Y9, Y4
+	VMASKMOVPS  (DI)(CX*1), Y0, Y10
+	VFMADD231PS Y10, Y9, Y5
+	VMASKMOVPS  (DI)(CX*2), Y0, Y10
+	VFMADD231PS Y10, Y9, Y6
+	VMASKMOVPS  (R8), Y0, Y10
+	VFMADD231PS Y10, Y9, Y7
+	VMASKMOVPS  (R8)(CX*1), Y0, Y10
+	VFMADD231PS Y10, Y9, Y8
+	ADDQ        $+64, R9
+	ADDQ        24(AX), BX
+	ADDQ        24(AX), DI
+	ADDQ        24(AX), R8
+	DECQ        R11
+	JNZ         alone_pixels8_tail_lines_taps
+	ADDQ        56(AX), R9
+	ADDQ        32(AX), BX
+	ADDQ        32(AX), DI
+	ADDQ        32(AX), R8
+	DECQ        R10
+	JNZ         alone_pixels8_tail_lines
+	CMPQ        152(AX), $+1
+	JNE         alone_pixels8_tail_not_relu
+	VXORPS      Y9, Y9, Y9
+	VMAXPS      Y9, Y1, Y1
+	VXORPS      Y9, Y9, Y9
+	VMAXPS      Y9, Y2, Y2
+	VXORPS      Y9, Y9, Y9
+	VMAXPS      Y9, Y3, Y3
+	VXORPS      Y9, Y9, Y9
+	VMAXPS      Y9, Y4, Y4
+	VXORPS      Y9, Y9, Y9
+	VMAXPS      Y9, Y5, Y5
+	VXORPS      Y9, Y9, Y9
+	VMAXPS      Y9, Y6, Y6
+	VXORPS      Y9, Y9, Y9
+	VMAXPS      Y9, Y7, Y7
+	VXORPS      Y9, Y9, Y9
+	VMAXPS      Y9, Y8, Y8
+	JMP         alone_pixels8_tail_done
+
+alone_pixels8_tail_not_relu:
+	CMPQ   152(AX), $+2
+	JNE    alone_pixels8_tail_not_relu6
+	VXORPS Y9, Y9, Y9
+	VMAXPS Y9, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
+	VXORPS Y9, Y9, Y9
+	VMAXPS Y9, Y2, Y2
+	VMINPS f40c00000x8<>+0(SB), Y2, Y2
+	VXORPS Y9, Y9, Y9
+	VMAXPS Y9, Y3, Y3
+	VMINPS f40c00000x8<>+0(SB), Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VMAXPS Y9, Y4, Y4
+	VMINPS f40c00000x8<>+0(SB), Y4, Y4
+	VXORPS Y9, Y9, Y9
+	VMAXPS Y9, Y5, Y5
+	VMINPS f40c00000x8<>+0(SB), Y5, Y5
+	VXORPS Y9, Y9, Y9
+	VMAXPS Y9, Y6, Y6
+	VMINPS f40c00000x8<>+0(SB), Y6, Y6
+	VXORPS Y9, Y9, Y9
+	VMAXPS Y9, Y7, Y7
+	VMINPS f40c00000x8<>+0(SB), Y7, Y7
+	VXORPS Y9, Y9, Y9
+	VMAXPS Y9, Y8, Y8
+	VMINPS f40c00000x8<>+0(SB), Y8, Y8
+	JMP    alone_pixels8_tail_done
+
+alone_pixels8_tail_not_relu6:
+	CMPQ         152(AX), $+3
+	JNE          alone_pixels8_tail_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y9
+	VMAXPS       fc2fc0000x8<>+0(SB), Y9, Y9
+	VMINPS       f42fe0000x8<>+0(SB), Y9, Y9
+	VROUNDPS     $0x00, Y9, Y10
+	VSUBPS       Y10, Y9, Y9
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y11
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f317214x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f800001x8<>+0(SB), Y9, Y11
+	VCVTPS2DQ    Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       Y10, Y11, Y9
+	VADDPS       f3f800000x8<>+0(SB), Y9, Y9
+	VDIVPS       Y9, Y1, Y1
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y9
+	VMAXPS       fc2fc0000x8<>+0(SB), Y9, Y9
+	VMINPS       f42fe0000x8<>+0(SB), Y9, Y9
+	VROUNDPS     $0x00, Y9, Y10
+	VSUBPS       Y10, Y9, Y9
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y11
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f317214x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f800001x8<>+0(SB), Y9, Y11
+	VCVTPS2DQ    Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       Y10, Y11, Y9
+	VADDPS       f3f800000x8<>+0(SB), Y9, Y9
+	VDIVPS       Y9, Y2, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y3, Y9
+	VMAXPS       fc2fc0000x8<>+0(SB), Y9, Y9
+	VMINPS       f42fe0000x8<>+0(SB), Y9, Y9
+	VROUNDPS     $0x00, Y9, Y10
+	VSUBPS       Y10, Y9, Y9
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y11
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f317214x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f800001x8<>+0(SB), Y9, Y11
+	VCVTPS2DQ    Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       Y10, Y11, Y9
+	VADDPS       f3f800000x8<>+0(SB), Y9, Y9
+	VDIVPS       Y9, Y3, Y3
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y4, Y9
+	VMAXPS       fc2fc0000x8<>+0(SB), Y9, Y9
+	VMINPS       f42fe0000x8<>+0(SB), Y9, Y9
+	VROUNDPS     $0x00, Y9, Y10
+	VSUBPS       Y10, Y9, Y9
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y11
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f317214x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f800001x8<>+0(SB), Y9, Y11
+	VCVTPS2DQ    Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       Y10, Y11, Y9
+	VADDPS       f3f800000x8<>+0(SB), Y9, Y9
+	VDIVPS       Y9, Y4, Y4
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y5, Y9
+	VMAXPS       fc2fc0000x8<>+0(SB), Y9, Y9
+	VMINPS       f42fe0000x8<>+0(SB), Y9, Y9
+	VROUNDPS     $0x00, Y9, Y10
+	VSUBPS       Y10, Y9, Y9
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y11
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f317214x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f800001x8<>+0(SB), Y9, Y11
+	VCVTPS2DQ    Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       Y10, Y11, Y9
+	VADDPS       f3f800000x8<>+0(SB), Y9, Y9
+	VDIVPS       Y9, Y5, Y5
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y6, Y9
+	VMAXPS       fc2fc0000x8<>+0(SB), Y9, Y9
+	VMINPS       f42fe0000x8<>+0(SB), Y9, Y9
+	VROUNDPS     $0x00, Y9, Y10
+	VSUBPS       Y10, Y9, Y9
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y11
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f317214x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f800001x8<>+0(SB), Y9, Y11
+	VCVTPS2DQ    Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       Y10, Y11, Y9
+	VADDPS       f3f800000x8<>+0(SB), Y9, Y9
+	VDIVPS       Y9, Y6, Y6
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y7, Y9
+	VMAXPS       fc2fc0000x8<>+0(SB), Y9, Y9
+	VMINPS       f42fe0000x8<>+0(SB), Y9, Y9
+	VROUNDPS     $0x00, Y9, Y10
+	VSUBPS       Y10, Y9, Y9
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y11
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f317214x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f800001x8<>+0(SB), Y9, Y11
+	VCVTPS2DQ    Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       Y10, Y11, Y9
+	VADDPS       f3f800000x8<>+0(SB), Y9, Y9
+	VDIVPS       Y9, Y7, Y7
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y8, Y9
+	VMAXPS       fc2fc0000x8<>+0(SB), Y9, Y9
+	VMINPS       f42fe0000x8<>+0(SB), Y9, Y9
+	VROUNDPS     $0x00, Y9, Y10
+	VSUBPS       Y10, Y9, Y9
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y11
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f317214x8<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f800001x8<>+0(SB), Y9, Y11
+	VCVTPS2DQ    Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       Y10, Y11, Y9
+	VADDPS       f3f800000x8<>+0(SB), Y9, Y9
+	VDIVPS       Y9, Y8, Y8
+	JMP          alone_pixels8_tail_done
+
+alone_pixels8_tail_not_silu:
+	CMPQ    152(AX), $+4
+	JNE     alone_pixels8_tail_not_hardswish
+	VXORPS  Y10, Y10, Y10
+	VMOVAPS Y1, Y9
+	VADDPS  f40400000x8<>+0(SB), Y9, Y9
+	VMAXPS  Y10, Y9, Y9
+	VMINPS  f40c00000x8<>+0(SB), Y9, Y9
+	VMULPS  f3e2aaaabx8<>+0(SB), Y9, Y9
+	VMULPS  Y9, Y1, Y1
+	VXORPS  Y10, Y10, Y10
+	VMOVAPS Y2, Y9
+	VADDPS  f40400000x8<>+0(SB), Y9, Y9
+	VMAXPS  Y10, Y9, Y9
+	VMINPS  f40c00000x8<>+0(SB), Y9, Y9
+	VMULPS  f3e2aaaabx8<>+0(SB), Y9, Y9
+	VMULPS  Y9, Y2, Y2
+	VXORPS  Y10, Y10, Y10
+	VMOVAPS Y3, Y9
+	VADDPS  f40400000x8<>+0(SB), Y9, Y9
+	VMAXPS  Y10, Y9, Y9
+	VMINPS  f40c00000x8<>+0(SB), Y9, Y9
+	VMULPS  f3e2aaaabx8<>+0(SB), Y9, Y9
+	VMULPS  Y9, Y3, Y3
+	VXORPS  Y10, Y10, Y10
+	VMOVAPS Y4, Y9
+	VADDPS  f40400000x8<>+0(SB), Y9, Y9
+	VMAXPS  Y10, Y9, Y9
+	VMINPS  f40c00000x8<>+0(SB), Y9, Y9
+	VMULPS  f3e2aaaabx8<>+0(SB), Y9, Y9
+	VMULPS  Y9, Y4, Y4
+	VXORPS  Y10, Y10, Y10
+	VMOVAPS Y5, Y9
+	VADDPS  f40400000x8<>+0(SB), Y9, Y9
+	VMAXPS  Y10, Y9, Y9
+	VMINPS  f40c00000x8<>+0(SB), Y9, Y9
+	VMULPS  f3e2aaaabx8<>+0(SB), Y9, Y9
+	VMULPS  Y9, Y5, Y5
+	VXORPS  Y10, Y10, Y10
+	VMOVAPS Y6, Y9
+	VADDPS  f40400000x8<>+0(SB), Y9, Y9
+	VMAXPS  Y10, Y9, Y9
+	VMINPS  f40c00000x8<>+0(SB), Y9, Y9
+	VMULPS  f3e2aaaabx8<>+0(SB), Y9, Y9
+	VMULPS  Y9, Y6, Y6
+	VXORPS  Y10, Y10, Y10
+	VMOVAPS Y7, Y9
+	VADDPS  f40400000x8<>+0(SB), Y9, Y9
+	VMAXPS  Y10, Y9, Y9
+	VMINPS  f40c00000x8<>+0(SB), Y9, Y9
+	VMULPS  f3e2aaaabx8<>+0(SB), Y9, Y9
+	VMULPS  Y9, Y7, Y7
+	VXORPS  Y10, Y10, Y10
+	VMOVAPS Y8, Y9
+	VADDPS  f40400000x8<>+0(SB), Y9, Y9
+	VMAXPS  Y10, Y9, Y9
+	VMINPS  f40c00000x8<>+0(SB), Y9, Y9
+	VMULPS  f3e2aaaabx8<>+0(SB), Y9, Y9
+	VMULPS  Y9, Y8, Y8
+	JMP     alone_pixels8_tail_done
+
+alone_pixels8_tail_not_hardswish:
+alone_pixels8_tail_done:
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	MOVQ       176(AX), R8
 	VMASKMOVPS Y1, Y0, (BX)
 	ADDQ       DI, BX
 	VMASKMOVPS Y2, Y0, (BX)
@@ -4282,20 +5433,22 @@ pixels7_tail_done:
 	ADDQ       DI, BX
 	VMASKMOVPS Y7, Y0, (BX)
 	ADDQ       DI, BX
-	MOVQ       176(AX), BX
-	CMPQ       BX, $0x00
-	JE         pixels7_tail_nosums
-	VMASKMOVPS (BX)(SI*1), Y0, Y8
-	VADDPS     Y1, Y8, Y8
-	VADDPS     Y2, Y8, Y8
-	VADDPS     Y3, Y8, Y8
-	VADDPS     Y4, Y8, Y8
-	VADDPS     Y5, Y8, Y8
-	VADDPS     Y6, Y8, Y8
-	VADDPS     Y7, Y8, Y8
-	VMASKMOVPS Y8, Y0, (BX)(SI*1)
+	VMASKMOVPS Y8, Y0, (BX)
+	ADDQ       DI, BX
+	CMPQ       R8, $0x00
+	JE         alone_pixels8_tail_row0_nosums
+	VMASKMOVPS (R8)(SI*1), Y0, Y9
+	VADDPS     Y1, Y9, Y9
+	VADDPS     Y2, Y9, Y9
+	VADDPS     Y3, Y9, Y9
+	VADDPS     Y4, Y9, Y9
+	VADDPS     Y5, Y9, Y9
+	VADDPS     Y6, Y9, Y9
+	VADDPS     Y7, Y9, Y9
+	VADDPS     Y8, Y9, Y9
+	VMASKMOVPS Y9, Y0, (R8)(SI*1)
 
-pixels7_tail_nosums:
+alone_pixels8_tail_row0_nosums:
 	ADDQ    $+32, DX
 	ADDQ    $+32, SI
 	MOVQ    48(AX), DX
@@ -4305,7 +5458,680 @@ pixels7_tail_nosums:
 	CMOVQNE BX, DX
 	ADDQ    DX, 200(AX)
 
-pixels7_done:
+alone_pixels8_done:
+	MOVQ   16(AX), DX
+	IMUL3Q $+8, DX, DX
+	ADDQ   DX, 184(AX)
+	MOVQ   80(AX), DX
+	IMUL3Q $+8, DX, DX
+	ADDQ   DX, 192(AX)
+	SUBQ   $+8, 208(AX)
+	JMP    alone_pixels8
+
+alone_pixels8_end:
+alone_pixels7:
+	CMPQ 208(AX), $+7
+	JLT  alone_pixels7_end
+	MOVQ 184(AX), DX
+	MOVQ 144(AX), BX
+	XORQ SI, SI
+	MOVQ 40(AX), DI
+	MOVQ DI, 200(AX)
+
+alone_pixels7_full:
+	CMPQ       BX, $+8
+	JLT        alone_pixels7_tail
+	MOVQ       88(AX), DI
+	VMOVUPS    (DI)(SI*1), Y0
+	VMOVUPS    (DI)(SI*1), Y1
+	VMOVUPS    (DI)(SI*1), Y2
+	VMOVUPS    (DI)(SI*1), Y3
+	VMOVUPS    (DI)(SI*1), Y4
+	VMOVUPS    (DI)(SI*1), Y5
+	VMOVUPS    (DI)(SI*1), Y6
+	MOVQ       192(AX), DI
+	MOVQ       80(AX), R8
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       DX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	LEAQ       (R8)(CX*2), R9
+	ADDQ       CX, R9
+	MOVQ       200(AX), R10
+	MOVQ       128(AX), R11
+
+alone_pixels7_full_lines:
+	MOVQ 136(AX), R12
+
+alone_pixels7_full_lines_taps:
+	VMOVUPS     (R10), Y7
+	VFMADD231PS (DI), Y7, Y0
+	VFMADD231PS (DI)(CX*1), Y7, Y1
+	VFMADD231PS (DI)(CX*2), Y7, Y2
+	VFMADD231PS (R8), Y7, Y3
+	VFMADD231PS (R8)(CX*1), Y7, Y4
+	VFMADD231PS (R8)(CX*2), Y7, Y5
+	VFMADD231PS (R9), Y7, Y6
+	ADDQ        $+64, R10
+	ADDQ        24(AX), DI
+	ADDQ        24(AX), R8
+	ADDQ        24(AX), R9
+	DECQ        R12
+	JNZ         alone_pixels7_full_lines_taps
+	ADDQ        56(AX), R10
+	ADDQ        32(AX), DI
+	ADDQ        32(AX), R8
+	ADDQ        32(AX), R9
+	DECQ        R11
+	JNZ         alone_pixels7_full_lines
+	CMPQ        152(AX), $+1
+	JNE         alone_pixels7_full_not_relu
+	VXORPS      Y7, Y7, Y7
+	VMAXPS      Y7, Y0, Y0
+	VXORPS      Y7, Y7, Y7
+	VMAXPS      Y7, Y1, Y1
+	VXORPS      Y7, Y7, Y7
+	VMAXPS      Y7, Y2, Y2
+	VXORPS      Y7, Y7, Y7
+	VMAXPS      Y7, Y3, Y3
+	VXORPS      Y7, Y7, Y7
+	VMAXPS      Y7, Y4, Y4
+	VXORPS      Y7, Y7, Y7
+	VMAXPS      Y7, Y5, Y5
+	VXORPS      Y7, Y7, Y7
+	VMAXPS      Y7, Y6, Y6
+	JMP         alone_pixels7_full_done
+
+alone_pixels7_full_not_relu:
+	CMPQ   152(AX), $+2
+	JNE    alone_pixels7_full_not_relu6
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y0, Y0
+	VMINPS f40c00000x8<>+0(SB), Y0, Y0
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y2, Y2
+	VMINPS f40c00000x8<>+0(SB), Y2, Y2
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y3, Y3
+	VMINPS f40c00000x8<>+0(SB), Y3, Y3
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y4, Y4
+	VMINPS f40c00000x8<>+0(SB), Y4, Y4
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y5, Y5
+	VMINPS f40c00000x8<>+0(SB), Y5, Y5
+	VXORPS Y7, Y7, Y7
+	VMAXPS Y7, Y6, Y6
+	VMINPS f40c00000x8<>+0(SB), Y6, Y6
+	JMP    alone_pixels7_full_done
+
+alone_pixels7_full_not_relu6:
+	CMPQ         152(AX), $+3
+	JNE          alone_pixels7_full_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y7
+	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
+	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
+	VROUNDPS     $0x00, Y7, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y7
+	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y0, Y0
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y7
+	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
+	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
+	VROUNDPS     $0x00, Y7, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y7
+	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y1, Y1
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y7
+	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
+	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
+	VROUNDPS     $0x00, Y7, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y7
+	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y2, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y3, Y7
+	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
+	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
+	VROUNDPS     $0x00, Y7, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y7
+	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y3, Y3
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y4, Y7
+	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
+	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
+	VROUNDPS     $0x00, Y7, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y7
+	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y4, Y4
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y5, Y7
+	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
+	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
+	VROUNDPS     $0x00, Y7, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y7
+	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y5, Y5
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y6, Y7
+	VMAXPS       fc2fc0000x8<>+0(SB), Y7, Y7
+	VMINPS       f42fe0000x8<>+0(SB), Y7, Y7
+	VROUNDPS     $0x00, Y7, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y9
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f317214x8<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f800001x8<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y7
+	VADDPS       f3f800000x8<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	JMP          alone_pixels7_full_done
+
+alone_pixels7_full_not_silu:
+	CMPQ    152(AX), $+4
+	JNE     alone_pixels7_full_not_hardswish
+	VXORPS  Y8, Y8, Y8
+	VMOVAPS Y0, Y7
+	VADDPS  f40400000x8<>+0(SB), Y7, Y7
+	VMAXPS  Y8, Y7, Y7
+	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
+	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
+	VMULPS  Y7, Y0, Y0
+	VXORPS  Y8, Y8, Y8
+	VMOVAPS Y1, Y7
+	VADDPS  f40400000x8<>+0(SB), Y7, Y7
+	VMAXPS  Y8, Y7, Y7
+	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
+	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
+	VMULPS  Y7, Y1, Y1
+	VXORPS  Y8, Y8, Y8
+	VMOVAPS Y2, Y7
+	VADDPS  f40400000x8<>+0(SB), Y7, Y7
+	VMAXPS  Y8, Y7, Y7
+	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
+	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
+	VMULPS  Y7, Y2, Y2
+	VXORPS  Y8, Y8, Y8
+	VMOVAPS Y3, Y7
+	VADDPS  f40400000x8<>+0(SB), Y7, Y7
+	VMAXPS  Y8, Y7, Y7
+	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
+	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
+	VMULPS  Y7, Y3, Y3
+	VXORPS  Y8, Y8, Y8
+	VMOVAPS Y4, Y7
+	VADDPS  f40400000x8<>+0(SB), Y7, Y7
+	VMAXPS  Y8, Y7, Y7
+	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
+	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
+	VMULPS  Y7, Y4, Y4
+	VXORPS  Y8, Y8, Y8
+	VMOVAPS Y5, Y7
+	VADDPS  f40400000x8<>+0(SB), Y7, Y7
+	VMAXPS  Y8, Y7, Y7
+	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
+	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
+	VMULPS  Y7, Y5, Y5
+	VXORPS  Y8, Y8, Y8
+	VMOVAPS Y6, Y7
+	VADDPS  f40400000x8<>+0(SB), Y7, Y7
+	VMAXPS  Y8, Y7, Y7
+	VMINPS  f40c00000x8<>+0(SB), Y7, Y7
+	VMULPS  f3e2aaaabx8<>+0(SB), Y7, Y7
+	VMULPS  Y7, Y6, Y6
+	JMP     alone_pixels7_full_done
+
+alone_pixels7_full_not_hardswish:
+alone_pixels7_full_done:
+	MOVQ    192(AX), DI
+	MOVQ    80(AX), R8
+	ADDQ    SI, DI
+	MOVQ    176(AX), R9
+	VMOVUPS Y0, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y1, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y2, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y3, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y4, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y5, (DI)
+	ADDQ    R8, DI
+	VMOVUPS Y6, (DI)
+	ADDQ    R8, DI
+	CMPQ    R9, $0x00
+	JE      alone_pixels7_full_row0_nosums
+	VMOVUPS (R9)(SI*1), Y7
+	VADDPS  Y0, Y7, Y7
+	VADDPS  Y1, Y7, Y7
+	VADDPS  Y2, Y7, Y7
+	VADDPS  Y3, Y7, Y7
+	VADDPS  Y4, Y7, Y7
+	VADDPS  Y5, Y7, Y7
+	VADDPS  Y6, Y7, Y7
+	VMOVUPS Y7, (R9)(SI*1)
+
+alone_pixels7_full_row0_nosums:
+	ADDQ    $+32, DX
+	ADDQ    $+32, SI
+	MOVQ    48(AX), DI
+	SUBQ    $+32, DI
+	TESTQ   $+32, SI
+	MOVQ    $+32, R8
+	CMOVQNE R8, DI
+	ADDQ    DI, 200(AX)
+	SUBQ    $+8, BX
+	JMP     alone_pixels7_full
+
+alone_pixels7_tail:
+	CMPQ       BX, $0x00
+	JE         alone_pixels7_done
+	XORQ       DI, DI
+	CMPQ       BX, DI
+	CMOVQLT    DI, BX
+	MOVQ       $0x00000008, DI
+	CMPQ       BX, DI
+	CMOVQGT    DI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), DI
+	SUBQ       BX, DI
+	VMOVUPS    32(DI), Y0
+	MOVQ       88(AX), BX
+	VMOVUPS    (BX)(SI*1), Y1
+	VMOVUPS    (BX)(SI*1), Y2
+	VMOVUPS    (BX)(SI*1), Y3
+	VMOVUPS    (BX)(SI*1), Y4
+	VMOVUPS    (BX)(SI*1), Y5
+	VMOVUPS    (BX)(SI*1), Y6
+	VMOVUPS    (BX)(SI*1), Y7
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	PREFETCHT0 (BX)
+	ADDQ       DI, BX
+	MOVQ       DX, BX
+	LEAQ       (BX)(CX*2), DI
+	ADDQ       CX, DI
+	LEAQ       (DI)(CX*2), R8
+	ADDQ       CX, R8
+	MOVQ       200(AX), R9
+	MOVQ       128(AX), R10
+
+alone_pixels7_tail_lines:
+	MOVQ 136(AX), R11
+
+alone_pixels7_tail_lines_taps:
+	VMOVUPS     (R9), Y8
+	VMASKMOVPS  (BX), Y0, Y9
+	VFMADD231PS Y9, Y8, Y1
+	VMASKMOVPS  (BX)(CX*1), Y0, Y9
+	VFMADD231PS Y9, Y8, Y2
+	VMASKMOVPS  (BX)(CX*2), Y0, Y9
+	VFMADD231PS Y9, Y8, Y3
+	VMASKMOVPS  (DI), Y0, Y9
+	VFMADD231PS Y9, Y8, Y4
+	VMASKMOVPS  (DI)(CX*1), Y0, Y9
+	VFMADD231PS Y9, Y8, Y5
+	VMASKMOVPS  (DI)(CX*2), Y0, Y9
+	VFMADD231PS Y9, Y8, Y6
+	VMASKMOVPS  (R8), Y0, Y9
+	VFMADD231PS Y9, Y8, Y7
+	ADDQ        $+64, R9
+	ADDQ        24(AX), BX
+	ADDQ        24(AX), DI
+	ADDQ        24(AX), R8
+	DECQ        R11
+	JNZ         alone_pixels7_tail_lines_taps
+	ADDQ        56(AX), R9
+	ADDQ        32(AX), BX
+	ADDQ        32(AX), DI
+	ADDQ        32(AX), R8
+	DECQ        R10
+	JNZ         alone_pixels7_tail_lines
+	CMPQ        152(AX), $+1
+	JNE         alone_pixels7_tail_not_relu
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y1, Y1
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y2, Y2
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y3, Y3
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y4, Y4
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y5, Y5
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y6, Y6
+	VXORPS      Y8, Y8, Y8
+	VMAXPS      Y8, Y7, Y7
+	JMP         alone_pixels7_tail_done
+
+alone_pixels7_tail_not_relu:
+	CMPQ   152(AX), $+2
+	JNE    alone_pixels7_tail_not_relu6
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y1, Y1
+	VMINPS f40c00000x8<>+0(SB), Y1, Y1
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y2, Y2
+	VMINPS f40c00000x8<>+0(SB), Y2, Y2
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y3, Y3
+	VMINPS f40c00000x8<>+0(SB), Y3, Y3
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y4, Y4
+	VMINPS f40c00000x8<>+0(SB), Y4, Y4
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y5, Y5
+	VMINPS f40c00000x8<>+0(SB), Y5, Y5
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y6, Y6
+	VMINPS f40c00000x8<>+0(SB), Y6, Y6
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y7, Y7
+	VMINPS f40c00000x8<>+0(SB), Y7, Y7
+	JMP    alone_pixels7_tail_done
+
+alone_pixels7_tail_not_relu6:
+	CMPQ         152(AX), $+3
+	JNE          alone_pixels7_tail_not_silu
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y1, Y1
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y2, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y2, Y2
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y3, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y3, Y3
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y4, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y4, Y4
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y5, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y5, Y5
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y6, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y6, Y6
+	VMULPS       fbfb8aa3bx8<>+0(SB), Y7, Y8
+	VMAXPS       fc2fc0000x8<>+0(SB), Y8, Y8
+	VMINPS       f42fe0000x8<>+0(SB), Y8, Y8
+	VROUNDPS     $0x00, Y8, Y9
+	VSUBPS       Y9, Y8, Y8
+	VBROADCASTSS f3aae0473x1<>+0(SB), Y10
+	VFMADD213PS  f3c1e8629x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3d635b72x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3e75fc8cx8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f317214x8<>+0(SB), Y8, Y10
+	VFMADD213PS  f3f800001x8<>+0(SB), Y8, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y8
+	VADDPS       f3f800000x8<>+0(SB), Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	JMP          alone_pixels7_tail_done
+
+alone_pixels7_tail_not_silu:
+	CMPQ    152(AX), $+4
+	JNE     alone_pixels7_tail_not_hardswish
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y1, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y1, Y1
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y2, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y2, Y2
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y3, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y3, Y3
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y4, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y4, Y4
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y5, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y5, Y5
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y6, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y6, Y6
+	VXORPS  Y9, Y9, Y9
+	VMOVAPS Y7, Y8
+	VADDPS  f40400000x8<>+0(SB), Y8, Y8
+	VMAXPS  Y9, Y8, Y8
+	VMINPS  f40c00000x8<>+0(SB), Y8, Y8
+	VMULPS  f3e2aaaabx8<>+0(SB), Y8, Y8
+	VMULPS  Y8, Y7, Y7
+	JMP     alone_pixels7_tail_done
+
+alone_pixels7_tail_not_hardswish:
+alone_pixels7_tail_done:
+	MOVQ       192(AX), BX
+	MOVQ       80(AX), DI
+	ADDQ       SI, BX
+	MOVQ       176(AX), R8
+	VMASKMOVPS Y1, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y2, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y3, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y4, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y5, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y6, Y0, (BX)
+	ADDQ       DI, BX
+	VMASKMOVPS Y7, Y0, (BX)
+	ADDQ       DI, BX
+	CMPQ       R8, $0x00
+	JE         alone_pixels7_tail_row0_nosums
+	VMASKMOVPS (R8)(SI*1), Y0, Y8
+	VADDPS     Y1, Y8, Y8
+	VADDPS     Y2, Y8, Y8
+	VADDPS     Y3, Y8, Y8
+	VADDPS     Y4, Y8, Y8
+	VADDPS     Y5, Y8, Y8
+	VADDPS     Y6, Y8, Y8
+	VADDPS     Y7, Y8, Y8
+	VMASKMOVPS Y8, Y0, (R8)(SI*1)
+
+alone_pixels7_tail_row0_nosums:
+	ADDQ    $+32, DX
+	ADDQ    $+32, SI
+	MOVQ    48(AX), DX
+	SUBQ    $+32, DX
+	TESTQ   $+32, SI
+	MOVQ    $+32, BX
+	CMOVQNE BX, DX
+	ADDQ    DX, 200(AX)
+
+alone_pixels7_done:
 	MOVQ   16(AX), DX
 	IMUL3Q $+7, DX, DX
 	ADDQ   DX, 184(AX)
@@ -4313,21 +6139,21 @@ pixels7_done:
 	IMUL3Q $+7, DX, DX
 	ADDQ   DX, 192(AX)
 	SUBQ   $+7, 208(AX)
-	JMP    pixels7
+	JMP    alone_pixels7
 
-pixels7_end:
-pixels4:
+alone_pixels7_end:
+alone_pixels4:
 	CMPQ 208(AX), $+4
-	JLT  pixels4_end
+	JLT  alone_pixels4_end
 	MOVQ 184(AX), DX
 	MOVQ 144(AX), BX
 	XORQ SI, SI
 	MOVQ 40(AX), DI
 	MOVQ DI, 200(AX)
 
-pixels4_full:
+alone_pixels4_full:
 	CMPQ       BX, $+8
-	JLT        pixels4_tail
+	JLT        alone_pixels4_tail
 	MOVQ       88(AX), DI
 	VMOVUPS    (DI)(SI*1), Y0
 	VMOVUPS    (DI)(SI*1), Y1
@@ -4350,10 +6176,10 @@ pixels4_full:
 	MOVQ       200(AX), R9
 	MOVQ       128(AX), R10
 
-pixels4_full_ky:
+alone_pixels4_full_lines:
 	MOVQ 136(AX), R11
 
-pixels4_full_kx:
+alone_pixels4_full_lines_taps:
 	VMOVUPS     (R9), Y4
 	VFMADD231PS (DI), Y4, Y0
 	VFMADD231PS (DI)(CX*1), Y4, Y1
@@ -4363,14 +6189,14 @@ pixels4_full_kx:
 	ADDQ        24(AX), DI
 	ADDQ        24(AX), R8
 	DECQ        R11
-	JNZ         pixels4_full_kx
+	JNZ         alone_pixels4_full_lines_taps
 	ADDQ        56(AX), R9
 	ADDQ        32(AX), DI
 	ADDQ        32(AX), R8
 	DECQ        R10
-	JNZ         pixels4_full_ky
+	JNZ         alone_pixels4_full_lines
 	CMPQ        152(AX), $+1
-	JNE         pixels4_full_not_relu
+	JNE         alone_pixels4_full_not_relu
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y4, Y0, Y0
 	VXORPS      Y4, Y4, Y4
@@ -4379,11 +6205,11 @@ pixels4_full_kx:
 	VMAXPS      Y4, Y2, Y2
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y4, Y3, Y3
-	JMP         pixels4_full_done
+	JMP         alone_pixels4_full_done
 
-pixels4_full_not_relu:
+alone_pixels4_full_not_relu:
 	CMPQ   152(AX), $+2
-	JNE    pixels4_full_not_relu6
+	JNE    alone_pixels4_full_not_relu6
 	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y0, Y0
 	VMINPS f40c00000x8<>+0(SB), Y0, Y0
@@ -4396,11 +6222,11 @@ pixels4_full_not_relu:
 	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y3, Y3
 	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	JMP    pixels4_full_done
+	JMP    alone_pixels4_full_done
 
-pixels4_full_not_relu6:
+alone_pixels4_full_not_relu6:
 	CMPQ         152(AX), $+3
-	JNE          pixels4_full_not_silu
+	JNE          alone_pixels4_full_not_silu
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y4
 	VMAXPS       fc2fc0000x8<>+0(SB), Y4, Y4
 	VMINPS       f42fe0000x8<>+0(SB), Y4, Y4
@@ -4465,11 +6291,11 @@ pixels4_full_not_relu6:
 	VPADDD       Y5, Y6, Y4
 	VADDPS       f3f800000x8<>+0(SB), Y4, Y4
 	VDIVPS       Y4, Y3, Y3
-	JMP          pixels4_full_done
+	JMP          alone_pixels4_full_done
 
-pixels4_full_not_silu:
+alone_pixels4_full_not_silu:
 	CMPQ    152(AX), $+4
-	JNE     pixels4_full_not_hardswish
+	JNE     alone_pixels4_full_not_hardswish
 	VXORPS  Y5, Y5, Y5
 	VMOVAPS Y0, Y4
 	VADDPS  f40400000x8<>+0(SB), Y4, Y4
@@ -4498,13 +6324,14 @@ pixels4_full_not_silu:
 	VMINPS  f40c00000x8<>+0(SB), Y4, Y4
 	VMULPS  f3e2aaaabx8<>+0(SB), Y4, Y4
 	VMULPS  Y4, Y3, Y3
-	JMP     pixels4_full_done
+	JMP     alone_pixels4_full_done
 
-pixels4_full_not_hardswish:
-pixels4_full_done:
+alone_pixels4_full_not_hardswish:
+alone_pixels4_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	MOVQ    176(AX), R9
 	VMOVUPS Y0, (DI)
 	ADDQ    R8, DI
 	VMOVUPS Y1, (DI)
@@ -4513,17 +6340,16 @@ pixels4_full_done:
 	ADDQ    R8, DI
 	VMOVUPS Y3, (DI)
 	ADDQ    R8, DI
-	MOVQ    176(AX), DI
-	CMPQ    DI, $0x00
-	JE      pixels4_full_nosums
-	VMOVUPS (DI)(SI*1), Y4
+	CMPQ    R9, $0x00
+	JE      alone_pixels4_full_row0_nosums
+	VMOVUPS (R9)(SI*1), Y4
 	VADDPS  Y0, Y4, Y4
 	VADDPS  Y1, Y4, Y4
 	VADDPS  Y2, Y4, Y4
 	VADDPS  Y3, Y4, Y4
-	VMOVUPS Y4, (DI)(SI*1)
+	VMOVUPS Y4, (R9)(SI*1)
 
-pixels4_full_nosums:
+alone_pixels4_full_row0_nosums:
 	ADDQ    $+32, DX
 	ADDQ    $+32, SI
 	MOVQ    48(AX), DI
@@ -4533,11 +6359,11 @@ pixels4_full_nosums:
 	CMOVQNE R8, DI
 	ADDQ    DI, 200(AX)
 	SUBQ    $+8, BX
-	JMP     pixels4_full
+	JMP     alone_pixels4_full
 
-pixels4_tail:
+alone_pixels4_tail:
 	CMPQ       BX, $0x00
-	JE         pixels4_done
+	JE         alone_pixels4_done
 	XORQ       DI, DI
 	CMPQ       BX, DI
 	CMOVQLT    DI, BX
@@ -4570,10 +6396,10 @@ pixels4_tail:
 	MOVQ       200(AX), R8
 	MOVQ       128(AX), R9
 
-pixels4_tail_ky:
+alone_pixels4_tail_lines:
 	MOVQ 136(AX), R10
 
-pixels4_tail_kx:
+alone_pixels4_tail_lines_taps:
 	VMOVUPS     (R8), Y5
 	VMASKMOVPS  (BX), Y0, Y6
 	VFMADD231PS Y6, Y5, Y1
@@ -4587,14 +6413,14 @@ pixels4_tail_kx:
 	ADDQ        24(AX), BX
 	ADDQ        24(AX), DI
 	DECQ        R10
-	JNZ         pixels4_tail_kx
+	JNZ         alone_pixels4_tail_lines_taps
 	ADDQ        56(AX), R8
 	ADDQ        32(AX), BX
 	ADDQ        32(AX), DI
 	DECQ        R9
-	JNZ         pixels4_tail_ky
+	JNZ         alone_pixels4_tail_lines
 	CMPQ        152(AX), $+1
-	JNE         pixels4_tail_not_relu
+	JNE         alone_pixels4_tail_not_relu
 	VXORPS      Y5, Y5, Y5
 	VMAXPS      Y5, Y1, Y1
 	VXORPS      Y5, Y5, Y5
@@ -4603,11 +6429,11 @@ pixels4_tail_kx:
 	VMAXPS      Y5, Y3, Y3
 	VXORPS      Y5, Y5, Y5
 	VMAXPS      Y5, Y4, Y4
-	JMP         pixels4_tail_done
+	JMP         alone_pixels4_tail_done
 
-pixels4_tail_not_relu:
+alone_pixels4_tail_not_relu:
 	CMPQ   152(AX), $+2
-	JNE    pixels4_tail_not_relu6
+	JNE    alone_pixels4_tail_not_relu6
 	VXORPS Y5, Y5, Y5
 	VMAXPS Y5, Y1, Y1
 	VMINPS f40c00000x8<>+0(SB), Y1, Y1
@@ -4620,11 +6446,11 @@ pixels4_tail_not_relu:
 	VXORPS Y5, Y5, Y5
 	VMAXPS Y5, Y4, Y4
 	VMINPS f40c00000x8<>+0(SB), Y4, Y4
-	JMP    pixels4_tail_done
+	JMP    alone_pixels4_tail_done
 
-pixels4_tail_not_relu6:
+alone_pixels4_tail_not_relu6:
 	CMPQ         152(AX), $+3
-	JNE          pixels4_tail_not_silu
+	JNE          alone_pixels4_tail_not_silu
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y5
 	VMAXPS       fc2fc0000x8<>+0(SB), Y5, Y5
 	VMINPS       f42fe0000x8<>+0(SB), Y5, Y5
@@ -4689,11 +6515,11 @@ pixels4_tail_not_relu6:
 	VPADDD       Y6, Y7, Y5
 	VADDPS       f3f800000x8<>+0(SB), Y5, Y5
 	VDIVPS       Y5, Y4, Y4
-	JMP          pixels4_tail_done
+	JMP          alone_pixels4_tail_done
 
-pixels4_tail_not_silu:
+alone_pixels4_tail_not_silu:
 	CMPQ    152(AX), $+4
-	JNE     pixels4_tail_not_hardswish
+	JNE     alone_pixels4_tail_not_hardswish
 	VXORPS  Y6, Y6, Y6
 	VMOVAPS Y1, Y5
 	VADDPS  f40400000x8<>+0(SB), Y5, Y5
@@ -4722,13 +6548,14 @@ pixels4_tail_not_silu:
 	VMINPS  f40c00000x8<>+0(SB), Y5, Y5
 	VMULPS  f3e2aaaabx8<>+0(SB), Y5, Y5
 	VMULPS  Y5, Y4, Y4
-	JMP     pixels4_tail_done
+	JMP     alone_pixels4_tail_done
 
-pixels4_tail_not_hardswish:
-pixels4_tail_done:
+alone_pixels4_tail_not_hardswish:
+alone_pixels4_tail_done:
 	MOVQ       192(AX), BX
 	MOVQ       80(AX), DI
 	ADDQ       SI, BX
+	MOVQ       176(AX), R8
 	VMASKMOVPS Y1, Y0, (BX)
 	ADDQ       DI, BX
 	VMASKMOVPS Y2, Y0, (BX)
@@ -4737,17 +6564,16 @@ pixels4_tail_done:
 	ADDQ       DI, BX
 	VMASKMOVPS Y4, Y0, (BX)
 	ADDQ       DI, BX
-	MOVQ       176(AX), BX
-	CMPQ       BX, $0x00
-	JE         pixels4_tail_nosums
-	VMASKMOVPS (BX)(SI*1), Y0, Y5
+	CMPQ       R8, $0x00
+	JE         alone_pixels4_tail_row0_nosums
+	VMASKMOVPS (R8)(SI*1), Y0, Y5
 	VADDPS     Y1, Y5, Y5
 	VADDPS     Y2, Y5, Y5
 	VADDPS     Y3, Y5, Y5
 	VADDPS     Y4, Y5, Y5
-	VMASKMOVPS Y5, Y0, (BX)(SI*1)
+	VMASKMOVPS Y5, Y0, (R8)(SI*1)
 
-pixels4_tail_nosums:
+alone_pixels4_tail_row0_nosums:
 	ADDQ    $+32, DX
 	ADDQ    $+32, SI
 	MOVQ    48(AX), DX
@@ -4757,7 +6583,7 @@ pixels4_tail_nosums:
 	CMOVQNE BX, DX
 	ADDQ    DX, 200(AX)
 
-pixels4_done:
+alone_pixels4_done:
 	MOVQ   16(AX), DX
 	IMUL3Q $+4, DX, DX
 	ADDQ   DX, 184(AX)
@@ -4765,21 +6591,21 @@ pixels4_done:
 	IMUL3Q $+4, DX, DX
 	ADDQ   DX, 192(AX)
 	SUBQ   $+4, 208(AX)
-	JMP    pixels4
+	JMP    alone_pixels4
 
-pixels4_end:
-pixels2:
+alone_pixels4_end:
+alone_pixels2:
 	CMPQ 208(AX), $+2
-	JLT  pixels2_end
+	JLT  alone_pixels2_end
 	MOVQ 184(AX), DX
 	MOVQ 144(AX), BX
 	XORQ SI, SI
 	MOVQ 40(AX), DI
 	MOVQ DI, 200(AX)
 
-pixels2_full:
+alone_pixels2_full:
 	CMPQ       BX, $+8
-	JLT        pixels2_tail
+	JLT        alone_pixels2_tail
 	MOVQ       88(AX), DI
 	VMOVUPS    (DI)(SI*1), Y0
 	VMOVUPS    (DI)(SI*1), Y1
@@ -4794,43 +6620,43 @@ pixels2_full:
 	MOVQ       200(AX), R8
 	MOVQ       128(AX), R9
 
-pixels2_full_ky:
+alone_pixels2_full_lines:
 	MOVQ 136(AX), R10
 
-pixels2_full_kx:
+alone_pixels2_full_lines_taps:
 	VMOVUPS     (R8), Y2
 	VFMADD231PS (DI), Y2, Y0
 	VFMADD231PS (DI)(CX*1), Y2, Y1
 	ADDQ        $+64, R8
 	ADDQ        24(AX), DI
 	DECQ        R10
-	JNZ         pixels2_full_kx
+	JNZ         alone_pixels2_full_lines_taps
 	ADDQ        56(AX), R8
 	ADDQ        32(AX), DI
 	DECQ        R9
-	JNZ         pixels2_full_ky
+	JNZ         alone_pixels2_full_lines
 	CMPQ        152(AX), $+1
-	JNE         pixels2_full_not_relu
+	JNE         alone_pixels2_full_not_relu
 	VXORPS      Y2, Y2, Y2
 	VMAXPS      Y2, Y0, Y0
 	VXORPS      Y2, Y2, Y2
 	VMAXPS      Y2, Y1, Y1
-	JMP         pixels2_full_done
+	JMP         alone_pixels2_full_done
 
-pixels2_full_not_relu:
+alone_pixels2_full_not_relu:
 	CMPQ   152(AX), $+2
-	JNE    pixels2_full_not_relu6
+	JNE    alone_pixels2_full_not_relu6
 	VXORPS Y2, Y2, Y2
 	VMAXPS Y2, Y0, Y0
 	VMINPS f40c00000x8<>+0(SB), Y0, Y0
 	VXORPS Y2, Y2, Y2
 	VMAXPS Y2, Y1, Y1
 	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	JMP    pixels2_full_done
+	JMP    alone_pixels2_full_done
 
-pixels2_full_not_relu6:
+alone_pixels2_full_not_relu6:
 	CMPQ         152(AX), $+3
-	JNE          pixels2_full_not_silu
+	JNE          alone_pixels2_full_not_silu
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y2
 	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
 	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
@@ -4863,11 +6689,11 @@ pixels2_full_not_relu6:
 	VPADDD       Y3, Y4, Y2
 	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
 	VDIVPS       Y2, Y1, Y1
-	JMP          pixels2_full_done
+	JMP          alone_pixels2_full_done
 
-pixels2_full_not_silu:
+alone_pixels2_full_not_silu:
 	CMPQ    152(AX), $+4
-	JNE     pixels2_full_not_hardswish
+	JNE     alone_pixels2_full_not_hardswish
 	VXORPS  Y3, Y3, Y3
 	VMOVAPS Y0, Y2
 	VADDPS  f40400000x8<>+0(SB), Y2, Y2
@@ -4882,26 +6708,26 @@ pixels2_full_not_silu:
 	VMINPS  f40c00000x8<>+0(SB), Y2, Y2
 	VMULPS  f3e2aaaabx8<>+0(SB), Y2, Y2
 	VMULPS  Y2, Y1, Y1
-	JMP     pixels2_full_done
+	JMP     alone_pixels2_full_done
 
-pixels2_full_not_hardswish:
-pixels2_full_done:
+alone_pixels2_full_not_hardswish:
+alone_pixels2_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	MOVQ    176(AX), R9
 	VMOVUPS Y0, (DI)
 	ADDQ    R8, DI
 	VMOVUPS Y1, (DI)
 	ADDQ    R8, DI
-	MOVQ    176(AX), DI
-	CMPQ    DI, $0x00
-	JE      pixels2_full_nosums
-	VMOVUPS (DI)(SI*1), Y2
+	CMPQ    R9, $0x00
+	JE      alone_pixels2_full_row0_nosums
+	VMOVUPS (R9)(SI*1), Y2
 	VADDPS  Y0, Y2, Y2
 	VADDPS  Y1, Y2, Y2
-	VMOVUPS Y2, (DI)(SI*1)
+	VMOVUPS Y2, (R9)(SI*1)
 
-pixels2_full_nosums:
+alone_pixels2_full_row0_nosums:
 	ADDQ    $+32, DX
 	ADDQ    $+32, SI
 	MOVQ    48(AX), DI
@@ -4911,11 +6737,11 @@ pixels2_full_nosums:
 	CMOVQNE R8, DI
 	ADDQ    DI, 200(AX)
 	SUBQ    $+8, BX
-	JMP     pixels2_full
+	JMP     alone_pixels2_full
 
-pixels2_tail:
+alone_pixels2_tail:
 	CMPQ       BX, $0x00
-	JE         pixels2_done
+	JE         alone_pixels2_done
 	XORQ       DI, DI
 	CMPQ       BX, DI
 	CMOVQLT    DI, BX
@@ -4940,10 +6766,10 @@ pixels2_tail:
 	MOVQ       200(AX), DI
 	MOVQ       128(AX), R8
 
-pixels2_tail_ky:
+alone_pixels2_tail_lines:
 	MOVQ 136(AX), R9
 
-pixels2_tail_kx:
+alone_pixels2_tail_lines_taps:
 	VMOVUPS     (DI), Y3
 	VMASKMOVPS  (BX), Y0, Y4
 	VFMADD231PS Y4, Y3, Y1
@@ -4952,33 +6778,33 @@ pixels2_tail_kx:
 	ADDQ        $+64, DI
 	ADDQ        24(AX), BX
 	DECQ        R9
-	JNZ         pixels2_tail_kx
+	JNZ         alone_pixels2_tail_lines_taps
 	ADDQ        56(AX), DI
 	ADDQ        32(AX), BX
 	DECQ        R8
-	JNZ         pixels2_tail_ky
+	JNZ         alone_pixels2_tail_lines
 	CMPQ        152(AX), $+1
-	JNE         pixels2_tail_not_relu
+	JNE         alone_pixels2_tail_not_relu
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y3, Y1, Y1
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y3, Y2, Y2
-	JMP         pixels2_tail_done
+	JMP         alone_pixels2_tail_done
 
-pixels2_tail_not_relu:
+alone_pixels2_tail_not_relu:
 	CMPQ   152(AX), $+2
-	JNE    pixels2_tail_not_relu6
+	JNE    alone_pixels2_tail_not_relu6
 	VXORPS Y3, Y3, Y3
 	VMAXPS Y3, Y1, Y1
 	VMINPS f40c00000x8<>+0(SB), Y1, Y1
 	VXORPS Y3, Y3, Y3
 	VMAXPS Y3, Y2, Y2
 	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	JMP    pixels2_tail_done
+	JMP    alone_pixels2_tail_done
 
-pixels2_tail_not_relu6:
+alone_pixels2_tail_not_relu6:
 	CMPQ         152(AX), $+3
-	JNE          pixels2_tail_not_silu
+	JNE          alone_pixels2_tail_not_silu
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y3
 	VMAXPS       fc2fc0000x8<>+0(SB), Y3, Y3
 	VMINPS       f42fe0000x8<>+0(SB), Y3, Y3
@@ -5011,11 +6837,11 @@ pixels2_tail_not_relu6:
 	VPADDD       Y4, Y5, Y3
 	VADDPS       f3f800000x8<>+0(SB), Y3, Y3
 	VDIVPS       Y3, Y2, Y2
-	JMP          pixels2_tail_done
+	JMP          alone_pixels2_tail_done
 
-pixels2_tail_not_silu:
+alone_pixels2_tail_not_silu:
 	CMPQ    152(AX), $+4
-	JNE     pixels2_tail_not_hardswish
+	JNE     alone_pixels2_tail_not_hardswish
 	VXORPS  Y4, Y4, Y4
 	VMOVAPS Y1, Y3
 	VADDPS  f40400000x8<>+0(SB), Y3, Y3
@@ -5030,26 +6856,26 @@ pixels2_tail_not_silu:
 	VMINPS  f40c00000x8<>+0(SB), Y3, Y3
 	VMULPS  f3e2aaaabx8<>+0(SB), Y3, Y3
 	VMULPS  Y3, Y2, Y2
-	JMP     pixels2_tail_done
+	JMP     alone_pixels2_tail_done
 
-pixels2_tail_not_hardswish:
-pixels2_tail_done:
+alone_pixels2_tail_not_hardswish:
+alone_pixels2_tail_done:
 	MOVQ       192(AX), BX
 	MOVQ       80(AX), DI
 	ADDQ       SI, BX
+	MOVQ       176(AX), R8
 	VMASKMOVPS Y1, Y0, (BX)
 	ADDQ       DI, BX
 	VMASKMOVPS Y2, Y0, (BX)
 	ADDQ       DI, BX
-	MOVQ       176(AX), BX
-	CMPQ       BX, $0x00
-	JE         pixels2_tail_nosums
-	VMASKMOVPS (BX)(SI*1), Y0, Y3
+	CMPQ       R8, $0x00
+	JE         alone_pixels2_tail_row0_nosums
+	VMASKMOVPS (R8)(SI*1), Y0, Y3
 	VADDPS     Y1, Y3, Y3
 	VADDPS     Y2, Y3, Y3
-	VMASKMOVPS Y3, Y0, (BX)(SI*1)
+	VMASKMOVPS Y3, Y0, (R8)(SI*1)
 
-pixels2_tail_nosums:
+alone_pixels2_tail_row0_nosums:
 	ADDQ    $+32, DX
 	ADDQ    $+32, SI
 	MOVQ    48(AX), DX
@@ -5059,7 +6885,7 @@ pixels2_tail_nosums:
 	CMOVQNE BX, DX
 	ADDQ    DX, 200(AX)
 
-pixels2_done:
+alone_pixels2_done:
 	MOVQ   16(AX), DX
 	IMUL3Q $+2, DX, DX
 	ADDQ   DX, 184(AX)
@@ -5067,21 +6893,21 @@ pixels2_done:
 	IMUL3Q $+2, DX, DX
 	ADDQ   DX, 192(AX)
 	SUBQ   $+2, 208(AX)
-	JMP    pixels2
+	JMP    alone_pixels2
 
-pixels2_end:
-pixels1:
+alone_pixels2_end:
+alone_pixels1:
 	CMPQ 208(AX), $+1
-	JLT  pixels1_end
+	JLT  alone_pixels1_end
 	MOVQ 184(AX), DX
 	MOVQ 144(AX), BX
 	XORQ SI, SI
 	MOVQ 40(AX), DI
 	MOVQ DI, 200(AX)
 
-pixels1_full:
+alone_pixels1_full:
 	CMPQ       BX, $+8
-	JLT        pixels1_tail
+	JLT        alone_pixels1_tail
 	MOVQ       88(AX), DI
 	VMOVUPS    (DI)(SI*1), Y0
 	MOVQ       192(AX), DI
@@ -5093,37 +6919,37 @@ pixels1_full:
 	MOVQ       200(AX), R8
 	MOVQ       128(AX), R9
 
-pixels1_full_ky:
+alone_pixels1_full_lines:
 	MOVQ 136(AX), R10
 
-pixels1_full_kx:
+alone_pixels1_full_lines_taps:
 	VMOVUPS     (R8), Y1
 	VFMADD231PS (DI), Y1, Y0
 	ADDQ        $+64, R8
 	ADDQ        24(AX), DI
 	DECQ        R10
-	JNZ         pixels1_full_kx
+	JNZ         alone_pixels1_full_lines_taps
 	ADDQ        56(AX), R8
 	ADDQ        32(AX), DI
 	DECQ        R9
-	JNZ         pixels1_full_ky
+	JNZ         alone_pixels1_full_lines
 	CMPQ        152(AX), $+1
-	JNE         pixels1_full_not_relu
+	JNE         alone_pixels1_full_not_relu
 	VXORPS      Y1, Y1, Y1
 	VMAXPS      Y1, Y0, Y0
-	JMP         pixels1_full_done
+	JMP         alone_pixels1_full_done
 
-pixels1_full_not_relu:
+alone_pixels1_full_not_relu:
 	CMPQ   152(AX), $+2
-	JNE    pixels1_full_not_relu6
+	JNE    alone_pixels1_full_not_relu6
 	VXORPS Y1, Y1, Y1
 	VMAXPS Y1, Y0, Y0
 	VMINPS f40c00000x8<>+0(SB), Y0, Y0
-	JMP    pixels1_full_done
+	JMP    alone_pixels1_full_done
 
-pixels1_full_not_relu6:
+alone_pixels1_full_not_relu6:
 	CMPQ         152(AX), $+3
-	JNE          pixels1_full_not_silu
+	JNE          alone_pixels1_full_not_silu
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y0, Y1
 	VMAXPS       fc2fc0000x8<>+0(SB), Y1, Y1
 	VMINPS       f42fe0000x8<>+0(SB), Y1, Y1
@@ -5140,11 +6966,11 @@ pixels1_full_not_relu6:
 	VPADDD       Y2, Y3, Y1
 	VADDPS       f3f800000x8<>+0(SB), Y1, Y1
 	VDIVPS       Y1, Y0, Y0
-	JMP          pixels1_full_done
+	JMP          alone_pixels1_full_done
 
-pixels1_full_not_silu:
+alone_pixels1_full_not_silu:
 	CMPQ    152(AX), $+4
-	JNE     pixels1_full_not_hardswish
+	JNE     alone_pixels1_full_not_hardswish
 	VXORPS  Y2, Y2, Y2
 	VMOVAPS Y0, Y1
 	VADDPS  f40400000x8<>+0(SB), Y1, Y1
@@ -5152,23 +6978,23 @@ pixels1_full_not_silu:
 	VMINPS  f40c00000x8<>+0(SB), Y1, Y1
 	VMULPS  f3e2aaaabx8<>+0(SB), Y1, Y1
 	VMULPS  Y1, Y0, Y0
-	JMP     pixels1_full_done
+	JMP     alone_pixels1_full_done
 
-pixels1_full_not_hardswish:
-pixels1_full_done:
+alone_pixels1_full_not_hardswish:
+alone_pixels1_full_done:
 	MOVQ    192(AX), DI
 	MOVQ    80(AX), R8
 	ADDQ    SI, DI
+	MOVQ    176(AX), R9
 	VMOVUPS Y0, (DI)
 	ADDQ    R8, DI
-	MOVQ    176(AX), DI
-	CMPQ    DI, $0x00
-	JE      pixels1_full_nosums
-	VMOVUPS (DI)(SI*1), Y1
+	CMPQ    R9, $0x00
+	JE      alone_pixels1_full_row0_nosums
+	VMOVUPS (R9)(SI*1), Y1
 	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (DI)(SI*1)
+	VMOVUPS Y1, (R9)(SI*1)
 
-pixels1_full_nosums:
+alone_pixels1_full_row0_nosums:
 	ADDQ    $+32, DX
 	ADDQ    $+32, SI
 	MOVQ    48(AX), DI
@@ -5178,11 +7004,11 @@ pixels1_full_nosums:
 	CMOVQNE R8, DI
 	ADDQ    DI, 200(AX)
 	SUBQ    $+8, BX
-	JMP     pixels1_full
+	JMP     alone_pixels1_full
 
-pixels1_tail:
+alone_pixels1_tail:
 	CMPQ       BX, $0x00
-	JE         pixels1_done
+	JE         alone_pixels1_done
 	XORQ       DI, DI
 	CMPQ       BX, DI
 	CMOVQLT    DI, BX
@@ -5204,38 +7030,38 @@ pixels1_tail:
 	MOVQ       200(AX), DI
 	MOVQ       128(AX), R8
 
-pixels1_tail_ky:
+alone_pixels1_tail_lines:
 	MOVQ 136(AX), R9
 
-pixels1_tail_kx:
+alone_pixels1_tail_lines_taps:
 	VMOVUPS     (DI), Y2
 	VMASKMOVPS  (BX), Y0, Y3
 	VFMADD231PS Y3, Y2, Y1
 	ADDQ        $+64, DI
 	ADDQ        24(AX), BX
 	DECQ        R9
-	JNZ         pixels1_tail_kx
+	JNZ         alone_pixels1_tail_lines_taps
 	ADDQ        56(AX), DI
 	ADDQ        32(AX), BX
 	DECQ        R8
-	JNZ         pixels1_tail_ky
+	JNZ         alone_pixels1_tail_lines
 	CMPQ        152(AX), $+1
-	JNE         pixels1_tail_not_relu
+	JNE         alone_pixels1_tail_not_relu
 	VXORPS      Y2, Y2, Y2
 	VMAXPS      Y2, Y1, Y1
-	JMP         pixels1_tail_done
+	JMP         alone_pixels1_tail_done
 
-pixels1_tail_not_relu:
+alone_pixels1_tail_not_relu:
 	CMPQ   152(AX), $+2
-	JNE    pixels1_tail_not_relu6
+	JNE    alone_pixels1_tail_not_relu6
 	VXORPS Y2, Y2, Y2
 	VMAXPS Y2, Y1, Y1
 	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	JMP    pixels1_tail_done
+	JMP    alone_pixels1_tail_done
 
-pixels1_tail_not_relu6:
+alone_pixels1_tail_not_relu6:
 	CMPQ         152(AX), $+3
-	JNE          pixels1_tail_not_silu
+	JNE          alone_pixels1_tail_not_silu
 	VMULPS       fbfb8aa3bx8<>+0(SB), Y1, Y2
 	VMAXPS       fc2fc0000x8<>+0(SB), Y2, Y2
 	VMINPS       f42fe0000x8<>+0(SB), Y2, Y2
@@ -5252,11 +7078,11 @@ pixels1_tail_not_relu6:
 	VPADDD       Y3, Y4, Y2
 	VADDPS       f3f800000x8<>+0(SB), Y2, Y2
 	VDIVPS       Y2, Y1, Y1
-	JMP          pixels1_tail_done
+	JMP          alone_pixels1_tail_done
 
-pixels1_tail_not_silu:
+alone_pixels1_tail_not_silu:
 	CMPQ    152(AX), $+4
-	JNE     pixels1_tail_not_hardswish
+	JNE     alone_pixels1_tail_not_hardswish
 	VXORPS  Y3, Y3, Y3
 	VMOVAPS Y1, Y2
 	VADDPS  f40400000x8<>+0(SB), Y2, Y2
@@ -5264,23 +7090,23 @@ pixels1_tail_not_silu:
 	VMINPS  f40c00000x8<>+0(SB), Y2, Y2
 	VMULPS  f3e2aaaabx8<>+0(SB), Y2, Y2
 	VMULPS  Y2, Y1, Y1
-	JMP     pixels1_tail_done
+	JMP     alone_pixels1_tail_done
 
-pixels1_tail_not_hardswish:
-pixels1_tail_done:
+alone_pixels1_tail_not_hardswish:
+alone_pixels1_tail_done:
 	MOVQ       192(AX), BX
 	MOVQ       80(AX), DI
 	ADDQ       SI, BX
+	MOVQ       176(AX), R8
 	VMASKMOVPS Y1, Y0, (BX)
 	ADDQ       DI, BX
-	MOVQ       176(AX), BX
-	CMPQ       BX, $0x00
-	JE         pixels1_tail_nosums
-	VMASKMOVPS (BX)(SI*1), Y0, Y2
+	CMPQ       R8, $0x00
+	JE         alone_pixels1_tail_row0_nosums
+	VMASKMOVPS (R8)(SI*1), Y0, Y2
 	VADDPS     Y1, Y2, Y2
-	VMASKMOVPS Y2, Y0, (BX)(SI*1)
+	VMASKMOVPS Y2, Y0, (R8)(SI*1)
 
-pixels1_tail_nosums:
+alone_pixels1_tail_row0_nosums:
 	ADDQ    $+32, DX
 	ADDQ    $+32, SI
 	MOVQ    48(AX), DX
@@ -5290,23 +7116,26 @@ pixels1_tail_nosums:
 	CMOVQNE BX, DX
 	ADDQ    DX, 200(AX)
 
-pixels1_done:
+alone_pixels1_done:
 	MOVQ 16(AX), DX
 	ADDQ DX, 184(AX)
 	MOVQ 80(AX), DX
 	ADDQ DX, 192(AX)
 	SUBQ $+1, 208(AX)
-	JMP  pixels1
+	JMP  alone_pixels1
 
-pixels1_end:
+alone_pixels1_end:
 	MOVQ 8(AX), DX
 	ADDQ DX, 160(AX)
 	MOVQ 72(AX), DX
 	ADDQ DX, 168(AX)
 	MOVQ 104(AX), DX
 	ADDQ DX, 176(AX)
-	DECQ 112(AX)
-	JNZ  row
+	SUBQ $+1, 112(AX)
+
+next:
+	CMPQ 112(AX), $0x00
+	JNE  row
 	VZEROUPPER
 	RET
 
@@ -10192,58 +12021,76 @@ DATA words80<>+28(SB)/4, $+2097152
 GLOBL words80<>(SB), RODATA|NOPTR, $32
 
 // func gemmTAVX2(a *byte)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·gemmTAVX2(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
-	MOVQ CX, 80(AX)
-	MOVQ 32(AX), CX
 	MOVQ CX, 88(AX)
+	MOVQ 32(AX), CX
+	MOVQ CX, 96(AX)
 	CMPQ 56(AX), $+16
 	JNE  columns16_end
 	MOVQ 8(AX), CX
 	MOVQ 24(AX), DX
 
 columns16_rows6:
-	CMPQ    48(AX), $+6
-	JLT     columns16_rows6_end
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	VXORPS  Y9, Y9, Y9
-	VXORPS  Y10, Y10, Y10
-	VXORPS  Y11, Y11, Y11
-	CMPQ    72(AX), $0x00
-	JE      columns16_rows6_zero
-	MOVQ    88(AX), BX
-	MOVQ    40(AX), SI
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	ADDQ    SI, BX
-	VMOVUPS (BX), Y2
-	VMOVUPS 32(BX), Y3
-	ADDQ    SI, BX
-	VMOVUPS (BX), Y4
-	VMOVUPS 32(BX), Y5
-	ADDQ    SI, BX
-	VMOVUPS (BX), Y6
-	VMOVUPS 32(BX), Y7
-	ADDQ    SI, BX
-	VMOVUPS (BX), Y8
-	VMOVUPS 32(BX), Y9
-	ADDQ    SI, BX
-	VMOVUPS (BX), Y10
-	VMOVUPS 32(BX), Y11
-	ADDQ    SI, BX
+	CMPQ       48(AX), $+6
+	JLT        columns16_rows6_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	CMPQ       72(AX), $0x00
+	JE         columns16_rows6_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS    (BX), Y0
+	VMOVUPS    32(BX), Y1
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Y2
+	VMOVUPS    32(BX), Y3
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Y4
+	VMOVUPS    32(BX), Y5
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Y6
+	VMOVUPS    32(BX), Y7
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Y8
+	VMOVUPS    32(BX), Y9
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Y10
+	VMOVUPS    32(BX), Y11
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 columns16_rows6_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -10272,7 +12119,7 @@ columns16_rows6_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          columns16_rows6_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, (BX)
 	VMOVUPS      Y1, 32(BX)
@@ -10292,32 +12139,44 @@ columns16_rows6_k:
 	VMOVUPS      Y10, (BX)
 	VMOVUPS      Y11, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+24, 80(AX)
-	SUBQ         $+6, 48(AX)
-	JMP          columns16_rows6
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          columns16_rows6_packed
+	MOVQ         $+24, BX
+
+columns16_rows6_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+6, 48(AX)
+	JMP  columns16_rows6
 
 columns16_rows6_end:
 columns16_rows2:
-	CMPQ    48(AX), $+2
-	JLT     columns16_rows2_end
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	CMPQ    72(AX), $0x00
-	JE      columns16_rows2_zero
-	MOVQ    88(AX), BX
-	MOVQ    40(AX), SI
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	ADDQ    SI, BX
-	VMOVUPS (BX), Y2
-	VMOVUPS 32(BX), Y3
-	ADDQ    SI, BX
+	CMPQ       48(AX), $+2
+	JLT        columns16_rows2_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	CMPQ       72(AX), $0x00
+	JE         columns16_rows2_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS    (BX), Y0
+	VMOVUPS    32(BX), Y1
+	ADDQ       SI, BX
+	VMOVUPS    (BX), Y2
+	VMOVUPS    32(BX), Y3
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 columns16_rows2_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -10334,7 +12193,7 @@ columns16_rows2_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          columns16_rows2_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, (BX)
 	VMOVUPS      Y1, 32(BX)
@@ -10342,27 +12201,36 @@ columns16_rows2_k:
 	VMOVUPS      Y2, (BX)
 	VMOVUPS      Y3, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+8, 80(AX)
-	SUBQ         $+2, 48(AX)
-	JMP          columns16_rows2
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          columns16_rows2_packed
+	MOVQ         $+8, BX
+
+columns16_rows2_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+2, 48(AX)
+	JMP  columns16_rows2
 
 columns16_rows2_end:
 columns16_rows1:
-	CMPQ    48(AX), $+1
-	JLT     columns16_rows1_end
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	CMPQ    72(AX), $0x00
-	JE      columns16_rows1_zero
-	MOVQ    88(AX), BX
-	MOVQ    40(AX), SI
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	ADDQ    SI, BX
+	CMPQ       48(AX), $+1
+	JLT        columns16_rows1_end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	CMPQ       72(AX), $0x00
+	JE         columns16_rows1_zero
+	MOVQ       96(AX), BX
+	MOVQ       40(AX), SI
+	VMOVUPS    (BX), Y0
+	VMOVUPS    32(BX), Y1
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 columns16_rows1_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -10376,15 +12244,21 @@ columns16_rows1_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          columns16_rows1_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMOVUPS      Y0, (BX)
 	VMOVUPS      Y1, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+4, 80(AX)
-	SUBQ         $+1, 48(AX)
-	JMP          columns16_rows1
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          columns16_rows1_packed
+	MOVQ         $+4, BX
+
+columns16_rows1_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+1, 48(AX)
+	JMP  columns16_rows1
 
 columns16_rows1_end:
 	VZEROUPPER
@@ -10419,7 +12293,7 @@ upto8_rows6:
 	VXORPS     Y6, Y6, Y6
 	CMPQ       72(AX), $0x00
 	JE         upto8_rows6_zero
-	MOVQ       88(AX), BX
+	MOVQ       96(AX), BX
 	MOVQ       40(AX), SI
 	VMASKMOVPS (BX), Y0, Y1
 	ADDQ       SI, BX
@@ -10433,9 +12307,21 @@ upto8_rows6:
 	ADDQ       SI, BX
 	VMASKMOVPS (BX), Y0, Y6
 	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
 
 upto8_rows6_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -10457,7 +12343,7 @@ upto8_rows6_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto8_rows6_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMASKMOVPS   Y1, Y0, (BX)
 	ADDQ         SI, BX
@@ -10471,10 +12357,16 @@ upto8_rows6_k:
 	ADDQ         SI, BX
 	VMASKMOVPS   Y6, Y0, (BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+24, 80(AX)
-	SUBQ         $+6, 48(AX)
-	JMP          upto8_rows6
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto8_rows6_packed
+	MOVQ         $+24, BX
+
+upto8_rows6_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+6, 48(AX)
+	JMP  upto8_rows6
 
 upto8_rows6_end:
 upto8_rows2:
@@ -10484,15 +12376,19 @@ upto8_rows2:
 	VXORPS     Y2, Y2, Y2
 	CMPQ       72(AX), $0x00
 	JE         upto8_rows2_zero
-	MOVQ       88(AX), BX
+	MOVQ       96(AX), BX
 	MOVQ       40(AX), SI
 	VMASKMOVPS (BX), Y0, Y1
 	ADDQ       SI, BX
 	VMASKMOVPS (BX), Y0, Y2
 	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
 
 upto8_rows2_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -10506,16 +12402,22 @@ upto8_rows2_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto8_rows2_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMASKMOVPS   Y1, Y0, (BX)
 	ADDQ         SI, BX
 	VMASKMOVPS   Y2, Y0, (BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+8, 80(AX)
-	SUBQ         $+2, 48(AX)
-	JMP          upto8_rows2
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto8_rows2_packed
+	MOVQ         $+8, BX
+
+upto8_rows2_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+2, 48(AX)
+	JMP  upto8_rows2
 
 upto8_rows2_end:
 upto8_rows1:
@@ -10524,13 +12426,15 @@ upto8_rows1:
 	VXORPS     Y1, Y1, Y1
 	CMPQ       72(AX), $0x00
 	JE         upto8_rows1_zero
-	MOVQ       88(AX), BX
+	MOVQ       96(AX), BX
 	MOVQ       40(AX), SI
 	VMASKMOVPS (BX), Y0, Y1
 	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	ADDQ       SI, BX
 
 upto8_rows1_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -10542,14 +12446,20 @@ upto8_rows1_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto8_rows1_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMASKMOVPS   Y1, Y0, (BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+4, 80(AX)
-	SUBQ         $+1, 48(AX)
-	JMP          upto8_rows1
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto8_rows1_packed
+	MOVQ         $+4, BX
+
+upto8_rows1_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+1, 48(AX)
+	JMP  upto8_rows1
 
 upto8_rows1_end:
 	VZEROUPPER
@@ -10601,7 +12511,7 @@ upto16_rows6:
 	VXORPS     Y13, Y13, Y13
 	CMPQ       72(AX), $0x00
 	JE         upto16_rows6_zero
-	MOVQ       88(AX), BX
+	MOVQ       96(AX), BX
 	MOVQ       40(AX), SI
 	VMASKMOVPS (BX), Y0, Y2
 	VMASKMOVPS 32(BX), Y1, Y3
@@ -10621,9 +12531,27 @@ upto16_rows6:
 	VMASKMOVPS (BX), Y0, Y12
 	VMASKMOVPS 32(BX), Y1, Y13
 	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 upto16_rows6_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -10652,7 +12580,7 @@ upto16_rows6_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto16_rows6_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMASKMOVPS   Y2, Y0, (BX)
 	VMASKMOVPS   Y3, Y1, 32(BX)
@@ -10672,10 +12600,16 @@ upto16_rows6_k:
 	VMASKMOVPS   Y12, Y0, (BX)
 	VMASKMOVPS   Y13, Y1, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+24, 80(AX)
-	SUBQ         $+6, 48(AX)
-	JMP          upto16_rows6
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto16_rows6_packed
+	MOVQ         $+24, BX
+
+upto16_rows6_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+6, 48(AX)
+	JMP  upto16_rows6
 
 upto16_rows6_end:
 upto16_rows2:
@@ -10687,7 +12621,7 @@ upto16_rows2:
 	VXORPS     Y5, Y5, Y5
 	CMPQ       72(AX), $0x00
 	JE         upto16_rows2_zero
-	MOVQ       88(AX), BX
+	MOVQ       96(AX), BX
 	MOVQ       40(AX), SI
 	VMASKMOVPS (BX), Y0, Y2
 	VMASKMOVPS 32(BX), Y1, Y3
@@ -10695,9 +12629,15 @@ upto16_rows2:
 	VMASKMOVPS (BX), Y0, Y4
 	VMASKMOVPS 32(BX), Y1, Y5
 	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 upto16_rows2_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -10714,7 +12654,7 @@ upto16_rows2_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto16_rows2_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMASKMOVPS   Y2, Y0, (BX)
 	VMASKMOVPS   Y3, Y1, 32(BX)
@@ -10722,10 +12662,16 @@ upto16_rows2_k:
 	VMASKMOVPS   Y4, Y0, (BX)
 	VMASKMOVPS   Y5, Y1, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+8, 80(AX)
-	SUBQ         $+2, 48(AX)
-	JMP          upto16_rows2
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto16_rows2_packed
+	MOVQ         $+8, BX
+
+upto16_rows2_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+2, 48(AX)
+	JMP  upto16_rows2
 
 upto16_rows2_end:
 upto16_rows1:
@@ -10735,14 +12681,17 @@ upto16_rows1:
 	VXORPS     Y3, Y3, Y3
 	CMPQ       72(AX), $0x00
 	JE         upto16_rows1_zero
-	MOVQ       88(AX), BX
+	MOVQ       96(AX), BX
 	MOVQ       40(AX), SI
 	VMASKMOVPS (BX), Y0, Y2
 	VMASKMOVPS 32(BX), Y1, Y3
 	ADDQ       SI, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       SI, BX
 
 upto16_rows1_zero:
-	MOVQ 80(AX), BX
+	MOVQ 88(AX), BX
 	MOVQ 16(AX), SI
 	MOVQ 64(AX), DI
 
@@ -10756,15 +12705,21 @@ upto16_rows1_k:
 	ADDQ         DX, SI
 	DECQ         DI
 	JNZ          upto16_rows1_k
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	MOVQ         40(AX), SI
 	VMASKMOVPS   Y2, Y0, (BX)
 	VMASKMOVPS   Y3, Y1, 32(BX)
 	ADDQ         SI, BX
-	MOVQ         BX, 88(AX)
-	ADDQ         $+4, 80(AX)
-	SUBQ         $+1, 48(AX)
-	JMP          upto16_rows1
+	MOVQ         BX, 96(AX)
+	MOVQ         80(AX), BX
+	CMPQ         BX, $0x00
+	JNE          upto16_rows1_packed
+	MOVQ         $+4, BX
+
+upto16_rows1_packed:
+	ADDQ BX, 88(AX)
+	SUBQ $+1, 48(AX)
+	JMP  upto16_rows1
 
 upto16_rows1_end:
 	VZEROUPPER
@@ -15929,6 +17884,267 @@ softmaxGrad1_end:
 	VMASKMOVPS Y2, Y1, (DX)
 
 softmaxGrad_done:
+	VZEROUPPER
+	RET
+
+// func maxAtAVX2(best *float32, from *float32, x *float32, n int, place float32)
+// Requires: AVX, AVX2, CMOV, SSE
+TEXT ·maxAtAVX2(SB), NOSPLIT, $0-36
+	MOVSS        place+32(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVQ         best+0(FP), AX
+	MOVQ         from+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         n+24(FP), BX
+
+maxAt2:
+	SUBQ      $+16, BX
+	JLT       maxAt2_end
+	VMOVUPS   (AX), Y1
+	VMOVUPS   32(AX), Y2
+	VMOVUPS   (CX), Y3
+	VMOVUPS   32(CX), Y4
+	VMOVUPS   (DX), Y5
+	VMOVUPS   32(DX), Y6
+	VCMPPS    $0x01, Y5, Y1, Y7
+	VBLENDVPS Y7, Y5, Y1, Y1
+	VBLENDVPS Y7, Y0, Y3, Y3
+	VCMPPS    $0x03, Y5, Y5, Y7
+	VBLENDVPS Y7, Y5, Y1, Y1
+	VBLENDVPS Y7, Y0, Y3, Y3
+	VCMPPS    $0x01, Y6, Y2, Y5
+	VBLENDVPS Y5, Y6, Y2, Y2
+	VBLENDVPS Y5, Y0, Y4, Y4
+	VCMPPS    $0x03, Y6, Y6, Y5
+	VBLENDVPS Y5, Y6, Y2, Y2
+	VBLENDVPS Y5, Y0, Y4, Y4
+	VMOVUPS   Y1, (AX)
+	VMOVUPS   Y2, 32(AX)
+	VMOVUPS   Y3, (CX)
+	VMOVUPS   Y4, 32(CX)
+	ADDQ      $+64, AX
+	ADDQ      $+64, CX
+	ADDQ      $+64, DX
+	JMP       maxAt2
+
+maxAt2_end:
+	ADDQ $+16, BX
+
+maxAt1:
+	SUBQ      $+8, BX
+	JLT       maxAt1_end
+	VMOVUPS   (AX), Y1
+	VMOVUPS   (CX), Y2
+	VMOVUPS   (DX), Y3
+	VCMPPS    $0x01, Y3, Y1, Y4
+	VBLENDVPS Y4, Y3, Y1, Y1
+	VBLENDVPS Y4, Y0, Y2, Y2
+	VCMPPS    $0x03, Y3, Y3, Y4
+	VBLENDVPS Y4, Y3, Y1, Y1
+	VBLENDVPS Y4, Y0, Y2, Y2
+	VMOVUPS   Y1, (AX)
+	VMOVUPS   Y2, (CX)
+	ADDQ      $+32, AX
+	ADDQ      $+32, CX
+	ADDQ      $+32, DX
+	JMP       maxAt1
+
+maxAt1_end:
+	ADDQ       $+8, BX
+	CMPQ       BX, $0x00
+	JE         maxAt_done
+	XORQ       SI, SI
+	CMPQ       BX, SI
+	CMOVQLT    SI, BX
+	MOVQ       $0x00000008, SI
+	CMPQ       BX, SI
+	CMOVQGT    SI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       BX, SI
+	VMOVUPS    32(SI), Y1
+	VMASKMOVPS (AX), Y1, Y2
+	VMASKMOVPS (CX), Y1, Y3
+	VMASKMOVPS (DX), Y1, Y4
+	VCMPPS     $0x01, Y4, Y2, Y5
+	VBLENDVPS  Y5, Y4, Y2, Y2
+	VBLENDVPS  Y5, Y0, Y3, Y3
+	VCMPPS     $0x03, Y4, Y4, Y5
+	VBLENDVPS  Y5, Y4, Y2, Y2
+	VBLENDVPS  Y5, Y0, Y3, Y3
+	VMASKMOVPS Y2, Y1, (AX)
+	VMASKMOVPS Y3, Y1, (CX)
+
+maxAt_done:
+	VZEROUPPER
+	RET
+
+// func addWhereAVX2(dst *float32, dy *float32, from *float32, n int, place float32)
+// Requires: AVX, AVX2, CMOV, SSE
+TEXT ·addWhereAVX2(SB), NOSPLIT, $0-36
+	MOVSS        place+32(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVQ         dst+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         from+16(FP), DX
+	MOVQ         n+24(FP), BX
+
+addWhere2:
+	SUBQ      $+16, BX
+	JLT       addWhere2_end
+	VMOVUPS   (AX), Y1
+	VMOVUPS   32(AX), Y2
+	VMOVUPS   (CX), Y3
+	VMOVUPS   32(CX), Y4
+	VMOVUPS   (DX), Y5
+	VMOVUPS   32(DX), Y6
+	VADDPS    Y1, Y3, Y3
+	VCMPPS    $0x00, Y0, Y5, Y5
+	VBLENDVPS Y5, Y3, Y1, Y1
+	VADDPS    Y2, Y4, Y3
+	VCMPPS    $0x00, Y0, Y6, Y4
+	VBLENDVPS Y4, Y3, Y2, Y2
+	VMOVUPS   Y1, (AX)
+	VMOVUPS   Y2, 32(AX)
+	ADDQ      $+64, AX
+	ADDQ      $+64, CX
+	ADDQ      $+64, DX
+	JMP       addWhere2
+
+addWhere2_end:
+	ADDQ $+16, BX
+
+addWhere1:
+	SUBQ      $+8, BX
+	JLT       addWhere1_end
+	VMOVUPS   (AX), Y1
+	VMOVUPS   (CX), Y2
+	VMOVUPS   (DX), Y3
+	VADDPS    Y1, Y2, Y2
+	VCMPPS    $0x00, Y0, Y3, Y3
+	VBLENDVPS Y3, Y2, Y1, Y1
+	VMOVUPS   Y1, (AX)
+	ADDQ      $+32, AX
+	ADDQ      $+32, CX
+	ADDQ      $+32, DX
+	JMP       addWhere1
+
+addWhere1_end:
+	ADDQ       $+8, BX
+	CMPQ       BX, $0x00
+	JE         addWhere_done
+	XORQ       SI, SI
+	CMPQ       BX, SI
+	CMOVQLT    SI, BX
+	MOVQ       $0x00000008, SI
+	CMPQ       BX, SI
+	CMOVQGT    SI, BX
+	SHLQ       $0x02, BX
+	LEAQ       maskWords<>+0(SB), SI
+	SUBQ       BX, SI
+	VMOVUPS    32(SI), Y1
+	VMASKMOVPS (AX), Y1, Y2
+	VMASKMOVPS (CX), Y1, Y3
+	VMASKMOVPS (DX), Y1, Y4
+	VADDPS     Y2, Y3, Y3
+	VCMPPS     $0x00, Y0, Y4, Y0
+	VBLENDVPS  Y0, Y3, Y2, Y2
+	VMASKMOVPS Y2, Y1, (AX)
+
+addWhere_done:
+	VZEROUPPER
+	RET
+
+// func adamAVX2(param *float32, first *float32, second *float32, grad *float32, n int, rate1 float32, beta2 float32, rate2 float32, size float32, root float32, eps float32, keep float32, decay float32)
+// Requires: AVX, AVX2, CMOV, FMA3, SSE
+TEXT ·adamAVX2(SB), NOSPLIT, $0-72
+	MOVSS        rate1+40(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVSS        beta2+44(FP), X1
+	VBROADCASTSS X1, Y1
+	MOVSS        rate2+48(FP), X2
+	VBROADCASTSS X2, Y2
+	MOVSS        size+52(FP), X3
+	VBROADCASTSS X3, Y3
+	MOVSS        root+56(FP), X4
+	VBROADCASTSS X4, Y4
+	MOVSS        eps+60(FP), X5
+	VBROADCASTSS X5, Y5
+	MOVSS        keep+64(FP), X6
+	VBROADCASTSS X6, Y6
+	MOVSS        decay+68(FP), X7
+	VBROADCASTSS X7, Y7
+	MOVQ         param+0(FP), AX
+	MOVQ         first+8(FP), CX
+	MOVQ         second+16(FP), DX
+	MOVQ         grad+24(FP), BX
+	MOVQ         n+32(FP), SI
+
+adam1:
+	SUBQ        $+8, SI
+	JLT         adam1_end
+	VMOVUPS     (AX), Y8
+	VMOVUPS     (CX), Y9
+	VMOVUPS     (DX), Y10
+	VMOVUPS     (BX), Y11
+	VMULPS      Y6, Y8, Y8
+	VFMADD231PS Y7, Y8, Y11
+	VSUBPS      Y9, Y11, Y12
+	VFMADD231PS Y0, Y12, Y9
+	VMULPS      Y1, Y10, Y10
+	VMULPS      Y2, Y11, Y12
+	VFMADD231PS Y11, Y12, Y10
+	VSQRTPS     Y10, Y12
+	VDIVPS      Y4, Y12, Y12
+	VADDPS      Y5, Y12, Y12
+	VMULPS      Y3, Y9, Y11
+	VDIVPS      Y12, Y11, Y12
+	VSUBPS      Y12, Y8, Y8
+	VMOVUPS     Y8, (AX)
+	VMOVUPS     Y9, (CX)
+	VMOVUPS     Y10, (DX)
+	ADDQ        $+32, AX
+	ADDQ        $+32, CX
+	ADDQ        $+32, DX
+	ADDQ        $+32, BX
+	JMP         adam1
+
+adam1_end:
+	ADDQ        $+8, SI
+	CMPQ        SI, $0x00
+	JE          adam_done
+	XORQ        DI, DI
+	CMPQ        SI, DI
+	CMOVQLT     DI, SI
+	MOVQ        $0x00000008, DI
+	CMPQ        SI, DI
+	CMOVQGT     DI, SI
+	SHLQ        $0x02, SI
+	LEAQ        maskWords<>+0(SB), DI
+	SUBQ        SI, DI
+	VMOVUPS     32(DI), Y8
+	VMASKMOVPS  (AX), Y8, Y9
+	VMASKMOVPS  (CX), Y8, Y10
+	VMASKMOVPS  (DX), Y8, Y11
+	VMASKMOVPS  (BX), Y8, Y12
+	VMULPS      Y6, Y9, Y9
+	VFMADD231PS Y7, Y9, Y12
+	VSUBPS      Y10, Y12, Y6
+	VFMADD231PS Y0, Y6, Y10
+	VMULPS      Y1, Y11, Y11
+	VMULPS      Y2, Y12, Y6
+	VFMADD231PS Y12, Y6, Y11
+	VSQRTPS     Y11, Y6
+	VDIVPS      Y4, Y6, Y6
+	VADDPS      Y5, Y6, Y6
+	VMULPS      Y3, Y10, Y12
+	VDIVPS      Y6, Y12, Y6
+	VSUBPS      Y6, Y9, Y9
+	VMASKMOVPS  Y9, Y8, (AX)
+	VMASKMOVPS  Y10, Y8, (CX)
+	VMASKMOVPS  Y11, Y8, (DX)
+
+adam_done:
 	VZEROUPPER
 	RET
 

@@ -77,6 +77,15 @@ func dotAVX512(x *float32, y *float32, n int) float32
 func softmaxGradAVX512(dst *float32, dy *float32, y *float32, n int, dot float32)
 
 //go:noescape
+func maxAtAVX512(best *float32, from *float32, x *float32, n int, place float32)
+
+//go:noescape
+func addWhereAVX512(dst *float32, dy *float32, from *float32, n int, place float32)
+
+//go:noescape
+func adamAVX512(param *float32, first *float32, second *float32, grad *float32, n int, rate1 float32, beta2 float32, rate2 float32, size float32, root float32, eps float32, keep float32, decay float32)
+
+//go:noescape
 func normSumsAVX512(dy *float32, x *float32, weight *float32, n int, mean float32, scale float32) (sum float32, product float32)
 
 //go:noescape

@@ -14,6 +14,7 @@ type GemmT struct {
 	C       []float32
 	LDC     int
 	Add     bool
+	Scratch []float32 // K·(M+Width) floats with which a large product is faster, or nil
 }
 
 func (g *GemmT) check() {
@@ -43,6 +44,27 @@ type DepthwiseGrad struct {
 	RowX, ColX       int // in X, from what a pixel sees to what the next one sees, down and right
 	TapH, TapW       int // in X, from a tap to the next, down and right
 	RowDY            int // from a row of DY to the next
+}
+
+// Adam describes a step of the optimizer of that name (https://arxiv.org/abs/1412.6980) in PyTorch's order of
+// operations: First and Second are the running averages of the gradient and of its square. Rate1 is
+// 1 - β₁ and Rate2 1 - β₂. Param is first multiplied by Keep, and a multiple Decay of it added to the gradient. At step t, Size is the learning rate divided by 1 - β₁ᵗ, and Root the square root
+// of 1 - β₂ᵗ.
+type Adam struct {
+	Param, First, Second, Grad []float32
+	Rate1, Beta2, Rate2        float32
+	Size, Root, Eps            float32
+	Keep, Decay                float32
+}
+
+func adamPortable(a *Adam) {
+	for i, g := range a.Grad[:len(a.Param)] {
+		a.Param[i] *= a.Keep
+		g += a.Decay * a.Param[i]
+		a.First[i] += a.Rate1 * (g - a.First[i])
+		a.Second[i] = a.Second[i]*a.Beta2 + a.Rate2*g*g
+		a.Param[i] -= a.Size * a.First[i] / (float32(math.Sqrt(float64(a.Second[i])))/a.Root + a.Eps)
+	}
 }
 
 func (d *DepthwiseGrad) check() {
@@ -240,6 +262,22 @@ func softmaxGradPortable(dst, dy, y []float32, n int) {
 		}
 		for j, v := range y[i : i+n] {
 			dst[i+j] = v * (dy[i+j] - float32(dot))
+		}
+	}
+}
+
+func maxAtPortable(best, from, x []float32, place float32) {
+	for i, v := range x[:len(best)] {
+		if v > best[i] || v != v {
+			best[i], from[i] = v, place
+		}
+	}
+}
+
+func addWherePortable(dst, dy, from []float32, place float32) {
+	for i, f := range from[:len(dst)] {
+		if f == place {
+			dst[i] += dy[i]
 		}
 	}
 }

@@ -114,11 +114,11 @@ func BenchmarkAct(b *testing.B) {
 // by their weights, for a block of rows.
 func BenchmarkGemmT(b *testing.B) {
 	forBench(b, func(b *testing.B, s *Set) {
-		for _, size := range [][3]int{{96, 16, 240}, {24, 144, 224}, {112, 672, 196}, {672, 112, 196}, {320, 1152, 196}, {512, 2048, 96}, {768, 3072, 96}} {
+		for _, size := range [][3]int{{96, 16, 240}, {24, 144, 224}, {112, 672, 196}, {672, 112, 196}, {320, 1152, 196}, {512, 2048, 196}, {768, 3072, 99}, {768, 3072, 128}, {768, 3072, 197}, {3072, 768, 197}, {512, 4608, 98}} {
 			m, n, k := size[0], size[1], size[2]
 			b.Run(fmt.Sprintf("%dx%dx%d", m, n, k), func(b *testing.B) {
 				r := rand.New(rand.NewPCG(1, 1))
-				g := GemmT{M: m, N: n, K: k, A: aligned(r, k*m), LDA: m, B: aligned(r, k*n), LDB: n, C: aligned(r, m*n), LDC: n, Add: true}
+				g := GemmT{M: m, N: n, K: k, A: aligned(r, k*m), LDA: m, B: aligned(r, k*n), LDB: n, C: aligned(r, m*n), LDC: n, Add: true, Scratch: aligned(r, k*(m+Width))}
 				best(b, 2*float64(m*n*k), func() { s.GemmT(&g) })
 			})
 		}

@@ -96,7 +96,7 @@ func narrowPortable(dst, x []float32) {
 
 func widenPortable(dst, x []float32) {
 	for i := range dst {
-		low, high := halves(x[i/2])
+		low, high := numbersOf(x[i/2])
 		dst[i] = low
 		if i%2 == 1 {
 			dst[i] = high
@@ -112,8 +112,8 @@ func pairPortable(dst, a, b []float32) {
 	}
 }
 
-// halves are the numbers of a pair.
-func halves(word float32) (low, high float32) {
+// numbersOf returns the numbers of a pair.
+func numbersOf(word float32) (low, high float32) {
 	bits := math.Float32bits(word)
 	return math.Float32frombits(bits << 16), math.Float32frombits(bits & 0xffff0000)
 }
@@ -125,8 +125,8 @@ func gemmBF16Portable(g *Gemm) {
 			panel := g.B.panel(j / Width)[j%Width:]
 			sum := panel[0]
 			for k, pair := range g.A[i*g.LDA : i*g.LDA+g.B.K] {
-				a, b := halves(pair)
-				c, d := halves(panel[(k+1)*Width])
+				a, b := numbersOf(pair)
+				c, d := numbersOf(panel[(k+1)*Width])
 				sum += b * d
 				sum += a * c
 			}

@@ -18,6 +18,8 @@ type transposed struct {
 	n   int // columns, 1 to Width
 	k   int
 	add int // 1 to add to c
+	// packed is the distance of the tiles of a; 0 if they lie side by side
+	packed int
 
 	atA, atC uintptr
 }
@@ -27,14 +29,40 @@ func (s *simd) GemmT(g *GemmT) {
 		return
 	}
 	g.check()
-	pass := min(Width, 2*s.lanes)
-	for first := 0; first < g.N; first += pass {
-		t := transposed{a: &g.A[0], lda: 4 * g.LDA, b: &g.B[first], ldb: 4 * g.LDB, c: &g.C[first], ldc: 4 * g.LDC,
-			m: g.M, n: min(pass, g.N-first), k: g.K}
-		if g.Add {
-			t.add = 1
+	tile, pass := 12, min(Width, 2*s.lanes)
+	if s.lanes == 8 {
+		tile = 6
+	}
+	t := transposed{lda: 4 * g.LDA, ldb: 4 * g.LDB, ldc: 4 * g.LDC, k: g.K}
+	if g.Add {
+		t.add = 1
+	}
+	// Rows a power of two apart share few places in the caches: where a block is read often it is copied.
+	whole := 0 // rows of the result whose tiles are packed
+	if len(g.Scratch) >= g.K*(g.M+Width) && g.M*g.N >= 1<<19 {
+		whole = g.M / tile * tile
+	}
+	packedA, packedB := g.Scratch[:g.K*whole], g.Scratch[g.K*whole:]
+	for m := 0; m < whole; m += tile {
+		to := packedA[m*g.K:]
+		for k := range g.K {
+			copy(to[k*tile:(k+1)*tile], g.A[k*g.LDA+m:])
 		}
-		s.gemmT((*byte)(unsafe.Pointer(&t)))
+	}
+	for first := 0; first < g.N; first += pass {
+		t.b, t.c, t.n = &g.B[first], &g.C[first], min(pass, g.N-first)
+		if whole > 0 {
+			for k := range g.K {
+				copy(packedB[k*pass:(k+1)*pass], g.B[k*g.LDB+first:][:t.n])
+			}
+			p := t
+			p.a, p.lda, p.packed, p.b, p.ldb, p.m = &packedA[0], 4*tile, 4*tile*g.K, &packedB[0], 4*pass, whole
+			s.gemmT((*byte)(unsafe.Pointer(&p)))
+		}
+		if whole < g.M {
+			t.a, t.c, t.m = &g.A[whole], &g.C[whole*g.LDC+first], g.M-whole
+			s.gemmT((*byte)(unsafe.Pointer(&t)))
+		}
 	}
 }
 
@@ -113,6 +141,20 @@ func (s *simd) ActGrad(act Act, dst, dy, x []float32) {
 	}
 }
 
+func (s *simd) MaxAt(best, from, x []float32, place float32) {
+	if n := len(best); n > 0 {
+		_, _ = from[n-1], x[n-1]
+		s.maxAt(&best[0], &from[0], &x[0], n, place)
+	}
+}
+
+func (s *simd) AddWhere(dst, dy, from []float32, place float32) {
+	if n := len(dst); n > 0 {
+		_, _ = dy[n-1], from[n-1]
+		s.addWhere(&dst[0], &dy[0], &from[0], n, place)
+	}
+}
+
 func (s *simd) SoftmaxGrad(dst, dy, y []float32, n int) {
 	for i := 0; i < len(dst); i += n {
 		d, g, p := dst[i:i+n], dy[i:i+n], y[i:i+n]
@@ -129,6 +171,13 @@ func (s *simd) NormGrad(dst, dy, x, weight []float32, eps float32, dWeight, dBia
 		scale := float32(1 / math.Sqrt(float64(variance+eps)))
 		sum, product := s.normSums(&g[0], &row[0], &weight[0], n, mean, scale)
 		s.normGrad(&d[0], &g[0], &row[0], &weight[0], &dWeight[:n][0], &dBias[:n][0], n, mean, scale, sum/float32(n), product/float32(n))
+	}
+}
+
+func (s *simd) Adam(a *Adam) {
+	if n := len(a.Param); n > 0 {
+		_, _, _ = a.First[n-1], a.Second[n-1], a.Grad[n-1]
+		s.adam(&a.Param[0], &a.First[0], &a.Second[0], &a.Grad[0], n, a.Rate1, a.Beta2, a.Rate2, a.Size, a.Root, a.Eps, a.Keep, a.Decay)
 	}
 }
 

@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -16,6 +17,9 @@ func testGemmT(t *testing.T, s *Set, seed uint64, m, n, k int, add bool) {
 	for i, set := range []*Set{s, &portable} {
 		results[i] = slices.Clone(start)
 		g.C = results[i]
+		if seed%2 == 0 {
+			g.Scratch = make([]float32, k*(m+Width))
+		}
 		set.GemmT(&g)
 	}
 	compare(t, fmt.Sprintf("transposed gemm %d×%d×%d", m, n, k), results[0], results[1], 2e-6*float64(k+10))
@@ -34,6 +38,9 @@ func TestGemmT(t *testing.T) {
 					testGemmT(t, s, uint64(i+j+l), m, n, k, (i+j)%2 == 0)
 				}
 			}
+		}
+		for m := 700; m < 714; m += 2 { // packed
+			testGemmT(t, s, uint64(m), m, 805-m/100, 9, m%4 == 0)
 		}
 	})
 }
@@ -108,6 +115,7 @@ func testColumns(t *testing.T, s *Set, seed uint64, rows, n int, act Act) {
 	x, y := fill(r, rows*n, 3), fill(r, rows*n, 1)
 	a, b, c := fill(r, n, 1), fill(r, n, 1), fill(r, n, 1)
 	sums := fill(r, 2*n, 1)
+	var maxima, found, added []float32
 	check := func(what string, tol float64, f func(s *Set, dst, s0, s1 []float32)) {
 		var dst, s0, s1 [2][]float32
 		for i, set := range []*Set{s, &portable} {
@@ -127,6 +135,37 @@ func testColumns(t *testing.T, s *Set, seed uint64, rows, n int, act Act) {
 	check("combination", 2e-6, func(s *Set, dst, _, _ []float32) { s.Combine(dst, x, a, dst, b, c) })
 	check("sums", 2e-6, func(s *Set, _, s0, _ []float32) { s.SumColumns(s0, x) })
 	check("products", 2e-6, func(s *Set, _, s0, _ []float32) { s.DotColumns(s0, x, y) })
+	places := make([]float32, len(x))
+	for i := range places {
+		places[i] = float32(r.IntN(3))
+	}
+	x[0] = float32(math.NaN())
+	for i, set := range []*Set{s, &portable} {
+		best, from, to := slices.Clone(y), slices.Clone(places), slices.Clone(y)
+		set.MaxAt(best, from, x, 7)
+		set.AddWhere(to, x, places, 1)
+		if i == 0 {
+			maxima, found, added = best, from, to
+			continue
+		}
+		if best[0] == best[0] || maxima[0] == maxima[0] {
+			t.Fatal("the maximum of a number and none is a number")
+		}
+		if !slices.Equal(maxima[1:], best[1:]) || !slices.Equal(found, from) || !slices.Equal(added[1:], to[1:]) {
+			t.Fatalf("maxima or selected sums of %d×%d differ", rows, n)
+		}
+	}
+	x[0] = 1
+	check("step of Adam", 1e-5, func(s *Set, dst, _, _ []float32) {
+		first, second := slices.Clone(y), make([]float32, len(y))
+		for i, v := range y {
+			second[i] = v * v
+		}
+		s.Adam(&Adam{Param: dst, First: first, Second: second, Grad: x, Rate1: 0.1, Beta2: 0.99, Rate2: 0.01, Size: 0.01, Root: 0.3, Eps: 1e-3, Keep: 0.9, Decay: 0.1})
+		for i := range dst {
+			dst[i] += first[i] + second[i]
+		}
+	})
 	check("norm gradient", 2e-5, func(s *Set, dst, s0, s1 []float32) { s.NormGrad(dst, dst, x, a, 1e-2, s0, s1) })
 	check("softmax gradient", 1e-5, func(s *Set, dst, _, _ []float32) { s.SoftmaxGrad(dst, dst, x, n) })
 }

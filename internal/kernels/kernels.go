@@ -63,6 +63,12 @@ type Set struct {
 	// SoftmaxGrad sets dst to the derivative by what gave the rows y of n numbers in [Set.Softmax] of
 	// scale 1. dst may be dy.
 	SoftmaxGrad func(dst, dy, y []float32, n int)
+	// MaxAt sets best to x and from to place where x is larger than best, or not a number.
+	MaxAt func(best, from, x []float32, place float32)
+	// AddWhere adds dy to dst where from equals place.
+	AddWhere func(dst, dy, from []float32, place float32)
+	// Adam takes a step of the optimizer; see [Adam].
+	Adam func(a *Adam)
 	// BF16 holds the kernels for bfloat16, nil where the processor has no instructions for it. With
 	// them Gemm takes bfloat16 too.
 	BF16 *BF16
@@ -240,7 +246,7 @@ type Depthwise struct {
 	Weight, Bias         []float32 // of PackDepthwise
 	Act                  Act
 	From, To             int
-	// RowY and PixelY are the distances between rows and between pixels of Y in floats; 0 means that
+	// RowY and PixelY are the distances between rows and between pixels of Y in words; 0 means that
 	// they follow each other.
 	RowY, PixelY int
 	// Sums, if not nil, receives the sum over each row's pixels of what was computed: [OutH, C].

@@ -33,7 +33,7 @@ var portable = Set{
 	GemmT: gemmTPortable, DepthwiseGrad: depthwiseGradPortable, ActGrad: actGradPortable,
 	AffineGrad: affineGradPortable, Combine: combinePortable, Moments: momentsPortable,
 	SumColumns: sumColumnsPortable, DotColumns: dotColumnsPortable,
-	NormGrad: normGradPortable, SoftmaxGrad: softmaxGradPortable,
+	NormGrad: normGradPortable, SoftmaxGrad: softmaxGradPortable, MaxAt: maxAtPortable, AddWhere: addWherePortable, Adam: adamPortable,
 	BF16: &BF16{Narrow: narrowPortable, Widen: widenPortable, Pair: pairPortable,
 		WinogradInput: winogradInputBF16Portable, WinogradOutput: winogradOutputBF16Portable},
 }

@@ -62,8 +62,8 @@ func (w *Writer) Path() string { return w.file.Name() }
 
 // Scalar adds a point to the curve of a tag, such as "loss/train"; what stands before a slash is the
 // group that it is shown in.
-func (w *Writer) Scalar(tag string, step int64, value float64) error {
-	return w.write(appendScalar(appendTime(nil, time.Now()), tag, step, value))
+func (w *Writer) Scalar(at time.Time, tag string, step int64, value float64) error {
+	return w.write(appendScalar(appendTime(nil, at), tag, step, value))
 }
 
 // Close closes the file.

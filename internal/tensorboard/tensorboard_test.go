@@ -61,7 +61,7 @@ func TestScalars(t *testing.T) {
 	}
 	want := []point{{"loss/train", 1, 1.5}, {"loss/test", 1, 0.25}, {"loss/train", 2, float32(math.Inf(1))}, {"", 1 << 50, -1e-30}}
 	for i, p := range want {
-		if err := w.Scalar(p.tag, p.step, float64(p.value)); err != nil {
+		if err := w.Scalar(time.Now(), p.tag, p.step, float64(p.value)); err != nil {
 			t.Fatal(err)
 		}
 		if got := read(t, w.Path(), before); !slices.Equal(got, want[:i+1]) {
@@ -81,7 +81,7 @@ func TestScalars(t *testing.T) {
 	if err := other.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := w.Scalar("loss", 1, 1); err == nil {
+	if err := w.Scalar(time.Now(), "loss", 1, 1); err == nil {
 		t.Error("a closed file can be written to")
 	}
 	if _, err := Create(w.Path()); err == nil {

@@ -10,3 +10,6 @@ func Average(decay float64) (average func() Weights, update func([]*graph.Param)
 	e := &ema{decay: decay}
 	return func() Weights { return e.average }, e.update
 }
+
+// Suggest is suggest.
+var Suggest = suggest

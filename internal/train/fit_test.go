@@ -534,3 +534,17 @@ func TestFindLR(t *testing.T) {
 		t.Errorf("when cancelled: %v", err)
 	}
 }
+
+// TestSuggest takes no rate from behind an explosion, though the loss falls faster there.
+func TestSuggest(t *testing.T) {
+	var points []train.LRPoint
+	for i, loss := range []float64{9, 9, 8, 7, 5, 4, 3.5, 6, 12, 7, 8, 9, 9, 9, 9, 9} {
+		points = append(points, train.LRPoint{LR: math.Pow(2, float64(i)), Loss: loss})
+	}
+	if steep, minimum := train.Suggest(points); steep != 8 || minimum != 6.4 {
+		t.Errorf("suggestions are %v and %v", steep, minimum)
+	}
+	if steep, minimum := train.Suggest(points[:6]); steep != 0 || minimum != 0 {
+		t.Errorf("of few points, they are %v and %v", steep, minimum)
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 )
 
 // LRRange says which learning rates [FindLR] tries. Zero fields have fast.ai's defaults.
@@ -25,8 +24,9 @@ type LRPoint struct {
 // An LRCurve is what [FindLR] found.
 type LRCurve struct {
 	Points []LRPoint `json:"points"`
-	// Steep is the rate at which the loss falls fastest, and Minimum a tenth of the one at which it is
-	// lowest; a good rate lies near or between the two. Zero where there are too few points to say.
+	// Steep is the rate at which the loss falls fastest before it is lowest, and Minimum a tenth of the one
+	// at which it is lowest; a good rate lies near or between the two. Zero where there are too few points
+	// to say.
 	Steep   float64 `json:"steep"`
 	Minimum float64 `json:"minimum"`
 }
@@ -94,20 +94,26 @@ func (f *fitter) findLR(ctx context.Context, steps int) (points []LRPoint, err e
 	}
 }
 
-// suggest finds the rates, as fast.ai does, among all points but the first tenth and the last five.
+// suggest finds the rates, as fast.ai does, among all points but the first tenth and the last five. The
+// steepest is before the lowest: where the loss exploded, it may fall faster.
 func suggest(points []LRPoint) (steep, minimum float64) {
 	first, last := len(points)/10, len(points)-5
 	if last-first < 2 {
 		return 0, 0
 	}
 	points = points[first:last]
-	lowest := slices.MinFunc(points, func(a, b LRPoint) int { return cmp.Compare(a.Loss, b.Loss) })
+	lowest := 0
+	for i, p := range points {
+		if p.Loss < points[lowest].Loss {
+			lowest = i
+		}
+	}
 	fastest := math.Inf(1)
-	for i, p := range points[1:] {
+	for i, p := range points[1 : lowest+1] {
 		q := points[i]
 		if slope := (p.Loss - q.Loss) / math.Log(p.LR/q.LR); slope < fastest {
 			fastest, steep = slope, q.LR
 		}
 	}
-	return steep, lowest.LR / 10
+	return steep, points[lowest].LR / 10
 }

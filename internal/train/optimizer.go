@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/graft-ml/graft/internal/graph"
+	"github.com/graft-ml/graft/internal/kernels"
 )
 
 // OptimizerConfig says how gradients change parameters. Zero fields have PyTorch's defaults.
@@ -71,6 +72,7 @@ func (c OptimizerConfig) momentum() float64 {
 // order of operations, in float32.
 type Optimizer struct {
 	OptimizerConfig
+	set   *kernels.Set
 	steps int
 	slots map[*graph.Param]*slots
 }
@@ -85,7 +87,11 @@ func NewOptimizer(c OptimizerConfig) (*Optimizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Optimizer{OptimizerConfig: c, slots: map[*graph.Param]*slots{}}, nil
+	set, err := kernels.Best()
+	if err != nil {
+		return nil, err
+	}
+	return &Optimizer{OptimizerConfig: c, set: set, slots: map[*graph.Param]*slots{}}, nil
 }
 
 // Step changes each parameter by its gradient, with a learning rate and a momentum that a [Schedule]
@@ -134,15 +140,8 @@ func (o *Optimizer) adam(data, grad []float32, s *slots, lr, beta1, decay float6
 	} else {
 		l2 = float32(decay)
 	}
-	for i, g := range grad {
-		data[i] *= keep
-		if l2 != 0 {
-			g += l2 * data[i]
-		}
-		s.first[i] += b1 * (g - s.first[i])
-		s.second[i] = s.second[i]*b2 + b2c*g*g
-		data[i] -= size * s.first[i] / (float32(math.Sqrt(float64(s.second[i])))/root + eps)
-	}
+	o.set.Adam(&kernels.Adam{Param: data, First: s.first, Second: s.second, Grad: grad, Rate1: b1, Beta2: b2, Rate2: b2c,
+		Size: size, Root: root, Eps: eps, Keep: keep, Decay: l2})
 }
 
 func (o *Optimizer) sgd(data, grad []float32, s *slots, lr, momentum, decay float64) {

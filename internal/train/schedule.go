@@ -13,17 +13,17 @@ type Schedule struct {
 	// Name is "constant" (the default), "step" (StepLR), "cosine" (CosineAnnealingLR over what is left
 	// after the warm-up) or "onecycle" (OneCycleLR, https://arxiv.org/abs/1708.07120: the optimizer's
 	// rate is max_lr, and its momentum or first beta is cycled from 0.95 to 0.85 and back).
-	Name string
+	Name string `json:"name,omitempty"`
 
-	StepSize float64 // of step: epochs between two decays
-	Gamma    float64 // of step: the factor of a decay; 0 means 0.1
-	MinLR    float64 // of cosine: eta_min, where it ends
-	PctStart float64 // of onecycle: the part of the steps in which the rate rises; 0 means 0.3
+	StepSize float64 `json:"step_size,omitempty"` // of step: epochs between two decays
+	Gamma    float64 `json:"gamma,omitempty"`     // of step: the factor of a decay; 0 means 0.1
+	MinLR    float64 `json:"min_lr,omitempty"`    // of cosine: eta_min, where it ends
+	PctStart float64 `json:"pct_start,omitempty"` // of onecycle: the part of the steps in which the rate rises; 0 means 0.3
 
 	// Warmup epochs come first, in which the rate rises evenly (LinearLR) from WarmupFactor of the
 	// schedule's first rate; 0 means a third.
-	Warmup       float64
-	WarmupFactor float64
+	Warmup       float64 `json:"warmup,omitempty"`
+	WarmupFactor float64 `json:"warmup_factor,omitempty"`
 }
 
 // What torch.optim.lr_scheduler.OneCycleLR takes where nothing else is said.

@@ -8,6 +8,8 @@ import (
 	"hash/crc32"
 	"maps"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -61,19 +63,31 @@ const (
 	crcKey   = "crc32c"
 )
 
-// describe is the caller's description and what of cfg decides the result.
+// describe is the caller's description and what decides the result.
 func (f *fitter) describe() map[string]string {
-	c, o := f.cfg, f.cfg.Optimizer
+	d := f.cfg.describe()
+	for name, value := range map[string]any{
+		"training samples": f.train.Len(), "test samples": f.test.Len(),
+		"class weights": f.cfg.Loss.Weight, "mixed batches": f.cfg.Mix != nil,
+	} {
+		d[name] = fmt.Sprint(value)
+	}
+	return d
+}
+
+// describe is the part of the description that is known before the samples are.
+func (c Config) describe() map[string]string {
+	o := c.Optimizer
 	d := map[string]string{}
 	maps.Copy(d, c.State.Description)
 	for name, value := range map[string]any{
-		"training samples": f.train.Len(), "test samples": f.test.Len(), "number of classes": c.Classes,
-		"batch size": c.BatchSize, "batches a step": c.Accumulate,
+		"number of classes": c.Classes,
+		"batch size":        c.BatchSize, "batches a step": c.Accumulate,
 		"optimizer": o.Name, "learning rate": o.LR, "weight decay": o.WeightDecay, "decay of vectors": !o.SpareVectors,
 		"betas": o.Betas, "eps": o.Eps, "momentum": o.Momentum, "Nesterov": o.Nesterov, "rates of their own": o.LRScale != nil,
 		"schedule":        strings.Trim(fmt.Sprintf("%+v", c.Schedule), "{}"),
-		"label smoothing": c.Loss.LabelSmoothing, "class weights": c.Loss.Weight, "gradient norm": c.ClipNorm,
-		"decay of averaged weights": c.EMA, "monitor": c.Monitor, "mixed batches": c.Mix != nil,
+		"label smoothing": c.Loss.LabelSmoothing, "gradient norm": c.ClipNorm,
+		"decay of averaged weights": c.EMA, "monitor": c.Monitor,
 	} {
 		d[name] = fmt.Sprint(value)
 	}
@@ -106,6 +120,9 @@ func (f *fitter) save() error {
 	for _, e := range entries {
 		sum.add(e.Data)
 	}
+	if err := os.MkdirAll(filepath.Dir(f.cfg.State.Path), 0o777); err != nil {
+		return err
+	}
 	err = checkpoint.WriteSafetensors(f.cfg.State.Path, entries, map[string]string{stateKey: string(header), crcKey: sum.String()})
 	f.saved = time.Now()
 	return err
@@ -132,43 +149,74 @@ func (f *fitter) eachTensor(visit func(kind string, p *graph.Param, data []float
 	}
 }
 
+// Check finds what is wrong with a Config, and a state file that is of another training, before there
+// are samples to train on.
+func (c Config) Check() error {
+	c, err := c.complete()
+	if err != nil || !c.State.Resume {
+		return err
+	}
+	return c.State.read(func(_ *checkpoint.File, s stateJSON) error {
+		is := c.describe()
+		maps.DeleteFunc(s.Description, func(name, _ string) bool { _, known := is[name]; return !known })
+		return same(s.Description, is)
+	})
+}
+
 // load goes on from the state file. On an error nothing has changed.
 func (f *fitter) load() error {
-	path := f.cfg.State.Path
-	file, err := checkpoint.Open(path)
+	return f.cfg.State.read(func(file *checkpoint.File, s stateJSON) error {
+		if err := same(s.Description, f.describe()); err != nil {
+			return err
+		}
+		values, err := readTensors(file)
+		if err == nil {
+			err = s.Progress.check(f.steps)
+		}
+		if err != nil {
+			return err
+		}
+		return f.apply(s, values)
+	})
+}
+
+// read opens the state file.
+func (c StateConfig) read(use func(*checkpoint.File, stateJSON) error) error {
+	file, err := checkpoint.Open(c.Path)
 	if err != nil {
 		return fmt.Errorf("reading the state of training: %w", err)
 	}
 	defer file.Close()
-	if err := f.loadFrom(file); err != nil {
-		return fmt.Errorf("state of training %s: %w", path, err)
+	s, err := readHeader(file)
+	if err == nil {
+		err = use(file, s)
+	}
+	if err != nil {
+		return fmt.Errorf("state of training %s: %w", c.Path, err)
 	}
 	return nil
 }
 
-func (f *fitter) loadFrom(file *checkpoint.File) error {
+func readHeader(file *checkpoint.File) (s stateJSON, err error) {
 	header := file.Metadata[stateKey]
 	if header == "" {
-		return errors.New("the file holds no state of a training")
+		return s, errors.New("the file holds no state of a training")
 	}
-	var s stateJSON
 	if err := json.Unmarshal([]byte(header), &s); err != nil {
-		return fmt.Errorf("%w: delete the file and train from the start", err)
+		return s, fmt.Errorf("%w: delete the file and train from the start", err)
 	}
 	if s.Version != stateVersion {
-		return fmt.Errorf("it has version %d, and this program reads %d: delete the file and train from the start", s.Version, stateVersion)
+		return s, fmt.Errorf("it has version %d, and this program reads %d: delete the file and train from the start", s.Version, stateVersion)
 	}
-	if d := differences(s.Description, f.describe()); d != nil {
+	return s, nil
+}
+
+// same returns an error where a training isn't the one that the state is of.
+func same(was, is map[string]string) error {
+	if d := differences(was, is); d != nil {
 		return fmt.Errorf("%w: %s", ErrOtherTraining, strings.Join(d, "; "))
 	}
-	values, err := f.readTensors(file, []byte(header))
-	if err != nil {
-		return err
-	}
-	if err := s.Progress.check(f.steps); err != nil {
-		return err
-	}
-	return f.apply(s, values)
+	return nil
 }
 
 // differences lists what isn't the same, by name.
@@ -191,9 +239,9 @@ func differences(was, is map[string]string) (list []string) {
 	return list
 }
 
-func (f *fitter) readTensors(file *checkpoint.File, header []byte) (map[string][]float32, error) {
+func readTensors(file *checkpoint.File) (map[string][]float32, error) {
 	values := map[string][]float32{}
-	sum := newChecksum(header)
+	sum := newChecksum([]byte(file.Metadata[stateKey]))
 	for _, t := range file.Tensors() {
 		data, err := t.Float32s()
 		if err != nil {

@@ -287,11 +287,41 @@ func FuzzResume(f *testing.F) {
 	})
 }
 
-// TestStateFolder reports a state that can't be written.
+// TestStateFolder makes the folder, and reports a state that can't be written.
 func TestStateFolder(t *testing.T) {
 	p := newProblem(0)
-	p.config.State.Path = filepath.Join(t.TempDir(), "missing", "state.safetensors")
-	if _, err := p.fit(t.Context(), nil); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), p.config.State.Path) {
+	dir := filepath.Join(t.TempDir(), "new", "folder")
+	p.config.State.Path = filepath.Join(dir, "state.safetensors")
+	if _, err := p.fit(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+	p.config.State.Path = filepath.Join(p.config.State.Path, "state.safetensors")
+	if _, err := p.fit(t.Context(), nil); err == nil || !strings.Contains(err.Error(), dir) {
+		t.Error(err)
+	}
+}
+
+// TestCheck finds out before there are samples what Fit would.
+func TestCheck(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.safetensors")
+	stopped(t, path)
+	var cfg train.Config
+	if _, err := resume(t, path, func(p *problem) { cfg = p.config }); err != nil {
+		t.Fatal(err)
+	}
+	if err := cfg.Check(); err != nil {
+		t.Error(err)
+	}
+	cfg.Optimizer.LR = 0.01
+	if err := cfg.Check(); !errors.Is(err, train.ErrOtherTraining) || !strings.HasSuffix(err.Error(), `: learning rate was "0.02" and is "0.01"`) {
+		t.Error(err)
+	}
+	cfg.State.Resume = false
+	if err := cfg.Check(); err != nil {
+		t.Error(err)
+	}
+	cfg.Schedule.Name = "sometimes"
+	if err := cfg.Check(); err == nil || !strings.Contains(err.Error(), `"sometimes"`) {
 		t.Error(err)
 	}
 }

@@ -13,31 +13,26 @@ import (
 // the image's border fewer). It takes up to 8 pixels of a row at once, and walks their channels
 // vector by vector, as they lie in memory: a tap's weights are loaded once for the pixels, which
 // multiply their inputs straight from memory.
+//
+// Where the next row sees the same taps one line further down, two rows are computed together: each line
+// that both see is loaded once.
 func (v isa) depthwise() {
 	kernel("depthwise"+v.name, "func(a *byte)")
 	d := depthwiseKernel{isa: v, arg: argument("segment")}
 	d.arg.cursors([2]string{"x", "atX"}, [2]string{"y", "atY"}, [2]string{"sums", "atSums"})
 	d.pixelX = d.arg.load("pixelX")
 	Label("row")
-	d.arg.cursors([2]string{"atX", "colX"}, [2]string{"atY", "colY"}, [2]string{"cols", "left"})
-	for _, pixels := range []int{8, 7, 4, 2, 1} {
-		label := fmt.Sprintf("pixels%d", pixels)
-		Label(label)
-		CMPQ(d.arg.field("left"), num(pixels))
-		JLT(LabelRef(label + "_end"))
-		if pixels == 8 { // 14 is 7 + 7
-			CMPQ(d.arg.field("left"), num(14))
-			JE(LabelRef(label + "_end"))
-		}
-		d.pixels(label, pixels)
-		JMP(LabelRef(label))
-		Label(label + "_end")
-	}
-	d.arg.advance("atX", "rowX", 1)
-	d.arg.advance("atY", "rowY", 1)
-	d.arg.advance("atSums", "rowSums", 1)
-	DECQ(d.arg.field("rows"))
-	JNZ(LabelRef("row"))
+	CMPQ(d.arg.field("pairs"), Imm(0))
+	JE(LabelRef("alone"))
+	CMPQ(d.arg.field("rows"), Imm(2))
+	JLT(LabelRef("alone"))
+	d.rows("pair", 2)
+	JMP(LabelRef("next"))
+	Label("alone")
+	d.rows("alone", 1)
+	Label("next")
+	CMPQ(d.arg.field("rows"), Imm(0))
+	JNE(LabelRef("row"))
 	if v.lanes == 8 {
 		VZEROUPPER()
 	}
@@ -50,6 +45,32 @@ type depthwiseKernel struct {
 	pixelX reg.GPVirtual
 }
 
+// rows computes one or two rows of the segment, and moves the cursors past them.
+func (d *depthwiseKernel) rows(label string, rows int) {
+	d.arg.cursors([2]string{"atX", "colX"}, [2]string{"atY", "colY"}, [2]string{"cols", "left"})
+	groups := []int{8, 7, 4, 2, 1}
+	if rows == 2 && !d.evex { // half as many registers
+		groups = groups[2:]
+	}
+	for _, pixels := range groups {
+		label := fmt.Sprintf("%s_pixels%d", label, pixels)
+		Label(label)
+		CMPQ(d.arg.field("left"), num(pixels))
+		JLT(LabelRef(label + "_end"))
+		if pixels == 8 { // 14 is 7 + 7
+			CMPQ(d.arg.field("left"), num(14))
+			JE(LabelRef(label + "_end"))
+		}
+		d.pixels(label, rows, pixels)
+		JMP(LabelRef(label))
+		Label(label + "_end")
+	}
+	d.arg.advance("atX", "rowX", rows)
+	d.arg.advance("atY", "rowY", rows)
+	d.arg.advance("atSums", "rowSums", rows)
+	SUBQ(num(rows), d.arg.field("rows"))
+}
+
 // advance adds times a stride to a cursor.
 func (r record) advance(cursor, stride string, times int) {
 	step := r.load(stride)
@@ -59,32 +80,32 @@ func (r record) advance(cursor, stride string, times int) {
 	ADDQ(step, r.field(cursor))
 }
 
-// pixels computes n neighbouring pixels and moves the cursors past them.
-func (d *depthwiseKernel) pixels(label string, n int) {
+// pixels computes n neighbouring pixels of the rows and moves the cursors past them.
+func (d *depthwiseKernel) pixels(label string, rows, n int) {
 	x, channels, done := d.arg.load("colX"), d.arg.load("channels"), GP64()
 	XORQ(done, done) // bytes of channels
 	d.arg.cursors([2]string{"w", "atW"})
 	Label(label + "_full")
 	CMPQ(channels, num(d.lanes))
 	JLT(LabelRef(label + "_tail"))
-	d.vector(label+"_full", n, x, done, nil)
+	d.vector(label+"_full", rows, n, x, done, nil)
 	SUBQ(num(d.lanes), channels)
 	JMP(LabelRef(label + "_full"))
 	Label(label + "_tail")
 	CMPQ(channels, Imm(0))
 	JE(LabelRef(label + "_done"))
 	m := d.mask(channels)
-	d.vector(label+"_tail", n, x, done, &m)
+	d.vector(label+"_tail", rows, n, x, done, &m)
 	Label(label + "_done")
 	d.arg.advance("colX", "pixelX", n)
 	d.arg.advance("colY", "pixelY", n)
 	SUBQ(num(n), d.arg.field("left"))
 }
 
-// vector computes a vector of channels, those of the mask if there is one, of n pixels. As in gemm, a
-// pointer reaches three of them.
-func (d *depthwiseKernel) vector(label string, n int, x, done reg.GPVirtual, m *mask) {
-	acc := d.vecs(n)
+// vector computes a vector of channels, those of the mask if there is one, of n pixels of the rows. As in
+// gemm, a pointer reaches three of them.
+func (d *depthwiseKernel) vector(label string, rows, n int, x, done reg.GPVirtual, m *mask) {
+	acc := d.vecs(rows * n)
 	bias := d.arg.load("bias")
 	for _, r := range acc {
 		VMOVUPS(Mem{Base: bias, Index: done, Scale: 1}, r)
@@ -106,44 +127,119 @@ func (d *depthwiseKernel) vector(label string, n int, x, done reg.GPVirtual, m *
 		}
 		base = append(base, p)
 	}
-	w, kernelH, kernelW := d.arg.load("atW"), d.arg.load("kernelH"), GP64()
-	Label(label + "_ky")
-	MOVQ(d.arg.field("kernelW"), kernelW)
-	Label(label + "_kx")
-	weights := d.vec()
-	VMOVUPS(Mem{Base: w}, weights)
-	for i, r := range acc {
-		at := Mem{Base: base[i/3]}
-		if i%3 > 0 {
-			at.Index, at.Scale = d.pixelX, uint8(i%3)
-		}
-		switch {
-		case m == nil:
-			VFMADD231PS(at, weights, r)
-		case d.lanes == 16:
-			VFMADD231PS(at, weights, m.k, r)
-		default:
-			t := d.vec()
-			d.loadMasked(at, *m, t)
-			VFMADD231PS(t, weights, r)
-		}
+	l := lines{depthwiseKernel: d, base: base, mask: m, w: d.arg.load("atW")}
+	count := d.arg.load("kernelH")
+	if rows == 1 {
+		l.add(label+"_lines", count, acc, nil)
+	} else {
+		// The first line is the upper row's alone, and the last one the lower row's; what is between is
+		// multiplied by a line of weights for the upper row, and by the one before it for the lower.
+		lower, one := acc[n:], GP64()
+		l.above = d.arg.load("atW")
+		MOVQ(num(1), one)
+		l.add(label+"_first", one, acc[:n], nil)
+		DECQ(count)
+		JZ(LabelRef(label + "_last"))
+		l.add(label+"_both", count, acc[:n], lower)
+		Label(label + "_last")
+		MOVQ(num(1), one)
+		l.add(label+"_lower", one, nil, lower)
 	}
-	ADDQ(num(4*blockLanes), w)
-	for _, p := range base {
-		ADDQ(d.arg.field("tapX"), p)
-	}
-	DECQ(kernelW)
-	JNZ(LabelRef(label + "_kx"))
-	ADDQ(d.arg.field("skipW"), w)
-	for _, p := range base {
-		ADDQ(d.arg.field("skipX"), p)
-	}
-	DECQ(kernelH)
-	JNZ(LabelRef(label + "_ky"))
 
 	d.apply(label, inRegisters, d.arg.field("act"), acc)
-	y, pixelY = d.arg.load("colY"), d.arg.load("pixelY")
+	for row := range rows {
+		d.finish(fmt.Sprintf("%s_row%d", label, row), row, acc[row*n:(row+1)*n], done, m)
+	}
+
+	ADDQ(num(d.bytes()), x)
+	ADDQ(num(d.bytes()), done)
+	if d.lanes == blockLanes {
+		d.arg.advance("atW", "blockW", 1)
+		return
+	}
+	// Half a block is done: go to its other half, or to the next block.
+	next := GP64()
+	MOVQ(d.arg.load("blockW"), next)
+	SUBQ(num(d.bytes()), next)
+	TESTQ(num(d.bytes()), done)
+	other := GP64()
+	MOVQ(num(d.bytes()), other)
+	CMOVQNE(other, next)
+	ADDQ(next, d.arg.field("atW"))
+}
+
+// lines walks the lines of the input that a vector of pixels sees.
+type lines struct {
+	*depthwiseKernel
+	base     []reg.GPVirtual // of the pixels, at the next line
+	w, above reg.GPVirtual   // its weights for the upper row, and for the lower one
+	mask     *mask
+}
+
+// add adds what the next count lines, at least one, come to for the accumulators of the upper row and of
+// the lower one, where they aren't nil.
+func (l *lines) add(label string, count reg.GPVirtual, upper, lower []reg.VecVirtual) {
+	kernelW := GP64()
+	Label(label)
+	MOVQ(l.arg.field("kernelW"), kernelW)
+	Label(label + "_taps")
+	type row struct {
+		acc     []reg.VecVirtual
+		weights reg.VecVirtual
+		at      reg.GPVirtual
+	}
+	var rows []row
+	for _, r := range []row{{acc: upper, at: l.w}, {acc: lower, at: l.above}} {
+		if r.acc != nil {
+			r.weights = l.vec()
+			VMOVUPS(Mem{Base: r.at}, r.weights)
+			rows = append(rows, r)
+		}
+	}
+	for i := range rows[0].acc {
+		at := Mem{Base: l.base[i/3]}
+		if i%3 > 0 {
+			at.Index, at.Scale = l.pixelX, uint8(i%3)
+		}
+		switch {
+		case len(rows) == 1 && l.mask == nil:
+			VFMADD231PS(at, rows[0].weights, rows[0].acc[i])
+		case len(rows) == 1 && l.evex:
+			VFMADD231PS(at, rows[0].weights, l.mask.k, rows[0].acc[i])
+		default:
+			x := l.vec()
+			l.load(at, l.mask, x)
+			for _, r := range rows {
+				VFMADD231PS(x, r.weights, r.acc[i])
+			}
+		}
+	}
+	for _, r := range rows {
+		ADDQ(num(4*blockLanes), r.at)
+	}
+	for _, p := range l.base {
+		ADDQ(l.arg.field("tapX"), p)
+	}
+	DECQ(kernelW)
+	JNZ(LabelRef(label + "_taps"))
+	for _, r := range rows {
+		ADDQ(l.arg.field("skipW"), r.at)
+	}
+	for _, p := range l.base {
+		ADDQ(l.arg.field("skipX"), p)
+	}
+	DECQ(count)
+	JNZ(LabelRef(label))
+}
+
+// finish stores the pixels of a row, the upper one or the one after it, and adds to its sum.
+func (d *depthwiseKernel) finish(label string, row int, acc []reg.VecVirtual, done reg.GPVirtual, m *mask) {
+	y, pixelY := d.arg.load("colY"), d.arg.load("pixelY")
 	ADDQ(done, y)
+	sums := d.arg.load("atSums")
+	if row > 0 {
+		ADDQ(d.arg.field("rowY"), y)
+	}
 	if d.evex {
 		CMPQ(d.arg.field("yBF16"), Imm(0))
 		JNE(LabelRef(label + "_bf16"))
@@ -165,9 +261,11 @@ func (d *depthwiseKernel) vector(label string, n int, x, done reg.GPVirtual, m *
 		}
 		Label(label + "_stored")
 	}
-	sums := d.arg.load("atSums")
 	CMPQ(sums, Imm(0))
 	JE(LabelRef(label + "_nosums"))
+	if row > 0 {
+		ADDQ(d.arg.field("rowSums"), sums)
+	}
 	// From left to right, so that the order is the same however the pixels are grouped.
 	total, at := d.vec(), Mem{Base: sums, Index: done, Scale: 1}
 	d.load(at, m, total)
@@ -176,22 +274,6 @@ func (d *depthwiseKernel) vector(label string, n int, x, done reg.GPVirtual, m *
 	}
 	d.store(total, m, at)
 	Label(label + "_nosums")
-
-	ADDQ(num(d.bytes()), x)
-	ADDQ(num(d.bytes()), done)
-	if d.lanes == blockLanes {
-		d.arg.advance("atW", "blockW", 1)
-		return
-	}
-	// Half a block is done: go to its other half, or to the next block.
-	next := GP64()
-	MOVQ(d.arg.load("blockW"), next)
-	SUBQ(num(d.bytes()), next)
-	TESTQ(num(d.bytes()), done)
-	other := GP64()
-	MOVQ(num(d.bytes()), other)
-	CMOVQNE(other, next)
-	ADDQ(next, d.arg.field("atW"))
 }
 
 // blockLanes is the number of channels in a block of packed depthwise weights.

@@ -7,7 +7,7 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/ir"
 	. "github.com/mmcloughlin/avo/operand"
-	"github.com/mmcloughlin/avo/pass"
+	avopass "github.com/mmcloughlin/avo/pass"
 	"github.com/mmcloughlin/avo/reg"
 )
 
@@ -51,7 +51,7 @@ func evex(name string, first, second, dst Op, more ...Op) {
 }
 
 func init() {
-	pass.Compile = pass.Concat(pass.Compile, pass.FunctionPass(encodeAll))
+	avopass.Compile = avopass.Concat(avopass.Compile, avopass.FunctionPass(encodeAll))
 }
 
 // encodeAll replaces the instructions of evexOps, whose registers are known by now, by their bytes.

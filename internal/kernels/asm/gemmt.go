@@ -58,6 +58,13 @@ func (g *gemmTKernel) tile(label string, rows int) {
 		}
 		ADDQ(ldc, c)
 	}
+	// The tile below comes from far.
+	for range rows {
+		for _, col := range g.columns {
+			PREFETCHT0(Mem{Base: c, Disp: 4 * col.at})
+		}
+		ADDQ(ldc, c)
+	}
 	Label(label + "_zero")
 
 	a, b, k := g.arg.load("atA"), g.arg.load("b"), g.arg.load("k")
@@ -88,5 +95,10 @@ func (g *gemmTKernel) tile(label string, rows int) {
 		ADDQ(ldc, c)
 	}
 	MOVQ(c, g.arg.field("atC"))
-	ADDQ(num(4*rows), g.arg.field("atA"))
+	next := g.arg.load("packed")
+	CMPQ(next, Imm(0))
+	JNE(LabelRef(label + "_packed"))
+	MOVQ(num(4*rows), next)
+	Label(label + "_packed")
+	ADDQ(next, g.arg.field("atA"))
 }

@@ -51,6 +51,42 @@ func (v isa) gradients() {
 	}, pointer("dst"))
 	RET()
 
+	// best = x and from = place where x is larger, or no number.
+	kernel("maxAt"+v.name, "func(best, from, x *float32, n int, place float32)")
+	place := v.splatParam("place")
+	p := pointers("best", "from", "x")
+	v.walk("maxAt", 2, p, func(_ string, vecs int, m *mask) {
+		best, from, x := v.loads(p[0], vecs, m), v.loads(p[1], vecs, m), v.loads(p[2], vecs, m)
+		const less, unordered = 1, 3
+		for j := range vecs {
+			v.where(less, best[j], x[j], x[j], best[j], place, from[j])
+			v.where(unordered, x[j], x[j], x[j], best[j], place, from[j])
+		}
+		v.stores(best, m, p[0])
+		v.stores(from, m, p[1])
+	})
+	VZEROUPPER()
+	RET()
+
+	// dst += dy where from is place.
+	kernel("addWhere"+v.name, "func(dst, dy, from *float32, n int, place float32)")
+	place = v.splatParam("place")
+	p = pointers("dst", "dy", "from")
+	v.walk("addWhere", 2, p, func(_ string, vecs int, m *mask) {
+		dst, dy, from := v.loads(p[0], vecs, m), v.loads(p[1], vecs, m), v.loads(p[2], vecs, m)
+		const equal = 0
+		for j := range vecs {
+			sum := v.vec()
+			VADDPS(dst[j], dy[j], sum)
+			v.where(equal, from[j], place, sum, dst[j])
+		}
+		v.stores(dst, m, p[0])
+	})
+	VZEROUPPER()
+	RET()
+
+	v.adam()
+
 	// With h the normalised row and g = dy·weight: the sums of g and of g·h.
 	kernel("normSums"+v.name, "func(dy, x, weight *float32, n int, mean, scale float32) (sum, product float32)")
 	mean, scale := v.splatParam("mean"), v.splatParam("scale")
@@ -79,7 +115,7 @@ func (v isa) gradients() {
 	kernel("normGrad"+v.name, "func(dst, dy, x, weight, dWeight, dBias *float32, n int, mean, scale, sum, product float32)")
 	mean, scale = v.splatParam("mean"), v.splatParam("scale")
 	sum, product := v.splatParam("sum"), v.splatParam("product")
-	p := pointers("dst", "dy", "x", "weight", "dWeight", "dBias")
+	p = pointers("dst", "dy", "x", "weight", "dWeight", "dBias")
 	v.walk("normGrad", 1, p, func(_ string, vecs int, m *mask) {
 		d, x, w := v.loads(p[1], vecs, m), v.loads(p[2], vecs, m), v.loads(p[3], vecs, m)
 		dw, db := v.loads(p[4], vecs, m), v.loads(p[5], vecs, m)
@@ -127,6 +163,23 @@ func (v isa) keep(a, b, x reg.VecVirtual) {
 	t := v.vec()
 	VCMPPS(Imm(less), b, a, t)
 	VANDPS(t, x, x)
+}
+
+// where moves registers to others, given in pairs, in the lanes where a comparison of a and b holds.
+func (v isa) where(predicate uint64, a, b reg.VecVirtual, pairs ...reg.VecVirtual) {
+	if v.evex {
+		k := K()
+		VCMPPS(Imm(predicate), b, a, k)
+		for i := 0; i < len(pairs); i += 2 {
+			VMOVAPS(pairs[i], k, pairs[i+1])
+		}
+		return
+	}
+	t := v.vec()
+	VCMPPS(Imm(predicate), b, a, t)
+	for i := 0; i < len(pairs); i += 2 {
+		VBLENDVPS(t, pairs[i], pairs[i+1], pairs[i+1])
+	}
 }
 
 // sigmoid sets t to 1 / (1 + 2^t).
@@ -203,4 +256,39 @@ func (v isa) actGrad(a int, z, d reg.VecVirtual) {
 		VFMADD231PS(z, exponent, phi)
 		VMULPS(phi, d, d)
 	}
+}
+
+// adam writes a step of the optimizer; see kernels.Adam.
+func (v isa) adam() {
+	kernel("adam"+v.name, "func(param, first, second, grad *float32, n int, rate1, beta2, rate2, size, root, eps, keep, decay float32)")
+	var c []reg.VecVirtual
+	for _, name := range []string{"rate1", "beta2", "rate2", "size", "root", "eps", "keep", "decay"} {
+		c = append(c, v.splatParam(name))
+	}
+	rate1, beta2, rate2, size, root, eps, keep, decay := c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]
+	ptr := pointers("param", "first", "second", "grad")
+	v.walk("adam", 1, ptr, func(_ string, vecs int, m *mask) {
+		param, first, second, grad := v.loads(ptr[0], vecs, m), v.loads(ptr[1], vecs, m), v.loads(ptr[2], vecs, m), v.loads(ptr[3], vecs, m)
+		for j := range vecs {
+			t := v.vec()
+			VMULPS(keep, param[j], param[j])
+			VFMADD231PS(decay, param[j], grad[j])
+			VSUBPS(first[j], grad[j], t)
+			VFMADD231PS(rate1, t, first[j])
+			VMULPS(beta2, second[j], second[j])
+			VMULPS(rate2, grad[j], t)
+			VFMADD231PS(grad[j], t, second[j])
+			VSQRTPS(second[j], t)
+			VDIVPS(root, t, t)
+			VADDPS(eps, t, t)
+			VMULPS(size, first[j], grad[j])
+			VDIVPS(t, grad[j], t)
+			VSUBPS(t, param[j], param[j])
+		}
+		v.stores(param, m, ptr[0])
+		v.stores(first, m, ptr[1])
+		v.stores(second, m, ptr[2])
+	})
+	VZEROUPPER()
+	RET()
 }
