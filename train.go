@@ -164,7 +164,7 @@ func (m *Model) trains(o *TrainOptions) error {
 	case pipeline.Mixer() != nil && (len(frontier) != 1 || frontier[0] != g.Inputs[0]):
 		return errors.New("MixUp and CutMix mix pixels: they need a network that trains from its first layer on; unfreeze all of it, or leave them out")
 	case o.Solver != "" && (pipeline.Mixer() != nil || len(pipeline.List()) > 0 && o.Views == 0):
-		return errors.New("the solver needs all photos at once: say how many augmented views of each there shall be, and leave out MixUp and CutMix")
+		return errors.New("the solver needs all photos at once: say how many augmented views of each there shall be (--views), and leave out MixUp and CutMix")
 	}
 	return nil
 }

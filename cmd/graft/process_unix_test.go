@@ -109,7 +109,7 @@ func TestInterruptedTraining(t *testing.T) {
 			}
 		}
 		last := lines[len(lines)-1]
-		if want := fmt.Sprintf("Stopped after %d epochs; the run so far is in %s. The same command with --resume goes on.", epochs, filepath.Join(dir, "run")); last != want {
+		if want := fmt.Sprintf("Stopped after %s; the run so far is in %s. The same command with --resume goes on.", count(epochs, "epoch"), filepath.Join(dir, "run")); last != want {
 			t.Errorf("it says %q, want %q", last, want)
 		}
 		check(t, holds(dir, "data", "run", "run.training"))

@@ -61,7 +61,7 @@ type network struct {
 	Freeze   []string `help:"Freeze modules or parameters, by path, with * and [0-9] as wildcards; features is the trunk of any network, which is frozen unless the network starts from nothing." placeholder:"PATTERN"`
 	Unfreeze []string `help:"Let them train, after --freeze." placeholder:"PATTERN"`
 	precision
-	Last int `help:"Let the last N stages before the head train, too (see graft summary)." name:"unfreeze-last" placeholder:"N"`
+	Last int `help:"Let the last N stages before the head train, too: blocks, layers or features, whichever the network is made of. Their names are printed." name:"unfreeze-last" placeholder:"N"`
 }
 
 // load returns the model with a head for the data's classes; its trunk is frozen if it is pretrained.

@@ -134,7 +134,7 @@ func finish(run *graft.Run, trained error, to *output, state string) error {
 func stopped(run *graft.Run, why error, to *output, state string) error {
 	said := ""
 	if run != nil {
-		said = fmt.Sprintf("Stopped after %d epochs; the run so far is in %s.", len(run.History), to.Out)
+		said = fmt.Sprintf("Stopped after %s; the run so far is in %s.", count(len(run.History), "epoch"), to.Out)
 	} else if errors.Is(why, context.Canceled) {
 		said = "Stopped."
 	}
@@ -169,4 +169,12 @@ func warn(data *graft.Dataset) {
 	}
 	say(leaks, "train and test")
 	say(conflicts, "two classes")
+}
+
+// count writes a number of things.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

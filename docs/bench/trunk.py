@@ -1,11 +1,12 @@
 """Images a second, from normalised input to logits, in what one would run instead of graft: ONNX Runtime
 and OpenVINO, with random weights, and beside them graft's own figure if its binary is named.
 
-    python trunk.py ARCH [--batch 32] [--threads 2] [--graft PATH]
+    python trunk.py ARCH [--batch 32] [--threads 2] [--rounds 3] [--graft PATH]
 
 ARCH is a torchvision name, or efficientnet_lite0. A batch goes to ONNX Runtime as a whole, and to OpenVINO in
 requests of four images, which suits each best. With --batch 1 the one image is a request of its own, and the figure
-is its latency. Each line of the output is a JSON object.
+is its latency. The programs take turns, a few seconds each, and the fastest run of all rounds counts, so that other work
+on the machine disturbs them alike and little. Each line of the output is a JSON object.
 """
 
 import argparse
@@ -26,6 +27,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("arch")
 parser.add_argument("--batch", type=int, default=32)
 parser.add_argument("--threads", type=int, default=os.cpu_count())
+parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--graft", help="path of the graft binary")
 args = parser.parse_args()
 
@@ -67,31 +69,41 @@ torch.onnx.export(network(), (images[:1],), path, input_names=["x"], output_name
 images = images.numpy()
 
 
-def graft(precision):
-    if args.graft:
-        run = subprocess.run([args.graft, "--threads", str(args.threads), "bench", args.arch, "--batch", str(args.batch),
-                              "--precision", precision, "--json"], stdout=subprocess.PIPE, check=True)
-        report("graft", precision, args.batch / json.loads(run.stdout)["img_s"])
+def onnx_runtime():
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = args.threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda: best(lambda: session.run(None, {"x": images}))
 
 
-options = onnxruntime.SessionOptions()
-options.intra_op_num_threads = args.threads
-session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-report("onnxruntime", "fp32", best(lambda: session.run(None, {"x": images})))
-
-for precision, hint in (("fp32", "f32"), ("bf16", "bf16")):
+def open_vino(hint):
     compiled = openvino.Core().compile_model(path, "CPU", {
         "INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": args.threads,
         "PERFORMANCE_HINT": "LATENCY" if args.batch == 1 else "THROUGHPUT"})
     if args.batch == 1:
         request = compiled.create_infer_request()
-        run = lambda: request.infer({0: images})
-    else:
-        queue = openvino.AsyncInferQueue(compiled)
+        return lambda: best(lambda: request.infer({0: images}))
+    queue = openvino.AsyncInferQueue(compiled)
 
-        def run():
-            for i in range(0, args.batch, 4):
-                queue.start_async({0: images[i:i + 4]})
-            queue.wait_all()
-    report("openvino", precision, best(run))
-    graft(precision)
+    def run():
+        for i in range(0, args.batch, 4):
+            queue.start_async({0: images[i:i + 4]})
+        queue.wait_all()
+
+    return lambda: best(run)
+
+
+def graft(precision):
+    command = [args.graft, "--threads", str(args.threads), "bench", args.arch, "--batch", str(args.batch), "--precision", precision, "--json"]
+    return lambda: args.batch / json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)["img_s"]
+
+
+programs = {("onnxruntime", "fp32"): onnx_runtime(), ("openvino", "fp32"): open_vino("f32"), ("openvino", "bf16"): open_vino("bf16")}
+if args.graft:
+    programs |= {("graft", precision): graft(precision) for precision in ("fp32", "bf16")}
+least = dict.fromkeys(programs, float("inf"))
+for _ in range(args.rounds):
+    for program, measure in programs.items():
+        least[program] = min(least[program], measure())
+for (program, precision), seconds in least.items():
+    report(program, precision, seconds)
