@@ -103,7 +103,6 @@ func (c *compiler) emitBands(b *banded, s step, in, out value, sums int, residua
 	// So many rows of the expansion's product at least: they are computed in whole tiles, and few of them
 	// twice. An even number of bands is shared alike by two threads.
 	const least = 672
-	divided := func(n, by int) int { return (n + by - 1) / by }
 	bands := divided(d.OutH, max(least/(d.StrideH*d.W), 1))
 	b.rows = divided(d.OutH, divided(bands, 2)*2)
 	perImage := divided(d.OutH, b.rows)

@@ -328,23 +328,56 @@ func (g *gemmStep) lying(ld int) {
 	}
 }
 
+// blocks divides the rows of a product with so many panels of columns into blocks of most rows, or a few
+// more, and says how many panels of a block are computed together, of at most so many. Both are chosen so
+// that two threads have the same to do.
+func (g *gemmStep) blocks(most, panels, together int) (blocks, panelsTogether int) {
+	blocks = divided(g.rows, most)
+	byPanels := blocks == 1 && (panels%2 == 0 || panels > 8 || g.rows < 24)
+	if !byPanels {
+		blocks = divided(blocks, 2) * 2
+	}
+	groups := divided(panels, together)
+	if byPanels {
+		groups = divided(groups, 2) * 2
+	}
+	return blocks, divided(panels, groups)
+}
+
+// block returns the rows [first, end) of the i-th of so many blocks, which are whole tiles of 12 rows but for
+// the last.
+func (g *gemmStep) block(i, blocks int) (first, end int) {
+	bound := func(i int) int {
+		if i == blocks {
+			return g.rows
+		}
+		return i * g.rows / blocks / 12 * 12
+	}
+	return bound(i), bound(i + 1)
+}
+
+func divided(n, by int) int { return (n + by - 1) / by }
+
 // gemm emits the step of a product. Its units are blocks of rows, small enough for a block's input to
 // stay in a core's cache, times groups of panels of columns: a panel is read once for the block. The
 // products of the pieces of long rows are added up in the result.
 func (c *compiler) gemm(op string, p *product, g gemmStep) {
 	const cached = 512 << 10 // bytes of a block's input
-	block := max(12, min(cached/4/g.piece/12*12, 240))
-	blocks := (g.rows + block - 1) / block
-	block = ((g.rows+blocks-1)/blocks + 11) / 12 * 12
 	outs := p.out / p.groups
+	panels, together := divided(outs, kernels.Width), 1
+	if g.gather != nil || g.piece < g.k {
+		together = 12 // which a piece, once in the cache, serves
+	}
+	blocks, together := g.blocks(max(12, min(cached/4/g.piece/12*12, 240)), panels, together)
+	tallest := 0
+	for i := range blocks {
+		first, end := g.block(i, blocks)
+		tallest = max(tallest, end-first)
+	}
 	packed := make([][]kernels.Packed, p.groups) // by piece
 	size := len(p.weight) / p.out
 	for i := range packed {
 		packed[i] = packPieces(p.weight[i*outs*size:(i+1)*outs*size], p.bias[i*outs:(i+1)*outs], g.piece, g.in.bf16)
-	}
-	panels, together := (outs+kernels.Width-1)/kernels.Width, 1
-	if g.gather != nil || g.piece < g.k {
-		together = min(12, panels) // which a piece, once in the cache, serves
 	}
 	ld := g.ld
 	if g.gather != nil {
@@ -352,13 +385,13 @@ func (c *compiler) gemm(op string, p *product, g gemmStep) {
 	}
 	var scratch struct{ gathered, partial int } // words
 	if g.gather != nil {
-		scratch.gathered = block * ld
+		scratch.gathered = tallest * ld
 	}
 	if g.out.bf16 && g.piece < g.k {
-		scratch.partial = block * together * kernels.Width
+		scratch.partial = tallest * together * kernels.Width
 	}
 	c.needScratch(scratch.gathered + scratch.partial)
-	perGroup := (panels + together - 1) / together
+	perGroup := divided(panels, together)
 	perBlock := p.groups * perGroup
 	set := c.plan.kernels
 	c.emit(step{
@@ -368,9 +401,9 @@ func (c *compiler) gemm(op string, p *product, g gemmStep) {
 			rows, partial := s.scratch[thread][:scratch.gathered], s.scratch[thread][scratch.gathered:]
 			gathered := [3]int{-1} // the first row, group and piece that rows holds
 			for unit := from; unit < to; unit++ {
-				first := unit / perBlock * block
+				first, end := g.block(unit/perBlock, blocks)
 				group, panel := unit%perBlock/perGroup, unit%perGroup*together
-				m := min(block, g.rows-first)
+				m := end - first
 				for i, b := range packed[group] {
 					a := rows
 					if g.gather == nil {
