@@ -220,7 +220,7 @@ func (b *barrier) wait() {
 	}
 	for spins := 1; b.round.Load() == round; spins++ {
 		switch {
-		case spins > 1<<16: // another process has the processor that we wait for
+		case spins > 1<<22: // some milliseconds: another process has the processor that we wait for
 			time.Sleep(20 * time.Microsecond)
 		case spins%4096 == 0:
 			runtime.Gosched()
