@@ -103,8 +103,7 @@ func (c *compiler) emitBands(b *banded, s step, in, out value, sums int, residua
 	// So many rows of the expansion's product at least: they are computed in whole tiles, and few of them
 	// twice. An even number of bands is shared alike by two threads.
 	const least = 672
-	bands := divided(d.OutH, max(least/(d.StrideH*d.W), 1))
-	b.rows = divided(d.OutH, divided(bands, 2)*2)
+	b.rows = alike(d.OutH, max(least/(d.StrideH*d.W), 1))
 	perImage := divided(d.OutH, b.rows)
 	s.units = out.shape[0] * perImage
 	expanded := 0

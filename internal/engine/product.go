@@ -358,6 +358,15 @@ func (g *gemmStep) block(i, blocks int) (first, end int) {
 
 func divided(n, by int) int { return (n + by - 1) / by }
 
+// alike returns the size of parts into which n is divided, most at most: two of them or, as far as that
+// comes out, an even number, which two threads share alike; n itself if that isn't too many.
+func alike(n, most int) int {
+	if n <= most {
+		return n
+	}
+	return divided(n, divided(divided(n, most), 2)*2)
+}
+
 // gemm emits the step of a product. Its units are blocks of rows, small enough for a block's input to
 // stay in a core's cache, times groups of panels of columns: a panel is read once for the block. The
 // products of the pieces of long rows are added up in the result.

@@ -65,13 +65,8 @@ func (c *compiler) winograd(p *product, conv graph.Conv2d, in value) {
 	const cached = 768 << 10 // bytes of a block's tiles
 	total := out.shape[0] * tiles(w.outH, w.side) * tiles(w.outW, w.side)
 	w.block = min(max(cached/4/(w.sizeBefore+w.sizeOut)/12*12, 24), 60*16/w.side/w.side)
+	w.block = alike(total, w.block)
 	blocks := divided(total, w.block)
-	if blocks > 1 { // mostly an even number, which two threads share alike
-		w.block = divided(total, divided(blocks, 2)*2)
-		blocks = divided(total, w.block)
-	} else {
-		w.block = total
-	}
 	patches := max((w.side+2)*(w.side+2)*w.pixelIn, 2*w.side*w.side*w.pixelOut)
 	weights := awaited(4*positions*w.pixelIn*p.out, total)
 	if blocks > 1 {
