@@ -1,8 +1,10 @@
-"""Fine-tunes the last block of EfficientNet-B0 (features.7 and what follows) for five epochs in PyTorch, running every
-photo through the whole network in every epoch. Its weights are random: what counts is the time.
+"""Fine-tunes the last stages of EfficientNet-B0 for five epochs in PyTorch, running every photo through the whole
+network in every epoch. Its weights are random: what counts is the time.
 
     python unfreeze.py DATA --save b0.pth       DATA/train/CLASS/*, DATA/test/CLASS/*
     graft train DATA --model efficientnet_b0 --weights b0.pth --unfreeze 'features.[78]' --out RUN
+
+With --first 8 it is features.8 alone, as with --unfreeze features.8.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from torchvision import datasets, transforms
 parser = argparse.ArgumentParser()
 parser.add_argument("data")
 parser.add_argument("--save", help="where to write the weights, before training")
+parser.add_argument("--first", type=int, default=7, help="the first stage of features that trains")
 parser.add_argument("--epochs", type=int, default=5)
 parser.add_argument("--channels-last", action="store_true")
 args = parser.parse_args()
@@ -44,7 +47,7 @@ def loader(folder, shuffle):
 
 train, test = loader("train", True), loader("test", False)
 model.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, len(train.dataset.classes)))
-for parameter in model.features[:7].parameters():
+for parameter in model.features[:args.first].parameters():
     parameter.requires_grad = False
 if args.channels_last:
     model = model.to(memory_format=torch.channels_last)
@@ -52,7 +55,7 @@ loss_fn = nn.CrossEntropyLoss()
 optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.001)
 for epoch in range(args.epochs):
     model.train()
-    model.features[:7].eval()
+    model.features[:args.first].eval()
     for photos, labels in train:
         if args.channels_last:
             photos = photos.to(memory_format=torch.channels_last)
