@@ -297,6 +297,14 @@ func (c *compiler) rows(p *product, in, out value) gemmStep {
 	return g
 }
 
+// over returns what the result may lie over: the residual, which is read where the result is written.
+func (g *gemmStep) over() []int {
+	if !g.added || g.residual.buffer == g.in.buffer || g.residual.bf16 != g.out.bf16 || g.out.ld != 0 {
+		return nil
+	}
+	return []int{g.residual.buffer}
+}
+
 // awaited returns the bytes of weights that a product of so many rows waits for: with many rows there is
 // time to fetch the next ones while some are multiplied.
 func awaited(weights, rows int) int {
@@ -404,7 +412,7 @@ func (c *compiler) gemm(op string, p *product, g gemmStep) {
 	perBlock := p.groups * perGroup
 	set := c.plan.kernels
 	c.emit(step{
-		op: op, path: p.node.Path, units: blocks * perBlock, reads: g.reads, write: g.out.buffer, weights: awaited(4*words(len(p.weight), g.in.bf16), g.rows),
+		op: op, path: p.node.Path, units: blocks * perBlock, reads: g.reads, write: g.out.buffer, over: g.over(), weights: awaited(4*words(len(p.weight), g.in.bf16), g.rows),
 		run: func(s *State, thread, from, to int) {
 			in := s.buffer(g.in.buffer)[g.in.first:]
 			rows, partial := s.scratch[thread][:scratch.gathered], s.scratch[thread][scratch.gathered:]
