@@ -53,6 +53,9 @@ func (c *compiler) winograd(p *product, conv graph.Conv2d, in value) {
 	}
 	out := c.newTyped(p.end.Shape, channelsLast, bf16 && c.yieldsBF16(p.end, p.out))
 	c.set(p.end, out)
+	if p.residual != nil {
+		c.value(p.residual) // as it is read pixel by pixel
+	}
 	w.gemmStep = c.rows(p, in, out)
 	if w.added && w.residual.bf16 != out.bf16 {
 		w.residual = c.retyped(w.residual)
