@@ -44,6 +44,7 @@ type step struct {
 	reads []int // buffers
 	write int
 	also  []int // buffers written besides
+	over  []int // of reads: those that write may lie over, if nobody reads them later
 
 	weights int // bytes that it reads besides and waits for
 }
@@ -252,6 +253,21 @@ func (p *Plan) place() {
 	for _, out := range p.outputs {
 		use(out, len(p.steps))
 	}
+	// A result that lies over what it was added to needs no memory of its own, nor to be fetched.
+	under := make([]int, len(p.buffers)) // the first of the buffers that lie in one place
+	for i := range under {
+		under[i] = i
+	}
+	for i, st := range p.steps {
+		for _, r := range st.over {
+			below := &lives[under[r]]
+			if below.last == i && lives[st.write].first == i && !slices.Contains(p.inputs, r) && p.buffers[r].constant == nil && p.buffers[r].size == p.buffers[st.write].size {
+				under[st.write] = below.buffer
+				below.last, lives[st.write] = lives[st.write].last, life{st.write, 0, -1}
+				break
+			}
+		}
+	}
 	slices.SortStableFunc(lives, func(a, b life) int { return p.buffers[b.buffer].size - p.buffers[a.buffer].size })
 	const line = 16
 	var placed []life
@@ -279,6 +295,9 @@ func (p *Plan) place() {
 		b.offset = at
 		p.arena = max(p.arena, at+size)
 		placed = append(placed, l)
+	}
+	for i, b := range under {
+		p.buffers[i].offset = p.buffers[b].offset
 	}
 }
 

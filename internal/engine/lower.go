@@ -131,7 +131,7 @@ func (c *compiler) rowsOf(n *graph.Node) value {
 // takesRows reports whether an operation reads a value whose rows lie apart as its i-th input.
 func takesRows(n *graph.Node, i int) bool {
 	_, attention := n.Op.(graph.Attention)
-	return attention && i < 3 || isProduct(n)
+	return attention && i < 3 || readsRows(n)
 }
 
 // set notes the value of a node.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -67,7 +68,7 @@ func (c *compiler) product(n *graph.Node, in value) error {
 func (c *compiler) typed(p *product, in value) (value, value) {
 	in = c.factor(p.node, in)
 	out := c.newTyped(p.end.Shape, p.order, in.bf16 && kernels.FusedBF16(p.act) && c.yieldsBF16(p.end, p.out/p.groups))
-	if next := c.only(p.end); isProduct(p.node) && out.pitch()%aliasing == 0 && next != nil && isProduct(next) {
+	if out.pitch()%aliasing == 0 && c.forProducts(p.end) {
 		out.ld = out.pitch() + 16
 		c.plan.buffers[out.buffer].size = graph.Numel(out.shape) / p.out * out.ld
 	}
@@ -75,10 +76,25 @@ func (c *compiler) typed(p *product, in value) (value, value) {
 	return in, out
 }
 
-// isProduct reports whether a layer is a matrix product on rows as they lie.
-func isProduct(n *graph.Node) bool {
+// forProducts reports whether only products read a node's value, or sums, which most likely become part of
+// products.
+func (c *compiler) forProducts(n *graph.Node) bool {
+	for _, out := range c.outputs.nodes {
+		if c.same[out.ID] == n {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(c.users[n.ID], func(user *graph.Node) bool {
+		_, add := user.Op.(graph.Add)
+		return !add && !readsRows(user)
+	})
+}
+
+// readsRows reports whether a layer is a matrix product on rows, or some of the rows, of its input.
+func readsRows(n *graph.Node) bool {
+	conv, ok := n.Op.(graph.Conv2d)
 	_, linear := n.Op.(graph.Linear)
-	return linear || pointwise(n)
+	return linear || ok && conv.Kernel == [2]int{1, 1} && conv.Pad == [4]int{} && conv.Groups == 1
 }
 
 // fuse finds what follows a layer and can be computed with it; order is how its result will lie.
@@ -120,7 +136,7 @@ func (c *compiler) fuse(n *graph.Node, order []int) (*product, error) {
 			other := c.other(next, p.end)
 			// The other addend must lie in memory, and alike, by the time the layer runs.
 			v, known := c.values[other]
-			if p.residual != nil || p.act != kernels.None || !known || v.ld != 0 || !slices.Equal(v.shape, p.end.Shape) ||
+			if p.residual != nil || p.act != kernels.None || !known || v.first != 0 || !slices.Equal(v.shape, p.end.Shape) ||
 				!sameOrder(v.shape, v.order, p.order) {
 				return p, nil
 			}
@@ -261,10 +277,16 @@ func (g *gemmStep) kernel(s *State, row, column int) kernels.Gemm {
 	k := kernels.Gemm{LDC: g.out.pitch(), CBF16: g.out.bf16}
 	k.C = s.buffer(g.out.buffer)[row*k.LDC+words(column, g.out.bf16):]
 	if g.added {
-		k.ResBF16, k.LDR = g.residual.bf16, words(g.columns, g.residual.bf16)
+		k.ResBF16, k.LDR = g.residual.bf16, g.residualPitch()
 		k.Res = s.buffer(g.residual.buffer)[row*k.LDR+words(column, g.residual.bf16):]
 	}
 	return k
+}
+
+// residualPitch is the pitch of the residual's rows as this product sees them, whatever dimensions of size 1 its
+// value has.
+func (g *gemmStep) residualPitch() int {
+	return cmp.Or(g.residual.ld, words(g.columns, g.residual.bf16))
 }
 
 // add makes k, for piece i of so many, the sum with the pieces before. Sums are kept in the result or, so
@@ -291,10 +313,18 @@ func (g *gemmStep) add(k *kernels.Gemm, i, pieces int, partial []float32, panel,
 func (c *compiler) rows(p *product, in, out value) gemmStep {
 	g := gemmStep{rows: graph.Numel(out.shape) / p.out, columns: p.out, k: words(len(p.weight)/p.out, in.bf16), in: in, out: out, reads: []int{in.buffer}}
 	if p.residual != nil {
-		g.residual, g.added = c.value(p.residual), true
+		g.residual, g.added = c.rowsOf(p.residual), true
 		g.reads = append(g.reads, g.residual.buffer)
 	}
 	return g
+}
+
+// over returns what the result may lie over: the residual, which is read where the result is written.
+func (g *gemmStep) over() []int {
+	if !g.added || g.residual.buffer == g.in.buffer || g.residual.bf16 != g.out.bf16 || g.residualPitch() != g.out.pitch() {
+		return nil
+	}
+	return []int{g.residual.buffer}
 }
 
 // awaited returns the bytes of weights that a product of so many rows waits for: with many rows there is
@@ -404,7 +434,7 @@ func (c *compiler) gemm(op string, p *product, g gemmStep) {
 	perBlock := p.groups * perGroup
 	set := c.plan.kernels
 	c.emit(step{
-		op: op, path: p.node.Path, units: blocks * perBlock, reads: g.reads, write: g.out.buffer, weights: awaited(4*words(len(p.weight), g.in.bf16), g.rows),
+		op: op, path: p.node.Path, units: blocks * perBlock, reads: g.reads, write: g.out.buffer, over: g.over(), weights: awaited(4*words(len(p.weight), g.in.bf16), g.rows),
 		run: func(s *State, thread, from, to int) {
 			in := s.buffer(g.in.buffer)[g.in.first:]
 			rows, partial := s.scratch[thread][:scratch.gathered], s.scratch[thread][scratch.gathered:]
@@ -436,14 +466,14 @@ func (c *compiler) gemm(op string, p *product, g gemmStep) {
 // A window says which input a convolution's pixels see. Channels are counted in words.
 type window struct {
 	conv       graph.Conv2d
-	h, w, c    int // of the input; c counts all groups
+	h, w, c    int // of the input; c is how far its pixels lie apart
 	outH, outW int
 	channels   int // of a group
 }
 
 func newWindow(conv graph.Conv2d, in, out value) *window {
-	c := words(in.shape[1], in.bf16)
-	return &window{conv: conv, h: in.shape[2], w: in.shape[3], c: c, outH: out.shape[2], outW: out.shape[3], channels: c / conv.Groups}
+	return &window{conv: conv, h: in.shape[2], w: in.shape[3], c: in.pitch(), outH: out.shape[2], outW: out.shape[3],
+		channels: words(in.shape[1], in.bf16) / conv.Groups}
 }
 
 // gather writes what the pixels [first, first+rows) of the result see of a group's channels: a row of

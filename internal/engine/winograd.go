@@ -53,6 +53,9 @@ func (c *compiler) winograd(p *product, conv graph.Conv2d, in value) {
 	}
 	out := c.newTyped(p.end.Shape, channelsLast, bf16 && c.yieldsBF16(p.end, p.out))
 	c.set(p.end, out)
+	if p.residual != nil {
+		c.value(p.residual) // as it is read pixel by pixel
+	}
 	w.gemmStep = c.rows(p, in, out)
 	if w.added && w.residual.bf16 != out.bf16 {
 		w.residual = c.retyped(w.residual)
@@ -72,7 +75,7 @@ func (c *compiler) winograd(p *product, conv graph.Conv2d, in value) {
 	if blocks > 1 {
 		sizeBefore, sizeAfter := w.block*w.sizeBefore, w.block*w.sizeOut
 		c.needScratch(sizeBefore + sizeAfter + patches)
-		c.emit(step{op: "conv 3x3", path: p.node.Path, units: blocks, reads: w.reads, write: out.buffer, weights: weights,
+		c.emit(step{op: "conv 3x3", path: p.node.Path, units: blocks, reads: w.reads, write: out.buffer, over: w.over(), weights: weights,
 			run: func(s *State, thread, from, to int) {
 				scratch := s.scratch[thread]
 				before, after, patch := scratch[:sizeBefore], scratch[sizeBefore:sizeBefore+sizeAfter], scratch[sizeBefore+sizeAfter:]
@@ -95,7 +98,7 @@ func (c *compiler) winograd(p *product, conv graph.Conv2d, in value) {
 		}})
 	c.emit(step{op: "conv 3x3", path: p.node.Path, units: positions, reads: []int{before}, write: after, weights: weights,
 		run: func(s *State, _, from, to int) { w.multiply(s.buffer(before), s.buffer(after), total, from, to) }})
-	c.emit(step{op: "conv 3x3", path: p.node.Path, units: total, reads: append(w.reads[1:], after), write: out.buffer,
+	c.emit(step{op: "conv 3x3", path: p.node.Path, units: total, reads: append(w.reads[1:], after), write: out.buffer, over: w.over(),
 		run: func(s *State, thread, from, to int) {
 			w.after(s, s.buffer(after), s.scratch[thread], 0, total, from, to-from)
 		}})

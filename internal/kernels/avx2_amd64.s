@@ -149,6 +149,14 @@ columns16_rows6_k4:
 	ADDQ         $+512, DX
 	ADDQ         $+16, BX
 	ADDQ         $+16, SI
+	PREFETCHT1   8192(DX)
+	PREFETCHT1   8256(DX)
+	PREFETCHT1   8320(DX)
+	PREFETCHT1   8384(DX)
+	PREFETCHT1   8448(DX)
+	PREFETCHT1   8512(DX)
+	PREFETCHT1   8576(DX)
+	PREFETCHT1   8640(DX)
 	SUBQ         $+4, DI
 	JGE          columns16_rows6_k4
 
@@ -1136,6 +1144,14 @@ upto8_rows6_k4:
 	ADDQ         $+512, DX
 	ADDQ         $+16, BX
 	ADDQ         $+16, SI
+	PREFETCHT1   8192(DX)
+	PREFETCHT1   8256(DX)
+	PREFETCHT1   8320(DX)
+	PREFETCHT1   8384(DX)
+	PREFETCHT1   8448(DX)
+	PREFETCHT1   8512(DX)
+	PREFETCHT1   8576(DX)
+	PREFETCHT1   8640(DX)
 	SUBQ         $+4, DI
 	JGE          upto8_rows6_k4
 
@@ -1857,6 +1873,14 @@ upto16_rows6_k4:
 	ADDQ         $+512, DX
 	ADDQ         $+16, BX
 	ADDQ         $+16, SI
+	PREFETCHT1   8192(DX)
+	PREFETCHT1   8256(DX)
+	PREFETCHT1   8320(DX)
+	PREFETCHT1   8384(DX)
+	PREFETCHT1   8448(DX)
+	PREFETCHT1   8512(DX)
+	PREFETCHT1   8576(DX)
+	PREFETCHT1   8640(DX)
 	SUBQ         $+4, DI
 	JGE          upto16_rows6_k4
 

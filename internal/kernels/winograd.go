@@ -71,9 +71,15 @@ func winogradWeights(weights []float32, out, in int, g [][3]float64, pack func(w
 			}
 		}
 	}
+	// They lie in the order in which they are read.
 	packed := make([]Packed, side*side)
+	var all []float32
 	for p := range packed {
 		packed[p] = pack(transformed[p], nil, out, in)
+		all = append(all, packed[p].Data...)
+	}
+	for p, size := 0, len(all)/len(packed); p < len(packed); p++ {
+		packed[p].Data = all[p*size : (p+1)*size : (p+1)*size]
 	}
 	return packed
 }

@@ -197,6 +197,12 @@ func (g *gemmKernel) tile(label string, rows int) {
 	if g.bf16 {
 		PREFETCHT1(Mem{Base: g.next})
 		ADDQ(num(64), g.next)
+	} else if rows >= 4 {
+		// Weights come from far when they are first read, and the processor's own foresight ends with a page.
+		const ahead, lines = 8 << 10, unroll * 4 * width / 64
+		for i := range lines {
+			PREFETCHT1(Mem{Base: b, Disp: ahead + 64*i})
+		}
 	}
 	SUBQ(num(unroll), k)
 	JGE(LabelRef(label + "_k4"))
