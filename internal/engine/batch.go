@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/graft-ml/graft/internal/graph"
 	"github.com/graft-ml/graft/internal/kernels"
 )
@@ -55,7 +57,7 @@ func (o Options) NewBatch(trace func(images int) (*graph.Graph, error), size int
 }
 
 // cut returns the node whose value is all that the back needs of the front, where dividing the
-// network saves most memory traffic; nil if it saves none.
+// network saves most memory traffic, or nearly; nil if it saves none.
 func (c *compiler) cut(size int) *graph.Node {
 	const cached = 512 << 10 // bytes of an image that stay in a core's cache
 	p := &c.plan
@@ -82,7 +84,11 @@ func (c *compiler) cut(size int) *graph.Node {
 			nodes[v.buffer] = n
 		}
 	}
-	var best *graph.Node
+	type place struct {
+		node *graph.Node
+		gain int
+	}
+	var places []place
 	saved, most := 0, 0
 	alive := map[int]bool{}
 	for _, s := range p.steps {
@@ -101,11 +107,19 @@ func (c *compiler) cut(size int) *graph.Node {
 		if len(alive) != 1 || !alive[s.write] || i+1 == len(p.steps) || last[p.inputs[0]] > i {
 			continue
 		}
-		if n := nodes[s.write]; n != nil && saved > most {
-			best, most = n, saved
+		// At the cut each image's value is copied to the others'.
+		if n, gain := nodes[s.write], saved-2*4*p.buffers[s.write].size; n != nil && gain > 0 {
+			places = append(places, place{n, gain})
+			most = max(most, gain)
 		}
 	}
-	return best
+	// Of places that save about the same the last one is best: the memory of one image is small.
+	for _, c := range slices.Backward(places) {
+		if c.gain >= most-most/32 {
+			return c.node
+		}
+	}
+	return nil
 }
 
 // A BatchState is the memory of one batch at a time.
