@@ -44,13 +44,15 @@ var errReported = errors.New("")
 
 func main() {
 	var c cli
-	k := kong.Parse(&c,
+	parser := kong.Must(&c,
 		kong.Name("graft"),
 		kong.Description("Transfer learning on images: photos in folders in, a classifier out."),
-		kong.UsageOnError(),
+		kong.ShortUsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Vars{"version": graft.Version()},
 	)
+	k, err := parser.Parse(flagsFirst(parser.Model.Node, os.Args[1:]))
+	parser.FatalIfErrorf(err)
 	if c.Threads < 0 {
 		k.Fatalf("--threads %d: there must be at least one; 0 means all", c.Threads)
 	}
@@ -58,7 +60,7 @@ func main() {
 		runtime.GOMAXPROCS(c.Threads)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := k.Run(&env{ctx, c.Threads})
+	err = k.Run(&env{ctx, c.Threads})
 	interrupted := ctx.Err() != nil
 	stop()
 	switch {
