@@ -159,6 +159,7 @@ func TestRepeatable(t *testing.T) {
 	want := train(weights, 1, graft.TrainOptions{Seed: 1})
 	for what, got := range map[string]map[string][]float32{
 		"three threads":    train(weights, 3, graft.TrainOptions{Seed: 1}),
+		"far too many":     train(weights, 1<<30, graft.TrainOptions{Seed: 1}),
 		"a cold cache":     train(weights, 2, graft.TrainOptions{Seed: 1, Cache: true}),
 		"a warm cache":     train(weights, 1, graft.TrainOptions{Seed: 1, Cache: true}),
 		"default settings": train(weights, 1, graft.TrainOptions{Seed: 1, BatchSize: 32, LR: 0.001}),

@@ -53,8 +53,8 @@ func main() {
 	)
 	k, err := parser.Parse(flagsFirst(parser.Model.Node, os.Args[1:]))
 	parser.FatalIfErrorf(err)
-	if c.Threads < 0 {
-		k.Fatalf("--threads %d: there must be at least one; 0 means all", c.Threads)
+	if most := graft.MaxThreads(); c.Threads < 0 || c.Threads > most {
+		k.Fatalf("--threads %d: there must be at least one, and more than %d gain nothing here; 0 means all processors", c.Threads, most)
 	}
 	if c.Threads > 0 {
 		runtime.GOMAXPROCS(c.Threads)
