@@ -76,7 +76,7 @@ func (o *FinetuneOptions) parts() (first, second TrainOptions) {
 	second.before = cmp.Or(o.HeadEpochs, 1)
 	first = second
 	first.Epochs, first.before = second.before, 0
-	first.LRMult, first.Patience = 1, 0
+	first.LRMult, first.Patience, first.Schedule.Warmup = 1, 0, 0
 	if list, err := augment.Parse(o.Augment); err == nil { // the head's values can't be mixed
 		if list = list.Unmixed(); len(list) == 0 {
 			first.Views = 0

@@ -202,15 +202,8 @@ func (m *Model) fit(ctx context.Context, run *Run, v *values, build train.Builde
 
 // config is what training by steps needs of the options, but for what the photos decide.
 func (m *Model) config(d *Dataset, random *torchrand.Generator, o TrainOptions) train.Config {
-	cfg := train.Config{
-		Epochs: o.Epochs, BatchSize: o.BatchSize, Classes: m.outputs(), Random: random,
-		Optimizer: train.OptimizerConfig{Name: o.Optimizer, LR: o.LR, WeightDecay: o.WeightDecay, SpareVectors: true,
-			Momentum: o.Momentum, Nesterov: o.Nesterov},
-		Schedule: o.Schedule,
-		Loss:     train.CrossEntropy{LabelSmoothing: o.LabelSmoothing},
-		ClipNorm: o.ClipNorm, Accumulate: o.Accumulate, EMA: o.EMA, Monitor: o.Monitor, Patience: o.Patience,
-		Workers: m.threads(),
-	}
+	cfg := o.config(m.outputs())
+	cfg.Random, cfg.Workers = random, m.threads()
 	if o.LRMult != 0 && o.LRMult != 1 {
 		scales := rateScales(m.network, o.LRMult)
 		cfg.Optimizer.LRScale = func(p *graph.Param) float64 { return scales[p] }

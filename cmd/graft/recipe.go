@@ -76,9 +76,19 @@ func (c *course) fill(o *graft.TrainOptions) error {
 	return nil
 }
 
+// solving is another way to train than by steps.
+type solving struct {
+	Solver string `help:"lbfgs computes the optimum of the head, with a penalty that cross-validation chooses, instead of training by steps." placeholder:"NAME"`
+}
+
+func (s *solving) fill(o *graft.TrainOptions) error {
+	o.Solver = s.Solver
+	return nil
+}
+
 // stages and scope say what trains besides the head.
 type stages struct {
-	Last int `help:"Let the last N stages before the head train, too: blocks, layers or features, whichever the network is made of. Their names are printed." name:"unfreeze-last" placeholder:"N"`
+	Last int `help:"Let the last N stages before the head train, too: blocks, layers or features, whichever the network is made of (see graft summary)." name:"unfreeze-last" placeholder:"N"`
 }
 
 type scope struct {

@@ -16,10 +16,10 @@ type trainCmd struct {
 	scope    `embed:""`
 	course   `embed:""`
 	recipe   `embed:""`
+	solving  `embed:""`
 	output   `embed:""`
 
-	Solver string `help:"lbfgs computes the optimum of the head, with a penalty that cross-validation chooses, instead of training by steps." placeholder:"NAME"`
-	Cache  bool   `help:"Keep the features of photos on disk, for later runs."`
+	Cache bool `help:"Keep the features of photos on disk, for later runs."`
 }
 
 // training is what all commands that train have in common.
@@ -63,7 +63,7 @@ func (t *training) options(parts ...interface {
 }
 
 func (c *trainCmd) Run(e *env) error {
-	opts, err := c.options(&c.course, &c.recipe)
+	opts, err := c.options(&c.course, &c.recipe, &c.solving)
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func (c *trainCmd) Run(e *env) error {
 	fmt.Printf("%s: %d photos of %d classes to train, %d to test\n", c.Data, len(data.Train), len(data.Classes), len(data.Test))
 	printParameters(model)
 
-	opts.Cache, opts.Epoch, opts.State, opts.Resume, opts.Solver = c.Cache, printEpoch, state, c.Resume, c.Solver
+	opts.Cache, opts.Epoch, opts.State, opts.Resume = c.Cache, printEpoch, state, c.Resume
 	run, err := model.Train(e, data, opts)
 	return finish(run, err, &c.output, state)
 }
