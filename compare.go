@@ -116,14 +116,14 @@ func newComparing(d *Dataset, models []string, opts CompareOptions) (*comparing,
 	if err := opts.Train.complete(); err != nil {
 		return nil, err
 	}
+	weights, err := weightsOf(models, opts.Files)
+	if err != nil {
+		return nil, err
+	}
 	if opts.Train.Solver == "" {
 		if err := opts.Train.config(len(d.Classes)).Check(); err != nil {
 			return nil, err
 		}
-	}
-	weights, err := weightsOf(models, opts.Files)
-	if err != nil {
-		return nil, err
 	}
 	set, err := kernels.Best()
 	if err != nil {
