@@ -45,7 +45,7 @@ func (m *Model) Finetune(ctx context.Context, d *Dataset, opts FinetuneOptions) 
 		return nil, err
 	}
 	m.FreezeTrunk()
-	head, err := m.Train(ctx, d, first)
+	head, err := m.head(ctx, d, first, second)
 	if err != nil {
 		return head, err
 	}
@@ -63,6 +63,16 @@ func (m *Model) Finetune(ctx context.Context, d *Dataset, opts FinetuneOptions) 
 	run.History = append(head.History, run.History...)
 	m.trained.HeadEpochs, m.trained.LR = len(head.History), first.LR
 	return run, err
+}
+
+// head trains the head. Where the state of the second part is there to go on from, it holds all of the
+// first but its history.
+func (m *Model) head(ctx context.Context, d *Dataset, first, second TrainOptions) (*Run, error) {
+	if !second.resumes() {
+		return m.Train(ctx, d, first)
+	}
+	history, err := train.History(filepath.Join(first.State, stateFile))
+	return &Run{History: history}, err
 }
 
 // parts returns the options of both parts.
