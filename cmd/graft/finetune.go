@@ -31,11 +31,7 @@ func (c *finetuneCmd) Run(e *env) error {
 	if err != nil || done {
 		return err
 	}
-	data, err := c.open()
-	if err != nil {
-		return err
-	}
-	model, err := c.load(e, data)
+	data, model, err := c.load(e, &c.training)
 	if err != nil {
 		return err
 	}

@@ -30,11 +30,7 @@ func (c *lrFindCmd) Run(e *env) error {
 	case c.Start == 0 || c.End == 0 || c.Steps == 0:
 		return fmt.Errorf("learning rates from %g to %g in %d steps: all must be above 0", c.Start, c.End, c.Steps)
 	}
-	data, err := c.open()
-	if err != nil {
-		return err
-	}
-	model, err := c.load(e, data)
+	data, model, err := c.load(e, &c.training)
 	if err != nil {
 		return err
 	}

@@ -107,8 +107,18 @@ type network struct {
 	precision
 }
 
-// load returns the model with a head for the data's classes; its trunk is frozen if it is pretrained.
-func (n *network) load(e *env, data *graft.Dataset) (*graft.Model, error) {
+// load finds the photos, and returns the model with a head for their classes; its trunk is frozen if it
+// is pretrained.
+func (n *network) load(e *env, t *training) (*graft.Dataset, *graft.Model, error) {
+	data, err := t.open()
+	if err != nil {
+		return nil, nil, err
+	}
+	model, err := n.model(e, data)
+	return data, model, err
+}
+
+func (n *network) model(e *env, data *graft.Dataset) (*graft.Model, error) {
 	model, err := graft.LoadOrScratch(e, n.Model, data.Classes, &graft.LoadOptions{File: n.Weights, Progress: &progress{}})
 	if err != nil {
 		return nil, err
