@@ -47,10 +47,14 @@ type CompareOptions struct {
 	Files   map[string]string // local checkpoints to take instead of published weights, by model
 	Threads int               // processors that computing uses; 0 means all
 	Train   TrainOptions      // for each model; the features of photos are kept on disk in any case
+
+	// What trains of pretrained networks, besides the head: all, or the last stages (see [Model.UnfreezeLast]).
+	Whole        bool
+	UnfreezeLast int
 }
 
-// Compare trains a new head on each of several pretrained networks, which stay frozen, and networks
-// without pretrained weights from nothing; then it measures how fast they are. It returns the most
+// Compare trains a new head on each of several pretrained networks, which stay frozen unless opts say
+// otherwise, and networks without pretrained weights from nothing; then it measures how fast they are. It returns the most
 // accurate first, of equally accurate ones the fastest. A model that can't be had or trained doesn't
 // stop the others: its Error says why.
 //
@@ -96,14 +100,13 @@ type comparing struct {
 
 // comparingArguments are what all models of a comparison have in common.
 type comparingArguments struct {
-	Data      string  `json:"data"`
-	Photos    string  `json:"photos"` // see fingerprint
-	Epochs    int     `json:"epochs"`
-	BatchSize int     `json:"batch_size"`
-	LR        float64 `json:"lr"`
-	Seed      uint64  `json:"seed"`
-	Threads   int     `json:"threads"`
-	Kernels   string  `json:"kernels"`
+	Data   string `json:"data"`
+	Photos string `json:"photos"` // see fingerprint
+	TrainOptions
+	Whole        bool   `json:"whole,omitempty"`
+	UnfreezeLast int    `json:"unfreeze_last,omitempty"`
+	Threads      int    `json:"threads"`
+	Kernels      string `json:"kernels"`
 }
 
 const comparisonFile = "compare.json"
@@ -117,6 +120,11 @@ func newComparing(d *Dataset, models []string, opts CompareOptions) (*comparing,
 	if err != nil {
 		return nil, err
 	}
+	if opts.Train.Solver == "" {
+		if err := opts.Train.config(len(d.Classes)).Check(); err != nil {
+			return nil, err
+		}
+	}
 	set, err := kernels.Best()
 	if err != nil {
 		return nil, err
@@ -126,9 +134,8 @@ func newComparing(d *Dataset, models []string, opts CompareOptions) (*comparing,
 		return nil, err
 	}
 	c := &comparing{data: d, opts: opts, weights: weights}
-	c.Arguments = comparingArguments{Data: filepath.Base(filepath.Clean(d.Root)), Photos: photos, Epochs: opts.Train.Epochs,
-		BatchSize: opts.Train.BatchSize, LR: opts.Train.LR, Seed: opts.Train.Seed,
-		Threads: (&Model{Threads: opts.Threads}).threads(), Kernels: set.Name}
+	c.Arguments = comparingArguments{Data: filepath.Base(filepath.Clean(d.Root)), Photos: photos, TrainOptions: opts.Train,
+		Whole: opts.Whole, UnfreezeLast: opts.UnfreezeLast, Threads: (&Model{Threads: opts.Threads}).threads(), Kernels: set.Name}
 	if opts.Out == "" {
 		return c, nil
 	}
@@ -222,13 +229,16 @@ func (c *comparing) differences(old *comparing) (list []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range slices.Sorted(maps.Keys(is)) {
+	both := maps.Clone(is)
+	maps.Copy(both, was)
+	for _, name := range slices.Sorted(maps.Keys(both)) {
+		before, now := string(was[name]), string(is[name])
 		switch {
-		case was[name] == is[name]:
+		case before == now:
 		case name == "photos":
 			list = append(list, "other photos")
 		default:
-			list = append(list, fmt.Sprintf("%s was %v and is %v", name, was[name], is[name]))
+			list = append(list, fmt.Sprintf("%s was %s and is %s", name, cmp.Or(before, "not given"), cmp.Or(now, "not given")))
 		}
 	}
 	for _, row := range old.Models {
@@ -239,8 +249,8 @@ func (c *comparing) differences(old *comparing) (list []string, err error) {
 	return list, nil
 }
 
-// fields returns the arguments by their names in JSON.
-func (a comparingArguments) fields() (fields map[string]any, err error) {
+// fields returns the arguments in JSON, by name.
+func (a comparingArguments) fields() (fields map[string]json.RawMessage, err error) {
 	data, err := json.Marshal(a)
 	if err != nil {
 		return nil, err
@@ -265,6 +275,9 @@ func (c *comparing) model(ctx context.Context, name string) (Comparison, error) 
 			return row, err
 		}
 		m.FreezeTrunk()
+		if err := c.unfreeze(m); err != nil {
+			return row, err
+		}
 	}
 	m.Threads = c.opts.Threads
 	begin := time.Now()
@@ -285,6 +298,15 @@ func (c *comparing) model(ctx context.Context, name string) (Comparison, error) 
 		err = run.Save(filepath.Join(c.opts.Out, name), true)
 	}
 	return row, err
+}
+
+// unfreeze lets train what the options say.
+func (c *comparing) unfreeze(m *Model) error {
+	if c.opts.Whole {
+		return m.Unfreeze("*")
+	}
+	_, err := m.UnfreezeLast(c.opts.UnfreezeLast)
+	return err
 }
 
 // add takes a row in, and finds the order and the Pareto front anew.

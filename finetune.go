@@ -45,7 +45,7 @@ func (m *Model) Finetune(ctx context.Context, d *Dataset, opts FinetuneOptions) 
 		return nil, err
 	}
 	m.FreezeTrunk()
-	head, err := m.Train(ctx, d, first)
+	head, err := m.head(ctx, d, first, second)
 	if err != nil {
 		return head, err
 	}
@@ -65,6 +65,16 @@ func (m *Model) Finetune(ctx context.Context, d *Dataset, opts FinetuneOptions) 
 	return run, err
 }
 
+// head trains the head. Where the state of the second part is there to go on from, it holds all of the
+// first but its history.
+func (m *Model) head(ctx context.Context, d *Dataset, first, second TrainOptions) (*Run, error) {
+	if !second.resumes() {
+		return m.Train(ctx, d, first)
+	}
+	history, err := train.History(filepath.Join(first.State, stateFile))
+	return &Run{History: history}, err
+}
+
 // parts returns the options of both parts.
 func (o *FinetuneOptions) parts() (first, second TrainOptions) {
 	second = o.TrainOptions
@@ -76,7 +86,7 @@ func (o *FinetuneOptions) parts() (first, second TrainOptions) {
 	second.before = cmp.Or(o.HeadEpochs, 1)
 	first = second
 	first.Epochs, first.before = second.before, 0
-	first.LRMult, first.Patience = 1, 0
+	first.LRMult, first.Patience, first.Schedule.Warmup = 1, 0, 0
 	if list, err := augment.Parse(o.Augment); err == nil { // the head's values can't be mixed
 		if list = list.Unmixed(); len(list) == 0 {
 			first.Views = 0

@@ -23,7 +23,7 @@ import (
 // A Model is a network with the transforms and class names that belong to its weights. Predicting is
 // safe for any number of goroutines; changing the model (its fields, its head, training it) is not.
 type Model struct {
-	// Threads is how many processors computing uses; 0 means all.
+	// Threads is how many processors computing uses; 0 means all, and more than MaxThreads is MaxThreads.
 	Threads int
 	// Precision is what products are computed in where nothing trains; "" means FP32.
 	Precision Precision
@@ -256,9 +256,13 @@ func (m *Model) changed() {
 	m.plan, m.states = nil, sync.Pool{}
 }
 
+// MaxThreads is how many threads computing uses at most: each takes memory, and those beyond the
+// machine's processors gain nothing.
+func MaxThreads() int { return max(64, 4*runtime.NumCPU()) }
+
 func (m *Model) threads() int {
 	if m.Threads > 0 {
-		return m.Threads
+		return min(m.Threads, MaxThreads())
 	}
 	return runtime.GOMAXPROCS(0)
 }

@@ -20,10 +20,10 @@ type Schedule = train.Schedule
 
 // TrainOptions say how to train; zero fields mean the defaults. Names and definitions are PyTorch's.
 type TrainOptions struct {
-	Epochs    int     `json:"epochs"`     // default 5
-	BatchSize int     `json:"batch_size"` // default 32
-	LR        float64 `json:"lr"`         // learning rate, of a schedule the highest; default 0.001
-	Seed      uint64  `json:"seed"`       // of new layers' values, the order of photos, dropout and augmentation: torch.manual_seed's
+	Epochs    int     `json:"epochs"`       // default 5
+	BatchSize int     `json:"batch_size"`   // default 32
+	LR        float64 `json:"lr,omitempty"` // learning rate, of a schedule the highest; default 0.001
+	Seed      uint64  `json:"seed"`         // of new layers' values, the order of photos, dropout and augmentation: torch.manual_seed's
 
 	// Solver "lbfgs" doesn't train by steps: it computes the head's optimum, with an L2 penalty whose
 	// strength cross-validation chooses. It takes a network that is frozen but for its last Linear layer.
@@ -76,13 +76,15 @@ type TrainOptions struct {
 func (o *TrainOptions) complete() error {
 	o.Epochs = cmp.Or(o.Epochs, 5)
 	o.BatchSize = cmp.Or(o.BatchSize, 32)
-	o.LR = cmp.Or(o.LR, 0.001)
+	if o.Solver == "" {
+		o.LR = cmp.Or(o.LR, 0.001)
+	}
 	switch {
 	case o.Epochs < 0:
 		return fmt.Errorf("%d epochs: there must be at least one", o.Epochs)
 	case o.BatchSize < 0:
 		return fmt.Errorf("batch size %d: it must be at least 1", o.BatchSize)
-	case !(o.LR > 0) || math.IsInf(o.LR, 0):
+	case o.Solver == "" && !(o.LR > 0) || math.IsInf(o.LR, 0):
 		return fmt.Errorf("learning rate %g: it must be above 0", o.LR)
 	case !(o.LRMult >= 0 && o.LRMult <= 1):
 		return fmt.Errorf("learning rate multiple %g: it must be above 0 and at most 1, or 0 for the same rate everywhere", o.LRMult)
@@ -110,10 +112,24 @@ func (o *TrainOptions) complete() error {
 	switch s := o.Schedule; {
 	case o.Optimizer != "sgd" && (o.Momentum != 0 || o.Nesterov):
 		return fmt.Errorf("momentum is of the optimizer sgd, and it is %s: choose sgd, or leave it out", o.Optimizer)
+	case s.Warmup >= float64(o.Epochs):
+		return fmt.Errorf("%g epochs of warm-up: that is all of the training, which has %d", s.Warmup, o.Epochs)
 	case s.Name != "step" && (s.StepSize != 0 || s.Gamma != 0):
 		return fmt.Errorf("step size and gamma are of the schedule step, and it is %s: choose step, or leave them out", cmp.Or(s.Name, "constant"))
 	}
 	return nil
+}
+
+// config is what training by steps needs of the options, whatever the model and the photos.
+func (o *TrainOptions) config(classes int) train.Config {
+	return train.Config{
+		Epochs: o.Epochs, BatchSize: o.BatchSize, Classes: classes,
+		Optimizer: train.OptimizerConfig{Name: o.Optimizer, LR: o.LR, WeightDecay: o.WeightDecay, SpareVectors: true,
+			Momentum: o.Momentum, Nesterov: o.Nesterov},
+		Schedule: o.Schedule,
+		Loss:     train.CrossEntropy{LabelSmoothing: o.LabelSmoothing},
+		ClipNorm: o.ClipNorm, Accumulate: o.Accumulate, EMA: o.EMA, Monitor: o.Monitor, Patience: o.Patience,
+	}
 }
 
 // solverIgnores returns an option that is set and is of training by steps alone.
@@ -122,7 +138,7 @@ func (o *TrainOptions) solverIgnores() string {
 		set  bool
 		name string
 	}{
-		{o.Optimizer != "" && o.Optimizer != "adam", "the optimizer " + o.Optimizer}, {o.WeightDecay != 0, "weight decay"},
+		{o.LR != 0, "a learning rate"}, {o.Optimizer != "" && o.Optimizer != "adam", "the optimizer " + o.Optimizer}, {o.WeightDecay != 0, "weight decay"},
 		{o.Momentum != 0, "momentum"}, {o.Nesterov, "Nesterov's momentum"}, {o.Schedule != Schedule{}, "a schedule"},
 		{o.LRMult != 0, "the learning rate's multiple"}, {o.LabelSmoothing != 0, "label smoothing"}, {o.Balance, "balance"},
 		{o.ClipNorm != 0, "the gradients' norm"}, {o.Accumulate > 1, "accumulating batches"}, {o.EMA != 0, "an average of the weights"},

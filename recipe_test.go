@@ -268,6 +268,8 @@ func TestRecipeErrors(t *testing.T) {
 		"step size of 0 epochs must be above 0":                       {whole, graft.TrainOptions{Schedule: graft.Schedule{Name: "step"}}},
 		"of the schedule step, and it is cosine":                      {whole, graft.TrainOptions{Schedule: graft.Schedule{Name: "cosine", Gamma: 0.5}}},
 		"-1 epochs of warm-up":                                        {whole, graft.TrainOptions{Schedule: graft.Schedule{Warmup: -1}}},
+		"5 epochs of warm-up: that is all of the training":            {whole, graft.TrainOptions{Schedule: graft.Schedule{Warmup: 5}}},
+		"so that a learning rate has no meaning":                      {head, graft.TrainOptions{Solver: "lbfgs", LR: 0.1}},
 		"momentum is of the optimizer sgd, and it is adam":            {whole, graft.TrainOptions{Momentum: 0.9}},
 		"momentum 0: Nesterov's needs one above 0":                    {whole, graft.TrainOptions{Optimizer: "sgd", Nesterov: true}},
 		"weight decay -1":                                             {whole, graft.TrainOptions{WeightDecay: -1}},

@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/graft-ml/graft/internal/atomicfile"
@@ -49,7 +50,8 @@ func CheckRunFolder(dir string) error {
 //	events.out.*       the same as history, for TensorBoard
 //
 // An existing folder that isn't empty is an error with the cause [ErrRunExists], unless force is set:
-// then it is replaced, once the new one is complete.
+// then it is replaced, once the new one is complete. What a Save of the same folder left that was killed
+// is removed.
 func (r *Run) Save(dir string, force bool) error {
 	if err := CheckRunFolder(dir); err != nil && !(force && errors.Is(err, ErrRunExists)) {
 		return err
@@ -58,7 +60,7 @@ func (r *Run) Save(dir string, force bool) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil {
 		return err
 	}
-	temp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+"-")
+	temp, err := os.MkdirTemp(filepath.Dir(dir), unsaved(dir)+"*")
 	if err != nil {
 		return err
 	}
@@ -69,17 +71,35 @@ func (r *Run) Save(dir string, force bool) error {
 	if err := r.write(temp); err != nil {
 		return err
 	}
-	old := temp + ".old"
-	if err := os.Rename(dir, old); err == nil {
-		defer os.RemoveAll(old)
-	} else if !errors.Is(err, os.ErrNotExist) {
+	old := temp + oldSuffix
+	if err := os.Rename(dir, old); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	if err := os.Rename(temp, dir); err != nil {
 		os.Rename(old, dir) // as it was
 		return err
 	}
+	removeUnsaved(dir)
 	return nil
+}
+
+// unsaved is how the name of a run folder begins that isn't complete, or that has been replaced: what
+// follows are digits, and oldSuffix.
+func unsaved(dir string) string { return "." + filepath.Base(dir) + ".graft-" }
+
+const oldSuffix = ".old"
+
+// removeUnsaved removes the folder that dir has replaced, and what was left where saving was killed. It
+// is called when dir is complete, since until then a replaced folder may be all there is.
+func removeUnsaved(dir string) {
+	parent := filepath.Dir(dir)
+	entries, _ := os.ReadDir(parent)
+	for _, e := range entries {
+		digits, found := strings.CutPrefix(e.Name(), unsaved(dir))
+		if _, err := strconv.ParseUint(strings.TrimSuffix(digits, oldSuffix), 10, 64); found && err == nil && e.IsDir() {
+			os.RemoveAll(filepath.Join(parent, e.Name()))
+		}
+	}
 }
 
 func (r *Run) write(dir string) error {

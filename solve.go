@@ -22,12 +22,13 @@ type Solution struct {
 func (m *Model) solve(ctx context.Context, run *Run, v *values, set *kernels.Set, build train.Builder, opts TrainOptions) error {
 	begin := time.Now()
 	// All views count, each in the fold of its photo.
-	data := solver.Data{Classes: m.outputs(), Groups: v.groups}
+	data := solver.Data{Classes: m.outputs()}
 	all := v.train.(turns)
 	for _, view := range all {
 		for i, rows := range view.Values {
 			data.Features = append(data.Features, rows[0])
 			data.Labels = append(data.Labels, view.Labels[i])
+			data.Groups = append(data.Groups, i)
 		}
 	}
 	progress := progressOr(opts.Progress)
@@ -56,7 +57,7 @@ func (m *Model) solve(ctx context.Context, run *Run, v *values, set *kernels.Set
 		source    train.Source
 		labels    []int
 		loss, acc *float64
-	}{{v.train, all[0].Labels, &e.TrainLoss, &e.TrainAcc}, {&v.test, v.test.Labels, &e.TestLoss, &e.TestAcc}} {
+	}{{v.train, all[0].Labels, &e.TrainLoss, &e.TrainAcc}, {v.test, train.Labels(v.test), &e.TestLoss, &e.TestAcc}} {
 		logits, err := train.Logits(ctx, build, part.source, opts.BatchSize)
 		if err != nil {
 			return err

@@ -91,11 +91,11 @@ func (m *Model) Train(ctx context.Context, d *Dataset, opts TrainOptions) (run *
 	m.trained = &Arguments{Data: filepath.Base(filepath.Clean(d.Root)), TrainOptions: opts, Trainable: trainable, Frozen: frozen,
 		Train: v.train.Len(), Test: v.test.Len(), Kernels: set.Name,
 		Precision: string(cmp.Or(m.Precision, FP32)), Version: Version()}
-	logits, err := train.Logits(context.WithoutCancel(ctx), build, &v.test, opts.BatchSize)
+	logits, err := train.Logits(context.WithoutCancel(ctx), build, v.test, opts.BatchSize)
 	if err != nil {
 		return nil, err
 	}
-	run.truth = v.test.Labels
+	run.truth = train.Labels(v.test)
 	for i, path := range v.paths {
 		run.Test = append(run.Test, m.prediction(path, logits[i*len(m.classes):(i+1)*len(m.classes)], nil))
 	}
@@ -186,7 +186,7 @@ func (m *Model) fit(ctx context.Context, run *Run, v *values, build train.Builde
 	m.finish(&cfg, v, opts)
 	log := events{dir: opts.State}
 	var unlogged error
-	result, stopped := train.Fit(ctx, build, v.train, &v.test, cfg, func(e Epoch) {
+	result, stopped := train.Fit(ctx, build, v.train, v.test, cfg, func(e Epoch) {
 		e.Epoch += opts.before
 		unlogged = errors.Join(unlogged, log.add(e, time.Now()))
 		if opts.Epoch != nil {
@@ -202,15 +202,8 @@ func (m *Model) fit(ctx context.Context, run *Run, v *values, build train.Builde
 
 // config is what training by steps needs of the options, but for what the photos decide.
 func (m *Model) config(d *Dataset, random *torchrand.Generator, o TrainOptions) train.Config {
-	cfg := train.Config{
-		Epochs: o.Epochs, BatchSize: o.BatchSize, Classes: m.outputs(), Random: random,
-		Optimizer: train.OptimizerConfig{Name: o.Optimizer, LR: o.LR, WeightDecay: o.WeightDecay, SpareVectors: true,
-			Momentum: o.Momentum, Nesterov: o.Nesterov},
-		Schedule: o.Schedule,
-		Loss:     train.CrossEntropy{LabelSmoothing: o.LabelSmoothing},
-		ClipNorm: o.ClipNorm, Accumulate: o.Accumulate, EMA: o.EMA, Monitor: o.Monitor, Patience: o.Patience,
-		Workers: m.threads(),
-	}
+	cfg := o.config(m.outputs())
+	cfg.Random, cfg.Workers = random, m.threads()
 	if o.LRMult != 0 && o.LRMult != 1 {
 		scales := rateScales(m.network, o.LRMult)
 		cfg.Optimizer.LRScale = func(p *graph.Param) float64 { return scales[p] }
@@ -225,11 +218,7 @@ func (m *Model) config(d *Dataset, random *torchrand.Generator, o TrainOptions) 
 func (m *Model) finish(cfg *train.Config, v *values, o TrainOptions) {
 	cfg.Mix = v.mix
 	if o.Balance {
-		labels := make([]int, v.train.Len())
-		for i := range labels {
-			labels[i] = v.train.Label(i)
-		}
-		cfg.Loss.Weight = train.Balanced(labels, m.outputs())
+		cfg.Loss.Weight = train.Balanced(train.Labels(v.train), m.outputs())
 	}
 }
 

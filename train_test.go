@@ -159,6 +159,7 @@ func TestRepeatable(t *testing.T) {
 	want := train(weights, 1, graft.TrainOptions{Seed: 1})
 	for what, got := range map[string]map[string][]float32{
 		"three threads":    train(weights, 3, graft.TrainOptions{Seed: 1}),
+		"far too many":     train(weights, 1<<30, graft.TrainOptions{Seed: 1}),
 		"a cold cache":     train(weights, 2, graft.TrainOptions{Seed: 1, Cache: true}),
 		"a warm cache":     train(weights, 1, graft.TrainOptions{Seed: 1, Cache: true}),
 		"default settings": train(weights, 1, graft.TrainOptions{Seed: 1, BatchSize: 32, LR: 0.001}),
@@ -358,14 +359,28 @@ func TestRunSave(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	// What saving left that was killed goes, and nothing else does.
+	beside := filepath.Dir(dir)
+	others := []string{".run-123", ".run.graft-1.graft-5", ".run.graft-mine", ".runs.graft-7"}
+	for _, name := range append([]string{".run.graft-123456", ".run.graft-9.old"}, others...) {
+		if err := os.Mkdir(filepath.Join(beside, name), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	others = append(others, filepath.Base(mustWrite(t, filepath.Join(beside, ".run.graft-42"))))
+	slices.Sort(others)
 	if err := run.Save(dir+"/", true); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(mine); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("what the old run held: %v", err)
 	}
-	if entries := must(os.ReadDir(filepath.Dir(dir))); len(entries) != 1 {
-		t.Errorf("beside the run lies %v", entries)
+	var names []string
+	for _, e := range must(os.ReadDir(beside)) {
+		names = append(names, e.Name())
+	}
+	if !slices.Equal(names, append(others, "run")) {
+		t.Errorf("there are %q, want %q and the run", names, others)
 	}
 	for _, name := range []string{"curves.png", "predictions.png", "confusion.png"} {
 		if data := must(os.ReadFile(filepath.Join(dir, name))); !bytes.HasPrefix(data, []byte("\x89PNG")) {

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"unsafe"
@@ -25,8 +27,7 @@ import (
 // values are what training reads of the photos: what the network has for each at the cut.
 type values struct {
 	train  train.Source
-	groups []int // of the rows of train that are in memory, which photo each is of
-	test   train.InMemory
+	test   train.Source
 	paths  []string // of the test samples
 	failed []error  // photos that couldn't be decoded
 	mix    func(epoch, batch int, inputs [][]float32, targets []float32)
@@ -40,6 +41,9 @@ type trunk struct {
 	tail     []bool
 	options  engine.Options
 }
+
+// none reports whether nothing is frozen, so that there is only the photo at the cut.
+func (t *trunk) none() bool { return len(t.frontier) == 1 && t.frontier[0] == t.graph.Inputs[0] }
 
 // trunk compiles what stands before the first thing that trains.
 func (m *Model) trunk(options engine.Options) (*trunk, error) {
@@ -65,8 +69,8 @@ func (m *Model) trunk(options engine.Options) (*trunk, error) {
 	return t, nil
 }
 
-// values computes the frozen part of the network for all photos, or arranges for it to be computed for
-// each epoch's augmented photos.
+// values computes the frozen part of the network for all photos, or arranges for it to be computed
+// whenever an epoch reads them.
 func (m *Model) values(ctx context.Context, d *Dataset, options engine.Options, opts *TrainOptions) (*values, error) {
 	t, err := m.trunk(options)
 	if err != nil {
@@ -80,29 +84,37 @@ func (m *Model) values(ctx context.Context, d *Dataset, options engine.Options, 
 	if mixer := pipeline.Mixer(); mixer != nil {
 		v.mix = m.mixing(mixer, opts.Seed)
 	}
-	c := collector{trunk: t, model: m, opts: opts, progress: progressOr(opts.Progress), list: pipeline.List()}
+	c := collector{model: m, opts: opts, progress: progressOr(opts.Progress), list: pipeline.List(), room: memoryForValues()}
+	if opts.Solver != "" {
+		c.room = math.MaxInt
+	}
 	views := max(opts.Views, 1)
 	if len(c.list) > 0 && opts.Views == 0 {
 		views = 0
 	}
-	c.progress.Start("Computing features", 0, int64(max(views, 1)*len(d.Train)+len(d.Test)))
+	train := c.plan(t.augmented(pipeline, opts.Seed), d.Train, views)
+	test := c.plan(t, d.Test, 1)
+	c.progress.Start("Computing features", 0, int64(train.reads()+test.reads()))
 	defer c.progress.Finish()
-	if views == 0 {
-		photos, err := c.decodable(ctx, d.Train)
-		if err != nil {
-			return nil, err
-		}
-		v.train = &live{trunk: t.augmented(pipeline, opts.Seed), photos: photos}
-	} else if err := c.views(ctx, d.Train, pipeline, views, v); err != nil {
+	if v.train, _, err = c.source(ctx, train); err != nil {
 		return nil, err
 	}
-	test, err := c.collect(ctx, t, d.Test, &v.test)
-	for _, p := range test {
+	if v.test, test.photos, err = c.source(ctx, test); err != nil {
+		return nil, err
+	}
+	for _, p := range test.photos {
 		v.paths = append(v.paths, p.Path)
 	}
 	v.failed = c.failed
-	return v, err
+	return v, nil
 }
+
+// someMemory is taken for a machine's memory where that can't be found out.
+const someMemory = 8 << 30
+
+// memoryForValues is how many bytes the values of photos may take; those that take more are computed
+// anew in each epoch. Tests make it less.
+var memoryForValues = func() int { return int(min(memory(), uint64(debug.SetMemoryLimit(-1))) / 4) }
 
 // augmented returns a trunk that augments photos first.
 func (t *trunk) augmented(p *augment.Pipeline, seed uint64) *trunk {
@@ -111,6 +123,13 @@ func (t *trunk) augmented(p *augment.Pipeline, seed uint64) *trunk {
 	if len(p.List()) > 0 {
 		e.Augment, e.Seed = p, seed
 	}
+	return &a
+}
+
+// view returns a trunk that computes another view.
+func (t *trunk) view(n uint64) *trunk {
+	a, e := *t, *t.Extractor
+	a.Extractor, e.View = &e, n
 	return &a
 }
 
@@ -135,41 +154,71 @@ func (m *Model) mixing(mixer *augment.Mixer, seed uint64) func(epoch, batch int,
 	}
 }
 
-// A collector computes photos and keeps what it gets in memory.
+// A collector computes photos and keeps what it gets in memory, where there is room.
 type collector struct {
-	*trunk
 	model    *Model
 	opts     *TrainOptions
 	progress Progress
 	list     augment.List
+	room     int // bytes
 	failed   []error
 }
 
-// views collects so many views of each photo; epochs take turns with them.
-func (c *collector) views(ctx context.Context, photos []Photo, p *augment.Pipeline, n int, v *values) error {
-	turns := make(turns, n)
+// A plan is how one part of the photos is to be computed.
+type plan struct {
+	*trunk
+	photos []Photo
+	views  int // that epochs take turns with; 0 for new ones in each
+	live   bool
+}
+
+// plan finds out whether there is room for so many views of photos.
+func (c *collector) plan(t *trunk, photos []Photo, views int) plan {
+	p := plan{t, photos, views, views == 0}
+	bytes := 4 * t.Plan.OutputsLen()
+	if !p.live && len(photos) > c.room/bytes/views {
+		c.progress.Note(fmt.Sprintf("%d photos would take %.1f GB of memory: they are computed anew in each epoch", len(photos), float64(len(photos)*views*bytes)/1e9))
+		p.live = true
+	}
+	if !p.live {
+		c.room -= len(photos) * views * bytes
+	}
+	return p
+}
+
+// reads is how often photos are read before the first epoch.
+func (p plan) reads() int {
+	if p.live {
+		return len(p.photos)
+	}
+	return p.views * len(p.photos)
+}
+
+// source returns the values of photos, and those photos that can be read.
+func (c *collector) source(ctx context.Context, p plan) (train.Source, []Photo, error) {
+	photos := p.photos
+	if p.live {
+		photos, err := c.decodable(ctx, photos)
+		return &live{trunk: p.trunk, photos: photos, views: p.views}, photos, err
+	}
+	turns := make(turns, p.views)
 	for i := range turns {
-		t := c.augmented(p, c.opts.Seed)
-		t.View = uint64(i + 1)
+		t := p.trunk.view(uint64(i + 1))
 		done, err := c.collect(ctx, t, photos, &turns[i])
 		if err == nil && i > 0 && len(done) < len(photos) {
 			err = fmt.Errorf("photos changed while they were read: %w", c.failed[len(c.failed)-1])
 		}
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		photos = done
-		for j := range turns[i].Labels {
-			v.groups = append(v.groups, j)
-		}
 	}
-	v.train = turns
-	return nil
+	return turns, photos, nil
 }
 
 // collect computes one view of photos, and returns those that it could.
 func (c *collector) collect(ctx context.Context, t *trunk, photos []Photo, s *train.InMemory) (done []Photo, err error) {
-	if c.opts.Cache {
+	if c.opts.Cache && !t.none() {
 		if t.Cache, err = c.model.openCache(t, c.list); err != nil {
 			return nil, err
 		}
@@ -236,10 +285,12 @@ func (t turns) Rows(_ context.Context, epoch, i int) ([][]float32, error) {
 	return t[(epoch-1)%len(t)].Values[i], nil
 }
 
-// live is a [train.Source] that computes each photo anew for each epoch.
+// live is a [train.Source] that computes each photo anew for each epoch, as turns that are in memory
+// would have it.
 type live struct {
 	*trunk
 	photos    []Photo
+	views     int // that epochs take turns with; 0 for new ones in each
 	computers sync.Pool
 }
 
@@ -251,7 +302,11 @@ func (l *live) Rows(_ context.Context, epoch, i int) ([][]float32, error) {
 		c = l.NewComputer()
 	}
 	defer l.computers.Put(c)
-	return c.Compute(l.photos[i].Path, uint64(epoch))
+	view := epoch
+	if l.views > 0 {
+		view = (epoch-1)%l.views + 1
+	}
+	return c.Compute(l.photos[i].Path, uint64(view))
 }
 
 func paths(photos []Photo) iter.Seq2[string, error] {

@@ -13,6 +13,10 @@ import (
 
 type compareCmd struct {
 	training `embed:""`
+	scope    `embed:""`
+	course   `embed:""`
+	recipe   `embed:""`
+	solving  `embed:""`
 
 	Models  []string          `help:"Pretrained models or weights (see graft models), and networks without any to start from nothing." required:"" placeholder:"NAME"`
 	Weights map[string]string `help:"Take the weights of a model from a local checkpoint." placeholder:"NAME=FILE" mapsep:","`
@@ -22,6 +26,10 @@ type compareCmd struct {
 }
 
 func (c *compareCmd) Run(e *env) error {
+	opts, err := c.options(&c.course, &c.recipe, &c.solving)
+	if err != nil {
+		return err
+	}
 	if c.Out == "" {
 		out, err := c.folder("compare-")
 		if err != nil {
@@ -39,7 +47,8 @@ func (c *compareCmd) Run(e *env) error {
 		return err
 	}
 	models, err := graft.Compare(e, data, c.Models, graft.CompareOptions{
-		Out: c.Out, Force: c.Force, Files: c.Weights, Threads: e.threads, Train: c.options(),
+		Out: c.Out, Force: c.Force, Files: c.Weights, Threads: e.threads, Train: opts,
+		Whole: c.scope.Train == "all", UnfreezeLast: c.Last,
 	})
 	if errors.Is(err, graft.ErrRunExists) {
 		return fmt.Errorf("%w; choose another --out, or --force to start over", err)

@@ -16,11 +16,10 @@ import (
 )
 
 type evalCmd struct {
-	RunDir string `arg:"" name:"run" help:"Run folder or model file."`
-	Data   string `arg:"" help:"Folder with a folder of photos for each class." type:"existingdir"`
-	JSON   bool   `help:"Print one JSON object." name:"json"`
-	Out    string `help:"Also write pictures (highest losses, confusion matrix, calibration), predictions.csv and evaluation.json to this folder." type:"path" placeholder:"DIR"`
-	precision
+	source `embed:""`
+	Args   []string `arg:"" name:"run data" help:"The run folder or model file, then a folder with a folder of photos for each class, by the class's name; with --model the latter alone."`
+	JSON   bool     `help:"Print one JSON object." name:"json"`
+	Out    string   `help:"Also write pictures (highest losses, confusion matrix, calibration), predictions.csv and evaluation.json to this folder." type:"path" placeholder:"DIR"`
 }
 
 func (c *evalCmd) Run(e *env) error {
@@ -29,12 +28,14 @@ func (c *evalCmd) Run(e *env) error {
 			return fmt.Errorf("--out: %w", err)
 		}
 	}
-	model, err := graft.Open(c.RunDir)
+	model, folders, err := c.open(e, c.Args)
 	if err != nil {
 		return err
 	}
-	model.Threads, model.Precision = e.threads, c.Precision
-	photos, err := graft.OpenPhotos(c.Data, model.Classes())
+	if len(folders) > 1 {
+		return fmt.Errorf("%s and %s: name one folder, which has a folder of photos for each class", folders[0], folders[1])
+	}
+	photos, err := graft.OpenPhotos(folders[0], model.Classes())
 	if err != nil {
 		return err
 	}

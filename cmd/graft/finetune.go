@@ -10,6 +10,8 @@ import (
 type finetuneCmd struct {
 	training `embed:""`
 	network  `embed:""`
+	stages   `embed:""`
+	course   `embed:""`
 	recipe   `embed:""`
 	output   `embed:""`
 
@@ -21,20 +23,19 @@ func (c *finetuneCmd) Run(e *env) error {
 	if c.HeadEpochs == 0 { // in the options, zero would mean the default
 		return errors.New("0 epochs for the head: there must be at least one")
 	}
+	options, err := c.options(&c.course, &c.recipe)
+	if err != nil {
+		return err
+	}
 	state, done, err := c.check(&c.training)
 	if err != nil || done {
 		return err
 	}
-	data, err := c.open()
+	data, model, err := c.load(e, &c.training)
 	if err != nil {
 		return err
 	}
-	model, err := c.load(e, data)
-	if err != nil {
-		return err
-	}
-	opts := graft.FinetuneOptions{TrainOptions: c.options(), HeadEpochs: c.HeadEpochs}
-	c.fill(&opts.TrainOptions)
+	opts := graft.FinetuneOptions{TrainOptions: options, HeadEpochs: c.HeadEpochs}
 	opts.Cache, opts.Epoch, opts.State, opts.Resume = c.Cache, printEpoch, state, c.Resume
 	opts.Unfreeze = func(m *graft.Model) error {
 		_, err := c.unfreeze(m)
@@ -56,10 +57,9 @@ func (c *finetuneCmd) Run(e *env) error {
 
 // unfreeze lets all train but what the flags say.
 func (c *finetuneCmd) unfreeze(m *graft.Model) (last []string, err error) {
+	what := scope{stages: c.stages}
 	if c.Last == 0 && c.Unfreeze == nil {
-		if err := m.Unfreeze("*"); err != nil {
-			return nil, err
-		}
+		what.Train = "all"
 	}
-	return c.freeze(m)
+	return c.freeze(m, what)
 }

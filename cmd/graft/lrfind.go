@@ -12,6 +12,7 @@ import (
 type lrFindCmd struct {
 	training `embed:""`
 	network  `embed:""`
+	scope    `embed:""`
 	recipe   `embed:""`
 
 	Start float64 `help:"Lowest learning rate." default:"1e-7"`
@@ -22,19 +23,20 @@ type lrFindCmd struct {
 }
 
 func (c *lrFindCmd) Run(e *env) error {
-	data, err := c.open()
+	opts, err := c.options(&c.recipe)
+	switch { // in the range, zero would mean the default
+	case err != nil:
+		return err
+	case c.Start == 0 || c.End == 0 || c.Steps == 0:
+		return fmt.Errorf("learning rates from %g to %g in %d steps: all must be above 0", c.Start, c.End, c.Steps)
+	}
+	data, model, err := c.load(e, &c.training)
 	if err != nil {
 		return err
 	}
-	model, err := c.load(e, data)
-	if err != nil {
+	if _, err := c.freeze(model, c.scope); err != nil {
 		return err
 	}
-	if _, err := c.freeze(model); err != nil {
-		return err
-	}
-	opts := c.options()
-	c.fill(&opts)
 	curve, err := model.FindLR(e, data, opts, graft.LRRange{Start: c.Start, End: c.End, Steps: c.Steps})
 	if err != nil {
 		return err

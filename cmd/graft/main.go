@@ -44,21 +44,23 @@ var errReported = errors.New("")
 
 func main() {
 	var c cli
-	k := kong.Parse(&c,
+	parser := kong.Must(&c,
 		kong.Name("graft"),
 		kong.Description("Transfer learning on images: photos in folders in, a classifier out."),
-		kong.UsageOnError(),
+		kong.ShortUsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Vars{"version": graft.Version()},
 	)
-	if c.Threads < 0 {
-		k.Fatalf("--threads %d: there must be at least one; 0 means all", c.Threads)
+	k, err := parser.Parse(flagsFirst(parser.Model.Node, os.Args[1:]))
+	parser.FatalIfErrorf(err)
+	if most := graft.MaxThreads(); c.Threads < 0 || c.Threads > most {
+		k.Fatalf("--threads %d: there must be at least one, and more than %d gain nothing here; 0 means all processors", c.Threads, most)
 	}
 	if c.Threads > 0 {
 		runtime.GOMAXPROCS(c.Threads)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := k.Run(&env{ctx, c.Threads})
+	err = k.Run(&env{ctx, c.Threads})
 	interrupted := ctx.Err() != nil
 	stop()
 	switch {

@@ -116,7 +116,7 @@ func TestKilled(t *testing.T) {
 		whole := filepath.Join(dir, "whole")
 
 		saving := func(printed string) bool {
-			temp, _ := filepath.Glob(filepath.Join(dir, ".once-*", "*"))
+			temp, _ := filepath.Glob(filepath.Join(dir, ".once.graft-*", "*"))
 			return temp != nil
 		}
 		once := append(args, "--out", "once")
@@ -138,6 +138,7 @@ func TestKilled(t *testing.T) {
 				t.Errorf("%s, killed %s, leaves its state", name, moment)
 			}
 			check(t, os.RemoveAll(filepath.Join(dir, "once")))
+			check(t, holds(dir, "data", "whole"))
 		}
 
 		often := append(args, "--out", "often", "--resume")

@@ -13,23 +13,22 @@ import (
 type trainCmd struct {
 	training `embed:""`
 	network  `embed:""`
+	scope    `embed:""`
+	course   `embed:""`
 	recipe   `embed:""`
+	solving  `embed:""`
 	output   `embed:""`
 
-	Solver string `help:"lbfgs computes the optimum of the head, with a penalty that cross-validation chooses, instead of training by steps." placeholder:"NAME"`
-	Train  string `help:"all trains the whole network; head all that --freeze and --unfreeze leave of it, by default the head alone." default:"head" enum:"head,all"`
-	Cache  bool   `help:"Keep the features of photos on disk, for later runs."`
+	Cache bool `help:"Keep the features of photos on disk, for later runs."`
 }
 
-// training is what train and compare have in common.
+// training is what all commands that train have in common.
 type training struct {
-	Data   string   `arg:"" help:"Folder with train/CLASS/* and test/CLASS/* (or val, valid, validation), or CLASS/* to be split." type:"existingdir"`
-	Epochs int      `help:"Passes over the training photos." default:"5"`
-	Batch  int      `help:"Photos in a batch." default:"32" name:"batch-size"`
-	LR     *float64 `help:"Learning rate, of a schedule the highest; default 0.001, of finetune 0.002 for the head and half of it then." name:"lr" placeholder:"X"`
-	Seed   uint64   `help:"Seed of everything random." default:"42"`
-	Val    float64  `help:"Share of photos to test with where the data has no test folder." default:"0.2"`
-	Strict bool     `help:"Stop at a photo that can't be decoded instead of leaving it out."`
+	Data   string  `arg:"" help:"Folder with train/CLASS/* and test/CLASS/* (or val, valid, validation), or CLASS/* to be split." type:"existingdir"`
+	Batch  int     `help:"Photos in a batch." default:"32" name:"batch-size"`
+	Seed   uint64  `help:"Seed of everything random." default:"42"`
+	Val    float64 `help:"Share of photos to test with where the data has no test folder." default:"0.2"`
+	Strict bool    `help:"Stop at a photo that can't be decoded instead of leaving it out."`
 }
 
 // folder returns the run folder that is written by default: runs/, prefix and the data's name.
@@ -38,16 +37,8 @@ func (t *training) folder(prefix string) (string, error) {
 	return filepath.Join("runs", prefix+filepath.Base(abs)), err
 }
 
-// open checks the flags and finds the photos.
+// open finds the photos.
 func (t *training) open() (*graft.Dataset, error) {
-	switch { // in the options, zero would mean the default
-	case t.Epochs == 0:
-		return nil, errors.New("0 epochs: there must be at least one")
-	case t.Batch == 0:
-		return nil, errors.New("batch size 0: it must be at least 1")
-	case t.LR != nil && *t.LR == 0:
-		return nil, errors.New("learning rate 0: it must be above 0")
-	}
 	data, err := graft.OpenDataset(t.Data, graft.DatasetOptions{Val: t.Val, Seed: t.Seed})
 	if err == nil {
 		warn(data)
@@ -55,33 +46,36 @@ func (t *training) open() (*graft.Dataset, error) {
 	return data, err
 }
 
-func (t *training) options() graft.TrainOptions {
-	o := graft.TrainOptions{Epochs: t.Epochs, BatchSize: t.Batch, Seed: t.Seed, Strict: t.Strict, Progress: &progress{}}
-	if t.LR != nil {
-		o.LR = *t.LR
+// options are what the flags say, with those of the other parts.
+func (t *training) options(parts ...interface {
+	fill(*graft.TrainOptions) error
+}) (graft.TrainOptions, error) {
+	o := graft.TrainOptions{BatchSize: t.Batch, Seed: t.Seed, Strict: t.Strict, Progress: &progress{}}
+	if t.Batch == 0 { // in the options, zero would mean the default
+		return o, errors.New("batch size 0: it must be at least 1")
 	}
-	return o
+	for _, part := range parts {
+		if err := part.fill(&o); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
 }
 
 func (c *trainCmd) Run(e *env) error {
+	opts, err := c.options(&c.course, &c.recipe, &c.solving)
+	if err != nil {
+		return err
+	}
 	state, done, err := c.check(&c.training)
 	if err != nil || done {
 		return err
 	}
-	data, err := c.open()
+	data, model, err := c.load(e, &c.training)
 	if err != nil {
 		return err
 	}
-	model, err := c.load(e, data)
-	if err != nil {
-		return err
-	}
-	if c.Train == "all" {
-		if err := model.Unfreeze("*"); err != nil {
-			return err
-		}
-	}
-	last, err := c.freeze(model)
+	last, err := c.freeze(model, c.scope)
 	if err != nil {
 		return err
 	}
@@ -89,9 +83,7 @@ func (c *trainCmd) Run(e *env) error {
 	fmt.Printf("%s: %d photos of %d classes to train, %d to test\n", c.Data, len(data.Train), len(data.Classes), len(data.Test))
 	printParameters(model)
 
-	opts := c.options()
-	c.fill(&opts)
-	opts.Cache, opts.Epoch, opts.State, opts.Resume, opts.Solver = c.Cache, printEpoch, state, c.Resume, c.Solver
+	opts.Cache, opts.Epoch, opts.State, opts.Resume = c.Cache, printEpoch, state, c.Resume
 	run, err := model.Train(e, data, opts)
 	return finish(run, err, &c.output, state)
 }

@@ -158,8 +158,11 @@ func OpenFolder(dir string, classes []string) ([]Sample, []string, error) {
 	for _, name := range folders {
 		folder := filepath.Join(dir, name)
 		class := slices.Index(classes, name)
+		if class < 0 && find([]string{name}, splitNames) != "" {
+			return nil, nil, fmt.Errorf("%s has a folder %s, which is none of the classes: name that folder itself, %s", dir, name, folder)
+		}
 		if class < 0 {
-			return nil, nil, fmt.Errorf("%s: %q is none of the classes trained on (%s): rename or remove the folder, or train on that class too",
+			return nil, nil, fmt.Errorf("%s: %q is none of the classes (%s): rename or remove the folder, or train on that class too",
 				folder, name, abridged(classes))
 		}
 		before := len(samples)

@@ -153,7 +153,7 @@ func newFitter(build Builder, train, test Source, cfg Config) (*fitter, error) {
 		return nil, err
 	}
 	for _, s := range []Source{train, test} {
-		if l := slices.Max(allLabels(s)); l >= cfg.Classes {
+		if l := slices.Max(Labels(s)); l >= cfg.Classes {
 			return nil, fmt.Errorf("a sample is of class %d, and there are %d: the first is 0", l, cfg.Classes)
 		}
 	}
@@ -311,7 +311,7 @@ func (f *fitter) finish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	truth := allLabels(f.test)
+	truth := Labels(f.test)
 	loss, correct := CrossEntropy{}.Labels(logits, truth, nil)
 	if !finite(loss) {
 		return f.diverged(fmt.Errorf("%w: the test loss is no longer a number", ErrDiverged), "after the last step")

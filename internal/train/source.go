@@ -44,7 +44,8 @@ func labels(s Source, samples []int) []int {
 	return l
 }
 
-func allLabels(s Source) []int {
+// Labels returns the classes of all samples.
+func Labels(s Source) []int {
 	l := make([]int, s.Len())
 	for i := range l {
 		l[i] = s.Label(i)

@@ -163,6 +163,15 @@ func (c Config) Check() error {
 	})
 }
 
+// History returns the epochs that are complete by a state file.
+func History(path string) (history []Epoch, err error) {
+	err = StateConfig{Path: path}.read(func(_ *checkpoint.File, s stateJSON) error {
+		history = s.Progress.History
+		return nil
+	})
+	return history, err
+}
+
 // load goes on from the state file. On an error nothing has changed.
 func (f *fitter) load() error {
 	return f.cfg.State.read(func(file *checkpoint.File, s stateJSON) error {
