@@ -76,6 +76,10 @@ func TestWinograd(t *testing.T) {
 			x := b.Input(2, 16, 9, 9)
 			return b.batchNorm(conv(b, x, 16, same)).Add(x).Act(graph.ReLU)
 		},
+		"over what is added": func(b *net) *graph.Node {
+			x := conv(b, b.Input(1, 16, 9, 9), 16, same)
+			return conv(b, x.Act(graph.ReLU), 16, same).Add(x).Act(graph.ReLU)
+		},
 		"residual and blocks": func(b *net) *graph.Node {
 			x := b.Input(3, 16, 18, 19)
 			return b.batchNorm(conv(b, x.Act(graph.SiLU), 16, same)).Add(x).Act(graph.SiLU)

@@ -373,7 +373,10 @@ func (s *simd) WinogradOutput(w *Winograd) {
 	t := w.tiles()
 	var buffer [36 * 16]float32
 	t.buffer, t.bias = &buffer[0], &w.Bias[:w.C][0]
-	fused := Fused(w.Act) && w.Res == nil
+	if w.Res != nil {
+		t.res = &w.Res[0]
+	}
+	fused := Fused(w.Act)
 	if !fused {
 		t.act = int(None)
 	}
@@ -387,13 +390,7 @@ func (s *simd) WinogradOutput(w *Winograd) {
 	}
 	for y := range 4 {
 		for x := range 4 * w.Count {
-			at := y*w.Row + x*w.Pixel
-			row := w.Image[at : at+w.C]
-			if w.Res != nil {
-				s.Add(row, row, w.Res[at:], w.Act)
-			} else {
-				s.Act(w.Act, row)
-			}
+			s.Act(w.Act, w.Image[y*w.Row+x*w.Pixel:][:w.C])
 		}
 	}
 }

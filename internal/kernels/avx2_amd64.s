@@ -9582,17 +9582,32 @@ channels:
 	VADDPS      Y0, Y2, Y2
 	VADDPS      Y0, Y7, Y7
 	VADDPS      Y0, Y6, Y6
-	CMPQ        64(AX), $+1
-	JNE         row0_not_relu
-	VXORPS      Y3, Y3, Y3
-	VMAXPS      Y3, Y1, Y1
-	VXORPS      Y3, Y3, Y3
-	VMAXPS      Y3, Y2, Y2
-	VXORPS      Y3, Y3, Y3
-	VMAXPS      Y3, Y7, Y7
-	VXORPS      Y3, Y3, Y3
-	VMAXPS      Y3, Y6, Y6
-	JMP         row0_done
+	MOVQ        88(AX), R12
+	CMPQ        R12, $0x00
+	JE          row0_nores
+	SUBQ        (AX), R12
+	MOVQ        R10, R11
+	VADDPS      (R11)(R12*1), Y1, Y1
+	ADDQ        SI, R11
+	VADDPS      (R11)(R12*1), Y2, Y2
+	ADDQ        SI, R11
+	VADDPS      (R11)(R12*1), Y7, Y7
+	ADDQ        SI, R11
+	VADDPS      (R11)(R12*1), Y6, Y6
+	ADDQ        SI, R11
+
+row0_nores:
+	CMPQ   64(AX), $+1
+	JNE    row0_not_relu
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y1, Y1
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y7, Y7
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y6, Y6
+	JMP    row0_done
 
 row0_not_relu:
 	CMPQ   64(AX), $+2
@@ -9745,17 +9760,32 @@ row0_done:
 	VADDPS      Y0, Y2, Y2
 	VADDPS      Y0, Y7, Y7
 	VADDPS      Y0, Y6, Y6
-	CMPQ        64(AX), $+1
-	JNE         row1_not_relu
-	VXORPS      Y3, Y3, Y3
-	VMAXPS      Y3, Y1, Y1
-	VXORPS      Y3, Y3, Y3
-	VMAXPS      Y3, Y2, Y2
-	VXORPS      Y3, Y3, Y3
-	VMAXPS      Y3, Y7, Y7
-	VXORPS      Y3, Y3, Y3
-	VMAXPS      Y3, Y6, Y6
-	JMP         row1_done
+	MOVQ        88(AX), R12
+	CMPQ        R12, $0x00
+	JE          row1_nores
+	SUBQ        (AX), R12
+	MOVQ        R10, R11
+	VADDPS      (R11)(R12*1), Y1, Y1
+	ADDQ        SI, R11
+	VADDPS      (R11)(R12*1), Y2, Y2
+	ADDQ        SI, R11
+	VADDPS      (R11)(R12*1), Y7, Y7
+	ADDQ        SI, R11
+	VADDPS      (R11)(R12*1), Y6, Y6
+	ADDQ        SI, R11
+
+row1_nores:
+	CMPQ   64(AX), $+1
+	JNE    row1_not_relu
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y1, Y1
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y7, Y7
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y6, Y6
+	JMP    row1_done
 
 row1_not_relu:
 	CMPQ   64(AX), $+2
@@ -9908,17 +9938,32 @@ row1_done:
 	VADDPS      Y0, Y2, Y2
 	VADDPS      Y0, Y7, Y7
 	VADDPS      Y0, Y6, Y6
-	CMPQ        64(AX), $+1
-	JNE         row2_not_relu
-	VXORPS      Y3, Y3, Y3
-	VMAXPS      Y3, Y1, Y1
-	VXORPS      Y3, Y3, Y3
-	VMAXPS      Y3, Y2, Y2
-	VXORPS      Y3, Y3, Y3
-	VMAXPS      Y3, Y7, Y7
-	VXORPS      Y3, Y3, Y3
-	VMAXPS      Y3, Y6, Y6
-	JMP         row2_done
+	MOVQ        88(AX), R12
+	CMPQ        R12, $0x00
+	JE          row2_nores
+	SUBQ        (AX), R12
+	MOVQ        R10, R11
+	VADDPS      (R11)(R12*1), Y1, Y1
+	ADDQ        SI, R11
+	VADDPS      (R11)(R12*1), Y2, Y2
+	ADDQ        SI, R11
+	VADDPS      (R11)(R12*1), Y7, Y7
+	ADDQ        SI, R11
+	VADDPS      (R11)(R12*1), Y6, Y6
+	ADDQ        SI, R11
+
+row2_nores:
+	CMPQ   64(AX), $+1
+	JNE    row2_not_relu
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y1, Y1
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y7, Y7
+	VXORPS Y3, Y3, Y3
+	VMAXPS Y3, Y6, Y6
+	JMP    row2_done
 
 row2_not_relu:
 	CMPQ   64(AX), $+2
@@ -10071,17 +10116,32 @@ row2_done:
 	VADDPS      Y0, Y2, Y2
 	VADDPS      Y0, Y7, Y7
 	VADDPS      Y0, Y6, Y6
-	CMPQ        64(AX), $+1
-	JNE         row3_not_relu
-	VXORPS      Y0, Y0, Y0
-	VMAXPS      Y0, Y1, Y1
-	VXORPS      Y0, Y0, Y0
-	VMAXPS      Y0, Y2, Y2
-	VXORPS      Y0, Y0, Y0
-	VMAXPS      Y0, Y7, Y7
-	VXORPS      Y0, Y0, Y0
-	VMAXPS      Y0, Y6, Y6
-	JMP         row3_done
+	MOVQ        88(AX), R12
+	CMPQ        R12, $0x00
+	JE          row3_nores
+	SUBQ        (AX), R12
+	MOVQ        R10, R11
+	VADDPS      (R11)(R12*1), Y1, Y1
+	ADDQ        SI, R11
+	VADDPS      (R11)(R12*1), Y2, Y2
+	ADDQ        SI, R11
+	VADDPS      (R11)(R12*1), Y7, Y7
+	ADDQ        SI, R11
+	VADDPS      (R11)(R12*1), Y6, Y6
+	ADDQ        SI, R11
+
+row3_nores:
+	CMPQ   64(AX), $+1
+	JNE    row3_not_relu
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y0, Y1, Y1
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y0, Y2, Y2
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y0, Y7, Y7
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y0, Y6, Y6
+	JMP    row3_done
 
 row3_not_relu:
 	CMPQ   64(AX), $+2

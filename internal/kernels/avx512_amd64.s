@@ -17979,17 +17979,32 @@ channels:
 	VADDPS           Z0, Z2, Z2
 	VADDPS           Z0, Z7, Z7
 	VADDPS           Z0, Z6, Z6
-	CMPQ             64(AX), $+1
-	JNE              row0_not_relu
-	VXORPS           Z3, Z3, Z3
-	VMAXPS           Z3, Z1, Z1
-	VXORPS           Z3, Z3, Z3
-	VMAXPS           Z3, Z2, Z2
-	VXORPS           Z3, Z3, Z3
-	VMAXPS           Z3, Z7, Z7
-	VXORPS           Z3, Z3, Z3
-	VMAXPS           Z3, Z6, Z6
-	JMP              row0_done
+	MOVQ             88(AX), R12
+	CMPQ             R12, $0x00
+	JE               row0_nores
+	SUBQ             (AX), R12
+	MOVQ             R10, R11
+	VADDPS           (R11)(R12*1), Z1, Z1
+	ADDQ             SI, R11
+	VADDPS           (R11)(R12*1), Z2, Z2
+	ADDQ             SI, R11
+	VADDPS           (R11)(R12*1), Z7, Z7
+	ADDQ             SI, R11
+	VADDPS           (R11)(R12*1), Z6, Z6
+	ADDQ             SI, R11
+
+row0_nores:
+	CMPQ   64(AX), $+1
+	JNE    row0_not_relu
+	VXORPS Z3, Z3, Z3
+	VMAXPS Z3, Z1, Z1
+	VXORPS Z3, Z3, Z3
+	VMAXPS Z3, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VMAXPS Z3, Z7, Z7
+	VXORPS Z3, Z3, Z3
+	VMAXPS Z3, Z6, Z6
+	JMP    row0_done
 
 row0_not_relu:
 	CMPQ        64(AX), $+2
@@ -18126,17 +18141,32 @@ row0_done:
 	VADDPS           Z0, Z2, Z2
 	VADDPS           Z0, Z7, Z7
 	VADDPS           Z0, Z6, Z6
-	CMPQ             64(AX), $+1
-	JNE              row1_not_relu
-	VXORPS           Z3, Z3, Z3
-	VMAXPS           Z3, Z1, Z1
-	VXORPS           Z3, Z3, Z3
-	VMAXPS           Z3, Z2, Z2
-	VXORPS           Z3, Z3, Z3
-	VMAXPS           Z3, Z7, Z7
-	VXORPS           Z3, Z3, Z3
-	VMAXPS           Z3, Z6, Z6
-	JMP              row1_done
+	MOVQ             88(AX), R12
+	CMPQ             R12, $0x00
+	JE               row1_nores
+	SUBQ             (AX), R12
+	MOVQ             R10, R11
+	VADDPS           (R11)(R12*1), Z1, Z1
+	ADDQ             SI, R11
+	VADDPS           (R11)(R12*1), Z2, Z2
+	ADDQ             SI, R11
+	VADDPS           (R11)(R12*1), Z7, Z7
+	ADDQ             SI, R11
+	VADDPS           (R11)(R12*1), Z6, Z6
+	ADDQ             SI, R11
+
+row1_nores:
+	CMPQ   64(AX), $+1
+	JNE    row1_not_relu
+	VXORPS Z3, Z3, Z3
+	VMAXPS Z3, Z1, Z1
+	VXORPS Z3, Z3, Z3
+	VMAXPS Z3, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VMAXPS Z3, Z7, Z7
+	VXORPS Z3, Z3, Z3
+	VMAXPS Z3, Z6, Z6
+	JMP    row1_done
 
 row1_not_relu:
 	CMPQ        64(AX), $+2
@@ -18273,17 +18303,32 @@ row1_done:
 	VADDPS           Z0, Z2, Z2
 	VADDPS           Z0, Z7, Z7
 	VADDPS           Z0, Z6, Z6
-	CMPQ             64(AX), $+1
-	JNE              row2_not_relu
-	VXORPS           Z3, Z3, Z3
-	VMAXPS           Z3, Z1, Z1
-	VXORPS           Z3, Z3, Z3
-	VMAXPS           Z3, Z2, Z2
-	VXORPS           Z3, Z3, Z3
-	VMAXPS           Z3, Z7, Z7
-	VXORPS           Z3, Z3, Z3
-	VMAXPS           Z3, Z6, Z6
-	JMP              row2_done
+	MOVQ             88(AX), R12
+	CMPQ             R12, $0x00
+	JE               row2_nores
+	SUBQ             (AX), R12
+	MOVQ             R10, R11
+	VADDPS           (R11)(R12*1), Z1, Z1
+	ADDQ             SI, R11
+	VADDPS           (R11)(R12*1), Z2, Z2
+	ADDQ             SI, R11
+	VADDPS           (R11)(R12*1), Z7, Z7
+	ADDQ             SI, R11
+	VADDPS           (R11)(R12*1), Z6, Z6
+	ADDQ             SI, R11
+
+row2_nores:
+	CMPQ   64(AX), $+1
+	JNE    row2_not_relu
+	VXORPS Z3, Z3, Z3
+	VMAXPS Z3, Z1, Z1
+	VXORPS Z3, Z3, Z3
+	VMAXPS Z3, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VMAXPS Z3, Z7, Z7
+	VXORPS Z3, Z3, Z3
+	VMAXPS Z3, Z6, Z6
+	JMP    row2_done
 
 row2_not_relu:
 	CMPQ        64(AX), $+2
@@ -18420,17 +18465,32 @@ row2_done:
 	VADDPS           Z0, Z2, Z2
 	VADDPS           Z0, Z7, Z7
 	VADDPS           Z0, Z6, Z6
-	CMPQ             64(AX), $+1
-	JNE              row3_not_relu
-	VXORPS           Z0, Z0, Z0
-	VMAXPS           Z0, Z1, Z1
-	VXORPS           Z0, Z0, Z0
-	VMAXPS           Z0, Z2, Z2
-	VXORPS           Z0, Z0, Z0
-	VMAXPS           Z0, Z7, Z7
-	VXORPS           Z0, Z0, Z0
-	VMAXPS           Z0, Z6, Z6
-	JMP              row3_done
+	MOVQ             88(AX), R12
+	CMPQ             R12, $0x00
+	JE               row3_nores
+	SUBQ             (AX), R12
+	MOVQ             R10, R11
+	VADDPS           (R11)(R12*1), Z1, Z1
+	ADDQ             SI, R11
+	VADDPS           (R11)(R12*1), Z2, Z2
+	ADDQ             SI, R11
+	VADDPS           (R11)(R12*1), Z7, Z7
+	ADDQ             SI, R11
+	VADDPS           (R11)(R12*1), Z6, Z6
+	ADDQ             SI, R11
+
+row3_nores:
+	CMPQ   64(AX), $+1
+	JNE    row3_not_relu
+	VXORPS Z0, Z0, Z0
+	VMAXPS Z0, Z1, Z1
+	VXORPS Z0, Z0, Z0
+	VMAXPS Z0, Z2, Z2
+	VXORPS Z0, Z0, Z0
+	VMAXPS Z0, Z7, Z7
+	VXORPS Z0, Z0, Z0
+	VMAXPS Z0, Z6, Z6
+	JMP    row3_done
 
 row3_not_relu:
 	CMPQ        64(AX), $+2

@@ -242,6 +242,13 @@ func testWinograd(t *testing.T, s *Set, seed uint64, count, blocks int, act Act)
 			w.Res = in.Image
 		}
 		set.WinogradOutput(&w)
+		over := w
+		over.Image = slices.Clone(in.Image[:len(w.Image)])
+		if w.Res != nil { // the result written over what is added
+			over.Res = over.Image
+			set.WinogradOutput(&over)
+			compare(t, "winograd output over the residual", over.Image[:4*count*c], w.Image[:4*count*c], 0)
+		}
 	}
 	compare(t, fmt.Sprintf("winograd output act %d", act), want[0], want[1], 1e-4)
 }

@@ -17,7 +17,7 @@ type Winograd struct {
 	// F(2×2, 3×3), of float32 otherwise.
 	Tiles  []float32
 	Stride int
-	// The rest is for the result: act(transformed tiles + Bias + Res). Res lies like Image; nil for none.
+	// The rest is for the result: act(transformed tiles + Bias + Res). Res lies like Image and may be it; nil for none.
 	Bias, Res []float32
 	Act       Act
 	// BF16 says that the result of F(2×2, 3×3) and Res are bfloat16. Act must be one that [Fused] then.
@@ -136,20 +136,18 @@ func winogradOutputPortable(w *Winograd) {
 			}
 			for y := range 4 {
 				for x, v := range outputTransform(half[y]) {
-					w.Image[(4*t+x)*w.Pixel+y*w.Row+c] = v + w.Bias[c]
+					at := (4*t+x)*w.Pixel + y*w.Row + c
+					v += w.Bias[c]
+					if w.Res != nil {
+						v += w.Res[at]
+					}
+					w.Image[at] = v
 				}
 			}
 		}
 		for y := range 4 {
 			for x := range 4 {
-				at := (4*t+x)*w.Pixel + y*w.Row
-				row := w.Image[at : at+w.C]
-				if w.Res != nil {
-					for c, v := range w.Res[at:][:w.C] {
-						row[c] += v
-					}
-				}
-				actPortable(w.Act, row)
+				actPortable(w.Act, w.Image[(4*t+x)*w.Pixel+y*w.Row:][:w.C])
 			}
 		}
 	}

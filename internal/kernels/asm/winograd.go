@@ -57,8 +57,18 @@ func (v isa) winogradOutput() {
 			for _, r := range out {
 				VADDPS(bias, r, r)
 			}
-			v.apply("row"+string(rune('0'+y)), inRegisters, t.arg.field("act"), out)
-			p := GP64()
+			row, p := "row"+string(rune('0'+y)), GP64()
+			res := t.arg.load("res")
+			CMPQ(res, Imm(0))
+			JE(LabelRef(row + "_nores"))
+			SUBQ(t.arg.field("image"), res) // from a pixel of the image to that of the residual
+			MOVQ(to, p)
+			for _, r := range out {
+				VADDPS(Mem{Base: p, Index: res, Scale: 1}, r, r)
+				ADDQ(t.pixel, p)
+			}
+			Label(row + "_nores")
+			v.apply(row, inRegisters, t.arg.field("act"), out)
 			MOVQ(to, p)
 			for _, r := range out {
 				VMOVUPS(r, Mem{Base: p})
