@@ -55,10 +55,7 @@ def network():
     if args.arch == "efficientnet_lite0":
         import lite0
 
-        model = lite0.load()
-        if hasattr(model, "set_swish"):
-            model.set_swish(memory_efficient=False)
-        return model.eval()
+        return lite0.load().eval()
     return torchvision.models.get_model(args.arch, weights=None).eval()
 
 
