@@ -114,9 +114,9 @@ func (c *compiler) cut(size int) *graph.Node {
 		}
 	}
 	// Of places that save about the same the last one is best: the memory of one image is small.
-	for _, c := range slices.Backward(places) {
-		if c.gain >= most-most/32 {
-			return c.node
+	for _, at := range slices.Backward(places) {
+		if at.gain >= most-most/32 {
+			return at.node
 		}
 	}
 	return nil

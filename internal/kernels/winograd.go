@@ -76,10 +76,12 @@ func winogradWeights(weights []float32, out, in int, g [][3]float64, pack func(w
 	var all []float32
 	for p := range packed {
 		packed[p] = pack(transformed[p], nil, out, in)
+		if p == 0 {
+			all = make([]float32, 0, len(packed)*len(packed[0].Data))
+		}
+		from := len(all)
 		all = append(all, packed[p].Data...)
-	}
-	for p, size := 0, len(all)/len(packed); p < len(packed); p++ {
-		packed[p].Data = all[p*size : (p+1)*size : (p+1)*size]
+		packed[p].Data = all[from:len(all):len(all)]
 	}
 	return packed
 }
