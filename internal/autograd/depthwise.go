@@ -39,6 +39,7 @@ func (d *depthwise) divide(size int) {
 	lines := max(1, min(size/(d.w*d.c*d.op.Stride[0]), d.outH))
 	bands := (d.outH + lines - 1) / lines
 	d.lines = (d.outH + bands - 1) / bands
+	d.lines += d.lines % kernels.DepthwiseRows
 }
 
 func (d *depthwise) taps() int { return d.op.Kernel[0] * d.op.Kernel[1] }
@@ -54,28 +55,25 @@ func (d *depthwise) sees(from, to int) (first, last int) {
 func (d *depthwise) forward() {
 	op := d.op
 	parts := division{d.x.shape[0], d.outH * d.outW, 1, d.lines * d.outW}
-	packed := d.newBuffer((d.c + 15) / 16 * 16 * (d.taps() + 1))
+	like := kernels.Depthwise{W: d.w, C: d.c, OutW: d.outW, KernelH: op.Kernel[0], KernelW: op.Kernel[1],
+		StrideH: op.Stride[0], StrideW: op.Stride[1], DilationH: op.Dilation[0], DilationW: op.Dilation[1], Left: op.Pad[1]}
 	d.emit(&step{op: "pack", units: 1, run: func(*thread, int) {
 		var bias []float32
 		if d.bias != nil {
 			bias = d.bias.Data
 		}
-		w, b := kernels.PackDepthwise(d.weight.Data, bias, d.c)
-		copy(packed.data()[copy(packed.data(), w):], b)
-	}}, nil, packed)
+		like.Pack(d.weight.Data, bias)
+	}}, nil)
 	x := d.x.rows
-	d.byRows("depthwise", parts, append(x.buffers(), packed), d.y.buffer, func(t *thread, from, to int) {
+	d.byRows("depthwise", parts, x.buffers(), d.y.buffer, func(t *thread, from, to int) {
 		n := from / parts.rows
 		a, b := from%parts.rows/d.outW, (to-n*parts.rows)/d.outW
 		first, last := d.sees(a, b)
-		band := x.load(t, (n*d.h+first)*d.w, (n*d.h+last)*d.w)
-		p := packed.data()
-		padded := (d.c + 15) / 16 * 16
-		d.set.Depthwise(&kernels.Depthwise{X: band, Y: d.y.buffer.data()[from*d.c : to*d.c],
-			H: last - first, W: d.w, C: d.c, OutH: b - a, OutW: d.outW, KernelH: op.Kernel[0], KernelW: op.Kernel[1],
-			StrideH: op.Stride[0], StrideW: op.Stride[1], DilationH: op.Dilation[0], DilationW: op.Dilation[1],
-			Top: first - a*op.Stride[0] + op.Pad[0], Left: op.Pad[1],
-			Weight: p[:padded*d.taps()], Bias: p[padded*d.taps():], To: b - a})
+		conv := like
+		conv.X, conv.H = x.load(t, (n*d.h+first)*d.w, (n*d.h+last)*d.w), last-first
+		conv.Y, conv.OutH, conv.To = d.y.buffer.data()[from*d.c:to*d.c], b-a, b-a
+		conv.Top = first - a*op.Stride[0] + op.Pad[0]
+		d.set.Depthwise(&conv)
 	})
 }
 
@@ -87,7 +85,6 @@ type depthwiseGradient struct {
 	more       *rows
 	dw, db     *buffer
 	phases     []phase
-	zeros      []float32
 }
 
 func (d *depthwise) backward() {
@@ -95,7 +92,7 @@ func (d *depthwise) backward() {
 	if taken == nil {
 		return
 	}
-	g := &depthwiseGradient{depthwise: *d, dy: *taken, source: d.x.rows, zeros: make([]float32, d.c+16)}
+	g := &depthwiseGradient{depthwise: *d, dy: *taken, source: d.x.rows}
 	g.divide(48 << 10) // more values of a band are at hand than in the forward pass
 	samples := d.x.shape[0]
 	chunks := min(samples, mostChunks)
@@ -119,9 +116,6 @@ func (d *depthwise) backward() {
 		g.dx.producer = s
 		writes = append(writes, g.dx)
 		g.preparePhases()
-		for _, p := range g.phases {
-			reads = append(reads, p.packed)
-		}
 	}
 	s.parts = division{samples, d.h * d.w, 1, g.lines * d.op.Stride[0] * d.w}
 	bands := s.parts.pieces()
@@ -221,20 +215,18 @@ func (g *depthwiseGradient) weights(t *thread, dw, dy []float32, n, a, b int, be
 type phase struct {
 	from     [2]int // the remainders
 	taps     [2]int
-	packed   *buffer
 	dilation [2]int
+	weights  *kernels.DepthwiseWeights
 }
 
 // preparePhases emits the step that packs the phases' weights.
 func (g *depthwiseGradient) preparePhases() {
-	padded := (g.c + 15) / 16 * 16
 	for py := range g.op.Stride[0] {
 		for px := range g.op.Stride[1] {
-			p := phase{from: [2]int{py, px}, dilation: g.op.Dilation}
+			p := phase{from: [2]int{py, px}, dilation: g.op.Dilation, weights: new(kernels.DepthwiseWeights)}
 			for i, r := range p.from {
 				p.taps[i] = max(0, (g.op.Kernel[i]-r+g.op.Stride[i]-1)/g.op.Stride[i])
 			}
-			p.packed = g.newBuffer(max(1, padded*p.taps[0]*p.taps[1]))
 			g.phases = append(g.phases, p)
 			g.emit(&step{op: "pack", units: 1, run: func(*thread, int) {
 				count := p.taps[0] * p.taps[1]
@@ -247,11 +239,18 @@ func (g *depthwiseGradient) preparePhases() {
 						}
 					}
 				}
-				packed, _ := kernels.PackDepthwise(w, nil, g.c)
-				copy(p.packed.data(), packed)
-			}}, nil, p.packed)
+				d := p.like(g)
+				d.Pack(w, nil)
+				*p.weights = d.DepthwiseWeights
+			}}, nil)
 		}
 	}
+}
+
+// like is the convolution that gives the phase's pixels, but for what differs from band to band.
+func (p *phase) like(g *depthwiseGradient) kernels.Depthwise {
+	return kernels.Depthwise{W: g.outW, C: g.c, KernelH: p.taps[0], KernelW: p.taps[1], StrideH: 1, StrideW: 1,
+		DilationH: p.dilation[0], DilationW: p.dilation[1], DepthwiseWeights: *p.weights}
 }
 
 // run computes the phase's pixels in the lines [top, bottom) of dX from the lines [first, last) of dY.
@@ -271,11 +270,11 @@ func (p *phase) run(g *depthwiseGradient, dy []float32, first, last, n, top, bot
 		return
 	}
 	y := g.dx.data()[((n*g.h+begin[0])*g.w+begin[1])*g.c:]
-	d := kernels.Depthwise{X: dy, Y: y, H: last - first, W: g.outW, C: g.c, OutH: count[0], OutW: count[1],
-		KernelH: p.taps[0], KernelW: p.taps[1], StrideH: 1, StrideW: 1, DilationH: p.dilation[0], DilationW: p.dilation[1],
-		Top:  (p.taps[0]-1)*p.dilation[0] - place[0] + first,
-		Left: (p.taps[1]-1)*p.dilation[1] - place[1], Weight: p.packed.data(), Bias: g.zeros, To: count[0],
-		RowY: g.op.Stride[0] * g.w * g.c, PixelY: g.op.Stride[1] * g.c}
+	d := p.like(g)
+	d.X, d.Y, d.H, d.OutH, d.OutW, d.To = dy, y, last-first, count[0], count[1], count[0]
+	d.Top = (p.taps[0]-1)*p.dilation[0] - place[0] + first
+	d.Left = (p.taps[1]-1)*p.dilation[1] - place[1]
+	d.RowY, d.PixelY = g.op.Stride[0]*g.w*g.c, g.op.Stride[1]*g.c
 	if p.taps[0] == 0 || p.taps[1] == 0 || last <= first {
 		for i := range count[0] {
 			for j := range count[1] {

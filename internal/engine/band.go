@@ -8,20 +8,55 @@ import (
 )
 
 // A block of a mobile network expands its channels by a 1 × 1 convolution, convolves each depthwise,
-// and often projects them by another 1 × 1 convolution. The expanded image is large, so where it
-// wouldn't stay in a core's cache the block is computed by bands of rows, which do.
+// and often projects them by another 1 × 1 convolution. What is expanded goes panel of channels by panel of
+// channels: the product's panel is convolved while it is at hand, and never lies in memory as an image. Where
+// the image still wouldn't stay in a core's cache the block is computed by bands of rows, which do.
 
 // leastBanded is the size in bytes of an expanded image from which on it is computed by bands.
 const leastBanded = 576 << 10
 
-// A banded block: expand and project may be nil.
+// A banded block is computed by bands of rows or by panels.
 type banded struct {
-	set             *kernels.Set
-	depthwise       kernels.Depthwise
-	expand, project *kernels.Packed
-	expandAct       kernels.Act
-	projectAct      kernels.Act
-	rows            int // of the result, in a band
+	set        *kernels.Set
+	depthwise  kernels.Depthwise
+	expand     []panel         // nil for none
+	project    *kernels.Packed // nil for none
+	expandAct  kernels.Act
+	projectAct kernels.Act
+	rows       int // of the result, in a band
+	most       int // rows of the expanded image that a band sees
+}
+
+// A panel is what the expansion computes at once, and the convolution of those channels.
+type panel struct {
+	first     int // channel
+	expand    kernels.Packed
+	depthwise kernels.Depthwise
+}
+
+// panels divides an expansion and the convolution d of its result into panels. Their weights lie in the order in
+// which they are needed, since a product fetches what lies ahead of its own.
+func panels(expand kernels.Packed, d kernels.Depthwise) []panel {
+	var panels []panel
+	all := make([]float32, 0, len(expand.Data)+len(d.Taps)+len(d.Minimal)+len(d.Bias))
+	move := func(x *[]float32) {
+		from := len(all)
+		all = append(all, *x...)
+		*x = all[from:len(all):len(all)]
+	}
+	for i := range divided(d.C, kernels.Width) {
+		p := panel{first: i * kernels.Width, expand: expand.Panel(i)}
+		p.depthwise = d.Channels(p.first, min(p.first+kernels.Width, d.C))
+		move(&p.expand.Data)
+		if p.depthwise.Minimal != nil {
+			move(&p.depthwise.Minimal)
+		} else {
+			move(&p.depthwise.Taps)
+		}
+		move(&p.depthwise.Bias)
+		panels = append(panels, p)
+	}
+	return panels
 }
 
 func pointwise(n *graph.Node) bool {
@@ -39,7 +74,8 @@ func depthwise(n *graph.Node) bool {
 // having emitted nothing, where the image isn't large enough or something stands between.
 func (c *compiler) bands(expand *product, node *graph.Node, in value) (bool, error) {
 	mid := node.In[0].Shape
-	if 4*mid[1]*mid[2]*mid[3] < leastBanded {
+	large := 4*mid[1]*mid[2]*mid[3] >= leastBanded
+	if !large && expand == nil {
 		return false, nil
 	}
 	if next := c.only(node); next != nil {
@@ -58,14 +94,13 @@ func (c *compiler) bands(expand *product, node *graph.Node, in value) (bool, err
 		in = c.widened(in)
 	} else {
 		in = c.factor(expand.node, in)
-		packed := pack(expand.weight, expand.bias, expand.out, expand.in, in.bf16)
-		b.expand, b.expandAct = &packed, expand.act
+		b.expandAct = expand.act
 		op = "expand+" + op
 	}
 	yields := kernels.Fused(q.act) // bfloat16, if that is wanted
 	var residual *value
 	reads := []int{in.buffer}
-	if next := c.only(q.end); next != nil && pointwise(next) && q.residual == nil {
+	if next := c.only(q.end); large && next != nil && pointwise(next) && q.residual == nil {
 		r, err := c.fuse(next, channelsLast)
 		if err != nil {
 			return false, err
@@ -91,7 +126,14 @@ func (c *compiler) bands(expand *product, node *graph.Node, in value) (bool, err
 			s.also = []int{sums}
 		}
 	}
-	c.emitBands(b, s, in, out, sums, residual)
+	if expand != nil {
+		b.expand = panels(pack(expand.weight, expand.bias, expand.out, expand.in, in.bf16), b.depthwise)
+	}
+	if large {
+		c.emitBands(b, s, in, out, sums, residual)
+	} else {
+		c.emitPanels(b, s, in, out, sums)
+	}
 	c.done[node.ID] = true
 	c.set(end.end, out)
 	return true, nil
@@ -103,12 +145,14 @@ func (c *compiler) emitBands(b *banded, s step, in, out value, sums int, residua
 	// So many rows of the expansion's product at least: they are computed in whole tiles, and few of them
 	// twice. An even number of bands is shared alike by two threads.
 	const least = 672
-	b.rows = alike(d.OutH, max(least/(d.StrideH*d.W), 1))
+	together := kernels.DepthwiseRows
+	b.rows = min(alike(divided(d.OutH, together), divided(least, d.StrideH*d.W*together))*together, d.OutH)
 	perImage := divided(d.OutH, b.rows)
 	s.units = out.shape[0] * perImage
 	expanded := 0
 	if b.expand != nil {
-		expanded = ((b.rows-1)*d.StrideH + (d.KernelH-1)*d.DilationH + 1) * d.W * d.C
+		b.most = min((b.rows-1)*d.StrideH+(d.KernelH-1)*d.DilationH+1, d.H)
+		expanded = b.most * d.W * len(b.expand) * kernels.Width
 	}
 	convolved := 0
 	if b.project != nil {
@@ -146,6 +190,8 @@ type bandWorker struct {
 	expanded, convolved   []float32
 	image                 int
 	from, to              int // the rows of that image which expanded holds
+	panel                 kernels.Depthwise
+	gemm                  kernels.Gemm
 }
 
 // compute computes the rows [first, last) of image n's result.
@@ -154,12 +200,6 @@ func (w *bandWorker) compute(n, first, last int) {
 	a := min(max(first*d.StrideH-d.Top, 0), d.H-1)
 	b := max(min((last-1)*d.StrideH-d.Top+(d.KernelH-1)*d.DilationH+1, d.H), a+1)
 	line := d.W * d.C
-	if w.expand == nil {
-		d.X = w.x[a*line : b*line]
-	} else {
-		w.expandRows(n, a, b)
-		d.X = w.expanded[:(b-a)*line]
-	}
 	// Seen from row a and row first on, the convolution has fewer zeros above.
 	d.Top += a - first*d.StrideH
 	d.H, d.OutH, d.From, d.To = b-a, last-first, 0, last-first
@@ -168,11 +208,18 @@ func (w *bandWorker) compute(n, first, last int) {
 	}
 	if w.project == nil {
 		d.Y = w.y[first*d.OutW*words(d.C, d.BF16):]
+	} else {
+		d.Y = w.convolved
+	}
+	if w.expand == nil {
+		d.X = w.x[a*line : b*line]
 		w.set.Depthwise(&d)
+	} else {
+		w.expandRows(n, a, b, &d)
+	}
+	if w.project == nil {
 		return
 	}
-	d.Y = w.convolved
-	w.set.Depthwise(&d)
 	outs := w.project.N
 	at := first * d.OutW * outs
 	g := kernels.Gemm{M: (last - first) * d.OutW, A: w.convolved, LDA: w.project.K, B: *w.project,
@@ -183,16 +230,71 @@ func (w *bandWorker) compute(n, first, last int) {
 	w.set.Gemm(&g)
 }
 
-// expandRows makes expanded hold the rows [a, b) of the expanded image.
-func (w *bandWorker) expandRows(n, a, b int) {
-	d := &w.depthwise
-	line, kept := d.W*d.C, 0
+// expandRows makes expanded hold the rows [a, b) of the expanded image, and convolves them by d, each panel
+// as soon as it is there.
+func (w *bandWorker) expandRows(n, a, b int, whole *kernels.Depthwise) {
+	kept := 0
 	if n == w.image && w.from <= a && a < w.to {
 		kept = w.to - a
-		copy(w.expanded, w.expanded[(a-w.from)*line:(w.to-w.from)*line])
+	}
+	for i := range w.expand {
+		p, d := &w.expand[i], &w.panel
+		// The same rows of the panel.
+		*d = p.depthwise
+		in := p.expand.K
+		line := d.W * d.C
+		d.Top, d.H, d.OutH, d.To, d.BF16 = whole.Top, whole.H, whole.OutH, whole.To, whole.BF16
+		d.Y = whole.Y[words(p.first, d.BF16):]
+		if whole.Sums != nil {
+			d.Sums = whole.Sums[p.first:]
+		}
+		x := w.expanded[i*w.most*d.W*kernels.Width:]
+		if kept > 0 {
+			copy(x, x[(a-w.from)*line:(w.to-w.from)*line])
+		}
+		w.gemm = kernels.Gemm{M: (b - a - kept) * d.W, A: w.x[(a+kept)*d.W*in:], LDA: in, B: p.expand,
+			C: x[kept*line:], LDC: d.C, Act: w.expandAct}
+		w.set.Gemm(&w.gemm)
+		d.X = x[:(b-a)*line]
+		w.set.Depthwise(d)
 	}
 	w.image, w.from, w.to = n, a, b
-	in := w.expand.K
-	w.set.Gemm(&kernels.Gemm{M: (b - a - kept) * d.W, A: w.x[(a+kept)*d.W*in:], LDA: in, B: *w.expand,
-		C: w.expanded[kept*line:], LDC: d.C, Act: w.expandAct})
+}
+
+// emitPanels emits the step of an expansion whose images are small, and of the convolution. Its units are
+// panels of channels of some images.
+func (c *compiler) emitPanels(b *banded, s step, in, out value, sums int) {
+	const rows = 256 // of a product
+	d := b.depthwise
+	images := max(1, min(rows/(d.H*d.W), out.shape[0]))
+	pixels, result := d.H*d.W, d.OutH*d.OutW*words(d.C, d.BF16)
+	c.needScratch(images * pixels * kernels.Width)
+	s.units = divided(out.shape[0], images) * len(b.expand)
+	s.weights = awaited(4*len(b.expand)*len(b.expand[0].expand.Data), out.shape[0]*pixels)
+	s.run = func(st *State, thread, from, to int) {
+		x, y, expanded := st.buffer(in.buffer), st.buffer(out.buffer), st.scratch[thread]
+		var gemm kernels.Gemm // one of each, since their address escapes
+		var panel kernels.Depthwise
+		for u := from; u < to; u++ {
+			first, p := u/len(b.expand)*images, &b.expand[u%len(b.expand)]
+			last, in := min(first+images, out.shape[0]), p.expand.K
+			panel = p.depthwise
+			panel.To = panel.OutH
+			gemm = kernels.Gemm{M: (last - first) * pixels, A: x[first*pixels*in:], LDA: in, B: p.expand,
+				C: expanded, LDC: panel.C, Act: b.expandAct}
+			if d.OutH*d.OutW == d.H*d.W {
+				gemm.Fetch, gemm.LDF = y[first*result+words(p.first, d.BF16):], words(d.C, d.BF16)
+			}
+			b.set.Gemm(&gemm)
+			for n := first; n < last; n++ {
+				panel.X = expanded[(n-first)*pixels*panel.C:]
+				panel.Y = y[n*result+words(p.first, d.BF16):]
+				if sums >= 0 {
+					panel.Sums = st.buffer(sums)[n*d.OutH*d.C+p.first:]
+				}
+				b.set.Depthwise(&panel)
+			}
+		}
+	}
+	c.emit(s)
 }

@@ -522,23 +522,24 @@ func (g *window) gather(dst []float32, ld int, x []float32, first, rows, group, 
 func (c *compiler) depthwise(p *product, conv graph.Conv2d, in, out value) {
 	d := newDepthwise(p, conv, in.shape, out.shape)
 	d.BF16 = out.bf16
-	outH, sums := d.OutH, c.rowSums(p, in, out)
+	sums, units := c.rowSums(p, in, out), divided(d.OutH, kernels.DepthwiseRows) // of an image
 	set := c.plan.kernels
 	write := step{
 		op: fmt.Sprintf("depthwise %dx%d", conv.Kernel[0], conv.Kernel[1]), path: p.node.Path,
-		units: out.shape[0] * outH, reads: []int{in.buffer}, write: out.buffer,
+		units: out.shape[0] * units, reads: []int{in.buffer}, write: out.buffer,
 		run: func(s *State, _, from, to int) {
 			x, y := s.buffer(in.buffer), s.buffer(out.buffer)
 			for from < to { // image by image
-				n := from / outH
+				n := from / units
+				end := min((n+1)*units, to)
 				d := d
 				d.X, d.Y = x[n*d.H*d.W*d.C:], y[n*d.OutH*d.OutW*words(d.C, d.BF16):]
-				d.From, d.To = from-n*outH, min(outH, to-n*outH)
+				d.From, d.To = (from-n*units)*kernels.DepthwiseRows, min((end-n*units)*kernels.DepthwiseRows, d.OutH)
 				if sums >= 0 {
-					d.Sums = s.buffer(sums)[n*outH*d.C:]
+					d.Sums = s.buffer(sums)[n*d.OutH*d.C:]
 				}
 				set.Depthwise(&d)
-				from = n*outH + d.To
+				from = end
 			}
 		},
 	}
@@ -549,11 +550,11 @@ func (c *compiler) depthwise(p *product, conv graph.Conv2d, in, out value) {
 }
 
 func newDepthwise(p *product, conv graph.Conv2d, in, out []int) kernels.Depthwise {
-	weight, bias := kernels.PackDepthwise(p.weight, p.bias, p.out)
-	return kernels.Depthwise{H: in[2], W: in[3], C: p.out, OutH: out[2], OutW: out[3],
+	d := kernels.Depthwise{H: in[2], W: in[3], C: p.out, OutH: out[2], OutW: out[3],
 		KernelH: conv.Kernel[0], KernelW: conv.Kernel[1], StrideH: conv.Stride[0], StrideW: conv.Stride[1],
-		DilationH: conv.Dilation[0], DilationW: conv.Dilation[1], Top: conv.Pad[0], Left: conv.Pad[1],
-		Weight: weight, Bias: bias, Act: p.act}
+		DilationH: conv.Dilation[0], DilationW: conv.Dilation[1], Top: conv.Pad[0], Left: conv.Pad[1], Act: p.act}
+	d.Pack(p.weight, p.bias)
+	return d
 }
 
 // rowSums returns the buffer for the sums of a depthwise convolution's rows, -1 if nobody wants them.

@@ -105,6 +105,9 @@ type panel struct {
 	atA, atC, atRes uintptr
 	resBF16, cBF16  int
 	next            uintptr // where the next panel lies, to be fetched meanwhile
+
+	atFetch uintptr // what is fetched meanwhile
+	ldFetch int
 }
 
 func (s *simd) Gemm(g *Gemm) {
@@ -127,6 +130,10 @@ func (s *simd) Gemm(g *Gemm) {
 		}
 		if g.Res != nil {
 			p.res, p.ldr = &g.Res[g.words(first, g.ResBF16)], 4*g.LDR
+		}
+		p.atFetch, p.ldFetch = uintptr(unsafe.Pointer(p.c)), p.ldc
+		if g.Fetch != nil {
+			p.atFetch, p.ldFetch = uintptr(unsafe.Pointer(&g.Fetch[0])), 4*g.LDF
 		}
 		if g.B.BF16 {
 			p.next = uintptr(unsafe.Pointer(p.b)) + 4*Width*uintptr(g.B.K+1)
@@ -169,129 +176,6 @@ func pair(dst, a, b []float32) {
 	if n := len(a); n > 0 {
 		_, _ = b[n-1], dst[2*n-1]
 		pairAVX512(&dst[0], &a[0], &b[0], n)
-	}
-}
-
-// segment is the argument of the depthwise kernels; strides are in bytes. The kernel counts rows
-// down and moves the cursors.
-type segment struct {
-	x                *float32 // the input of the first pixel's first tap
-	rowX, pixelX     int      // from a row of results to the next, from a pixel to the next
-	tapX, skipX      int      // from a tap to the next, and after a kernel row to the next one
-	w                *float32 // packed, see PackDepthwise
-	blockW, skipW    int      // from a block of channels to the next, and after a kernel row to the next one
-	y                *float32
-	rowY, pixelY     int
-	bias             *float32
-	sums             *float32
-	rowSums          int
-	rows, cols       int
-	kernelH, kernelW int // taps that lie inside the image
-	channels         int
-	act              int
-
-	atX, atY, atSums, colX, colY, atW uintptr
-	left                              int
-	yBF16, pairs                      int // 1 or 0: the result is bfloat16; two rows may be computed together
-}
-
-// A span is a run of positions along one dimension that see the same taps, [tap, tap+taps).
-type span struct{ from, to, tap, taps int }
-
-// spans cuts the positions [from, to) of a sliding window into runs with equal taps.
-func spans(from, to, size, kernel, stride, dilation, pad int) []span {
-	var all []span
-	for o := from; o < to; o++ {
-		first := o*stride - pad
-		tap := max(0, (-first+dilation-1)/dilation)
-		end := min(kernel, (size-first+dilation-1)/dilation)
-		s := span{o, o + 1, tap, max(end-tap, 0)}
-		if n := len(all); n > 0 && all[n-1].tap == s.tap && all[n-1].taps == s.taps {
-			all[n-1].to = o + 1
-		} else {
-			all = append(all, s)
-		}
-	}
-	return all
-}
-
-func (s *simd) Depthwise(d *Depthwise) {
-	if d.From >= d.To {
-		return
-	}
-	d.check()
-	if d.Sums != nil {
-		clear(d.Sums[d.From*d.C : d.To*d.C])
-	}
-	rows := spans(d.From, d.To, d.H, d.KernelH, d.StrideH, d.DilationH, d.Top)
-	cols := spans(0, d.OutW, d.W, d.KernelW, d.StrideW, d.DilationW, d.Left)
-	pixel := 4 * d.C
-	rowY, pixelY := d.strides()
-	for _, r := range rows {
-		for _, q := range cols {
-			if r.taps == 0 || q.taps == 0 {
-				s.blank(d, r, q)
-				continue
-			}
-			iy := r.from*d.StrideH - d.Top + r.tap*d.DilationH
-			ix := q.from*d.StrideW - d.Left + q.tap*d.DilationW
-			seg := segment{
-				x:    &d.X[(iy*d.W+ix)*d.C],
-				rowX: d.StrideH * d.W * pixel, pixelX: d.StrideW * pixel,
-				tapX: d.DilationW * pixel, skipX: d.DilationH*d.W*pixel - q.taps*d.DilationW*pixel,
-				w:      &d.Weight[(r.tap*d.KernelW+q.tap)*depthwiseBlock],
-				blockW: 4 * depthwiseBlock * d.KernelH * d.KernelW, skipW: 4 * depthwiseBlock * (d.KernelW - q.taps),
-				y:    &d.Y[r.from*rowY+q.from*pixelY],
-				rowY: 4 * rowY, pixelY: 4 * pixelY, yBF16: flag(d.BF16),
-				bias: &d.Bias[0],
-				rows: r.to - r.from, cols: q.to - q.from,
-				kernelH: r.taps, kernelW: q.taps,
-				channels: d.C, act: int(d.Act),
-			}
-			seg.pairs = flag(d.StrideH == 1 && d.DilationH == 1)
-			if d.Sums != nil {
-				seg.sums, seg.rowSums = &d.Sums[r.from*d.C], pixel
-			}
-			if s.lanes == 16 {
-				depthwiseAVX512((*byte)(unsafe.Pointer(&seg)))
-			} else {
-				depthwiseAVX2((*byte)(unsafe.Pointer(&seg)))
-			}
-		}
-	}
-	if Fused(d.Act) {
-		return
-	}
-	if pixelY == d.C && rowY == d.OutW*d.C {
-		s.Act(d.Act, d.Y[d.From*rowY:d.To*rowY])
-		return
-	}
-	for y := d.From; y < d.To; y++ {
-		for x := range d.OutW {
-			s.Act(d.Act, d.Y[y*rowY+x*pixelY:][:d.C])
-		}
-	}
-}
-
-// blank fills pixels that see nothing of the image, only the bias.
-func (s *simd) blank(d *Depthwise, r, q span) {
-	value := append([]float32(nil), d.Bias[:d.C]...)
-	if Fused(d.Act) {
-		s.Act(d.Act, value)
-	}
-	rowY, pixelY := d.strides()
-	stored := value
-	if d.BF16 {
-		stored = make([]float32, d.C/2)
-		narrow(stored, value)
-	}
-	for oy := r.from; oy < r.to; oy++ {
-		for ox := q.from; ox < q.to; ox++ {
-			copy(d.Y[oy*rowY+ox*pixelY:], stored)
-			if d.Sums != nil {
-				s.Add(d.Sums[oy*d.C:(oy+1)*d.C], d.Sums[oy*d.C:], value, None)
-			}
-		}
 	}
 }
 

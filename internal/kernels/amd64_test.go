@@ -17,8 +17,16 @@ func TestOffsets(t *testing.T) {
 	var b blocks
 	var r resample
 	var w tiles
+	var l strips
+	var rg rowGroup
+	var ti tile
 	for name, at := range map[string][2]uintptr{
 		"panel.b": {unsafe.Offsetof(p.b), 16}, "panel.m": {unsafe.Offsetof(p.m), 56}, "panel.atRes": {unsafe.Offsetof(p.atRes), 120}, "panel.cBF16": {unsafe.Offsetof(p.cBF16), 136}, "panel.next": {unsafe.Offsetof(p.next), 144},
+		"panel.ldFetch": {unsafe.Offsetof(p.ldFetch), 160},
+		"strips.groups": {unsafe.Offsetof(l.groups), 40}, "strips.act": {unsafe.Offsetof(l.act), 80}, "strips.vectorX": {unsafe.Offsetof(l.vectorX), 104}, "strips.vectorSums": {unsafe.Offsetof(l.vectorSums), 152}, "strips.yBF16": {unsafe.Offsetof(l.yBF16), 160},
+		"strips.group": {unsafe.Offsetof(l.group), 208}, "strips.tile": {unsafe.Offsetof(l.tile), 224}, "strips.lanes": {unsafe.Offsetof(l.lanes), 248}, "strips.after": {unsafe.Offsetof(l.after), 264},
+		"group.first": {unsafe.Offsetof(rg.first), 32}, "group.rows": {unsafe.Offsetof(rg.rows), 56}, "group": {unsafe.Sizeof(rg), 72},
+		"tile.valid": {unsafe.Offsetof(ti.valid), 16}, "tile.kind": {unsafe.Offsetof(ti.kind), 32}, "tile": {unsafe.Sizeof(ti), 40},
 		"tiles.res": {unsafe.Offsetof(w.res), 88},
 		"segment.w": {unsafe.Offsetof(s.w), 40}, "segment.bias": {unsafe.Offsetof(s.bias), 88},
 		"segment.kernelH": {unsafe.Offsetof(s.kernelH), 128}, "segment.atSums": {unsafe.Offsetof(s.atSums), 176}, "segment.left": {unsafe.Offsetof(s.left), 208}, "segment.yBF16": {unsafe.Offsetof(s.yBF16), 216}, "segment.pairs": {unsafe.Offsetof(s.pairs), 224},

@@ -35,8 +35,8 @@ columns16_rows6:
 	VMOVUPS    (DX), Y10
 	VMOVUPS    32(DX), Y11
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	PREFETCHT0 32(BX)
 	ADDQ       SI, BX
@@ -55,6 +55,7 @@ columns16_rows6:
 	PREFETCHT0 (BX)
 	PREFETCHT0 32(BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	LEAQ       (BX)(CX*2), SI
 	ADDQ       CX, SI
@@ -237,70 +238,49 @@ columns16_rows6_nores:
 	JNE    columns16_rows6_not_relu
 	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y0, Y0
-	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y1, Y1
-	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y2, Y2
-	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y3, Y3
-	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y4, Y4
-	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y5, Y5
-	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y6, Y6
-	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y7, Y7
-	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y8, Y8
-	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y9, Y9
-	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y10, Y10
-	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y11, Y11
 	JMP    columns16_rows6_done
 
 columns16_rows6_not_relu:
-	CMPQ   80(AX), $+2
-	JNE    columns16_rows6_not_relu6
-	VXORPS Y12, Y12, Y12
-	VMAXPS Y12, Y0, Y0
-	VMINPS f40c00000x8<>+0(SB), Y0, Y0
-	VXORPS Y12, Y12, Y12
-	VMAXPS Y12, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y12, Y12, Y12
-	VMAXPS Y12, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y12, Y12, Y12
-	VMAXPS Y12, Y3, Y3
-	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	VXORPS Y12, Y12, Y12
-	VMAXPS Y12, Y4, Y4
-	VMINPS f40c00000x8<>+0(SB), Y4, Y4
-	VXORPS Y12, Y12, Y12
-	VMAXPS Y12, Y5, Y5
-	VMINPS f40c00000x8<>+0(SB), Y5, Y5
-	VXORPS Y12, Y12, Y12
-	VMAXPS Y12, Y6, Y6
-	VMINPS f40c00000x8<>+0(SB), Y6, Y6
-	VXORPS Y12, Y12, Y12
-	VMAXPS Y12, Y7, Y7
-	VMINPS f40c00000x8<>+0(SB), Y7, Y7
-	VXORPS Y12, Y12, Y12
-	VMAXPS Y12, Y8, Y8
-	VMINPS f40c00000x8<>+0(SB), Y8, Y8
-	VXORPS Y12, Y12, Y12
-	VMAXPS Y12, Y9, Y9
-	VMINPS f40c00000x8<>+0(SB), Y9, Y9
-	VXORPS Y12, Y12, Y12
-	VMAXPS Y12, Y10, Y10
-	VMINPS f40c00000x8<>+0(SB), Y10, Y10
-	VXORPS Y12, Y12, Y12
-	VMAXPS Y12, Y11, Y11
-	VMINPS f40c00000x8<>+0(SB), Y11, Y11
-	JMP    columns16_rows6_done
+	CMPQ         80(AX), $+2
+	JNE          columns16_rows6_not_relu6
+	VXORPS       Y12, Y12, Y12
+	VBROADCASTSS f40c00000x1<>+0(SB), Y13
+	VMAXPS       Y12, Y0, Y0
+	VMINPS       Y13, Y0, Y0
+	VMAXPS       Y12, Y1, Y1
+	VMINPS       Y13, Y1, Y1
+	VMAXPS       Y12, Y2, Y2
+	VMINPS       Y13, Y2, Y2
+	VMAXPS       Y12, Y3, Y3
+	VMINPS       Y13, Y3, Y3
+	VMAXPS       Y12, Y4, Y4
+	VMINPS       Y13, Y4, Y4
+	VMAXPS       Y12, Y5, Y5
+	VMINPS       Y13, Y5, Y5
+	VMAXPS       Y12, Y6, Y6
+	VMINPS       Y13, Y6, Y6
+	VMAXPS       Y12, Y7, Y7
+	VMINPS       Y13, Y7, Y7
+	VMAXPS       Y12, Y8, Y8
+	VMINPS       Y13, Y8, Y8
+	VMAXPS       Y12, Y9, Y9
+	VMINPS       Y13, Y9, Y9
+	VMAXPS       Y12, Y10, Y10
+	VMINPS       Y13, Y10, Y10
+	VMAXPS       Y12, Y11, Y11
+	VMINPS       Y13, Y11, Y11
+	JMP          columns16_rows6_done
 
 columns16_rows6_not_relu6:
 	CMPQ         80(AX), $+3
@@ -626,14 +606,15 @@ columns16_rows2:
 	VMOVUPS    (DX), Y2
 	VMOVUPS    32(DX), Y3
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	PREFETCHT0 32(BX)
 	ADDQ       SI, BX
 	PREFETCHT0 (BX)
 	PREFETCHT0 32(BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	MOVQ       88(AX), DI
 
@@ -723,30 +704,25 @@ columns16_rows2_nores:
 	JNE    columns16_rows2_not_relu
 	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y0, Y0
-	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y1, Y1
-	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y2, Y2
-	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y3, Y3
 	JMP    columns16_rows2_done
 
 columns16_rows2_not_relu:
-	CMPQ   80(AX), $+2
-	JNE    columns16_rows2_not_relu6
-	VXORPS Y4, Y4, Y4
-	VMAXPS Y4, Y0, Y0
-	VMINPS f40c00000x8<>+0(SB), Y0, Y0
-	VXORPS Y4, Y4, Y4
-	VMAXPS Y4, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y4, Y4, Y4
-	VMAXPS Y4, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y4, Y4, Y4
-	VMAXPS Y4, Y3, Y3
-	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	JMP    columns16_rows2_done
+	CMPQ         80(AX), $+2
+	JNE          columns16_rows2_not_relu6
+	VXORPS       Y4, Y4, Y4
+	VBROADCASTSS f40c00000x1<>+0(SB), Y5
+	VMAXPS       Y4, Y0, Y0
+	VMINPS       Y5, Y0, Y0
+	VMAXPS       Y4, Y1, Y1
+	VMINPS       Y5, Y1, Y1
+	VMAXPS       Y4, Y2, Y2
+	VMINPS       Y5, Y2, Y2
+	VMAXPS       Y4, Y3, Y3
+	VMINPS       Y5, Y3, Y3
+	JMP          columns16_rows2_done
 
 columns16_rows2_not_relu6:
 	CMPQ         80(AX), $+3
@@ -874,11 +850,12 @@ columns16_rows1:
 	VMOVUPS    (DX), Y0
 	VMOVUPS    32(DX), Y1
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	PREFETCHT0 32(BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	MOVQ       88(AX), DI
 
@@ -948,20 +925,19 @@ columns16_rows1_nores:
 	JNE    columns16_rows1_not_relu
 	VXORPS Y2, Y2, Y2
 	VMAXPS Y2, Y0, Y0
-	VXORPS Y2, Y2, Y2
 	VMAXPS Y2, Y1, Y1
 	JMP    columns16_rows1_done
 
 columns16_rows1_not_relu:
-	CMPQ   80(AX), $+2
-	JNE    columns16_rows1_not_relu6
-	VXORPS Y2, Y2, Y2
-	VMAXPS Y2, Y0, Y0
-	VMINPS f40c00000x8<>+0(SB), Y0, Y0
-	VXORPS Y2, Y2, Y2
-	VMAXPS Y2, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	JMP    columns16_rows1_done
+	CMPQ         80(AX), $+2
+	JNE          columns16_rows1_not_relu6
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS f40c00000x1<>+0(SB), Y3
+	VMAXPS       Y2, Y0, Y0
+	VMINPS       Y3, Y0, Y0
+	VMAXPS       Y2, Y1, Y1
+	VMINPS       Y3, Y1, Y1
+	JMP          columns16_rows1_done
 
 columns16_rows1_not_relu6:
 	CMPQ         80(AX), $+3
@@ -1064,8 +1040,8 @@ upto8_rows6:
 	VMOVUPS    (DX), Y5
 	VMOVUPS    (DX), Y6
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	ADDQ       SI, BX
 	PREFETCHT0 (BX)
@@ -1078,6 +1054,7 @@ upto8_rows6:
 	ADDQ       SI, BX
 	PREFETCHT0 (BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	LEAQ       (BX)(CX*2), SI
 	ADDQ       CX, SI
@@ -1213,40 +1190,31 @@ upto8_rows6_nores:
 	JNE    upto8_rows6_not_relu
 	VXORPS Y7, Y7, Y7
 	VMAXPS Y7, Y1, Y1
-	VXORPS Y7, Y7, Y7
 	VMAXPS Y7, Y2, Y2
-	VXORPS Y7, Y7, Y7
 	VMAXPS Y7, Y3, Y3
-	VXORPS Y7, Y7, Y7
 	VMAXPS Y7, Y4, Y4
-	VXORPS Y7, Y7, Y7
 	VMAXPS Y7, Y5, Y5
-	VXORPS Y7, Y7, Y7
 	VMAXPS Y7, Y6, Y6
 	JMP    upto8_rows6_done
 
 upto8_rows6_not_relu:
-	CMPQ   80(AX), $+2
-	JNE    upto8_rows6_not_relu6
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y3, Y3
-	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y4, Y4
-	VMINPS f40c00000x8<>+0(SB), Y4, Y4
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y5, Y5
-	VMINPS f40c00000x8<>+0(SB), Y5, Y5
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y6, Y6
-	VMINPS f40c00000x8<>+0(SB), Y6, Y6
-	JMP    upto8_rows6_done
+	CMPQ         80(AX), $+2
+	JNE          upto8_rows6_not_relu6
+	VXORPS       Y7, Y7, Y7
+	VBROADCASTSS f40c00000x1<>+0(SB), Y8
+	VMAXPS       Y7, Y1, Y1
+	VMINPS       Y8, Y1, Y1
+	VMAXPS       Y7, Y2, Y2
+	VMINPS       Y8, Y2, Y2
+	VMAXPS       Y7, Y3, Y3
+	VMINPS       Y8, Y3, Y3
+	VMAXPS       Y7, Y4, Y4
+	VMINPS       Y8, Y4, Y4
+	VMAXPS       Y7, Y5, Y5
+	VMINPS       Y8, Y5, Y5
+	VMAXPS       Y7, Y6, Y6
+	VMINPS       Y8, Y6, Y6
+	JMP          upto8_rows6_done
 
 upto8_rows6_not_relu6:
 	CMPQ         80(AX), $+3
@@ -1426,12 +1394,13 @@ upto8_rows2:
 	VMOVUPS    (DX), Y1
 	VMOVUPS    (DX), Y2
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	ADDQ       SI, BX
 	PREFETCHT0 (BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	MOVQ       88(AX), DI
 
@@ -1502,20 +1471,19 @@ upto8_rows2_nores:
 	JNE    upto8_rows2_not_relu
 	VXORPS Y3, Y3, Y3
 	VMAXPS Y3, Y1, Y1
-	VXORPS Y3, Y3, Y3
 	VMAXPS Y3, Y2, Y2
 	JMP    upto8_rows2_done
 
 upto8_rows2_not_relu:
-	CMPQ   80(AX), $+2
-	JNE    upto8_rows2_not_relu6
-	VXORPS Y3, Y3, Y3
-	VMAXPS Y3, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y3, Y3, Y3
-	VMAXPS Y3, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	JMP    upto8_rows2_done
+	CMPQ         80(AX), $+2
+	JNE          upto8_rows2_not_relu6
+	VXORPS       Y3, Y3, Y3
+	VBROADCASTSS f40c00000x1<>+0(SB), Y4
+	VMAXPS       Y3, Y1, Y1
+	VMINPS       Y4, Y1, Y1
+	VMAXPS       Y3, Y2, Y2
+	VMINPS       Y4, Y2, Y2
+	JMP          upto8_rows2_done
 
 upto8_rows2_not_relu6:
 	CMPQ         80(AX), $+3
@@ -1594,10 +1562,11 @@ upto8_rows1:
 	MOVQ       16(AX), DX
 	VMOVUPS    (DX), Y1
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	MOVQ       88(AX), DI
 
@@ -1658,12 +1627,13 @@ upto8_rows1_nores:
 	JMP    upto8_rows1_done
 
 upto8_rows1_not_relu:
-	CMPQ   80(AX), $+2
-	JNE    upto8_rows1_not_relu6
-	VXORPS Y2, Y2, Y2
-	VMAXPS Y2, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	JMP    upto8_rows1_done
+	CMPQ         80(AX), $+2
+	JNE          upto8_rows1_not_relu6
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS f40c00000x1<>+0(SB), Y3
+	VMAXPS       Y2, Y1, Y1
+	VMINPS       Y3, Y1, Y1
+	JMP          upto8_rows1_done
 
 upto8_rows1_not_relu6:
 	CMPQ         80(AX), $+3
@@ -1759,8 +1729,8 @@ upto16_rows6:
 	VMOVUPS    (DX), Y12
 	VMOVUPS    32(DX), Y13
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	PREFETCHT0 32(BX)
 	ADDQ       SI, BX
@@ -1779,6 +1749,7 @@ upto16_rows6:
 	PREFETCHT0 (BX)
 	PREFETCHT0 32(BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	LEAQ       (BX)(CX*2), SI
 	ADDQ       CX, SI
@@ -1961,70 +1932,49 @@ upto16_rows6_nores:
 	JNE    upto16_rows6_not_relu
 	VXORPS Y14, Y14, Y14
 	VMAXPS Y14, Y2, Y2
-	VXORPS Y14, Y14, Y14
 	VMAXPS Y14, Y3, Y3
-	VXORPS Y14, Y14, Y14
 	VMAXPS Y14, Y4, Y4
-	VXORPS Y14, Y14, Y14
 	VMAXPS Y14, Y5, Y5
-	VXORPS Y14, Y14, Y14
 	VMAXPS Y14, Y6, Y6
-	VXORPS Y14, Y14, Y14
 	VMAXPS Y14, Y7, Y7
-	VXORPS Y14, Y14, Y14
 	VMAXPS Y14, Y8, Y8
-	VXORPS Y14, Y14, Y14
 	VMAXPS Y14, Y9, Y9
-	VXORPS Y14, Y14, Y14
 	VMAXPS Y14, Y10, Y10
-	VXORPS Y14, Y14, Y14
 	VMAXPS Y14, Y11, Y11
-	VXORPS Y14, Y14, Y14
 	VMAXPS Y14, Y12, Y12
-	VXORPS Y14, Y14, Y14
 	VMAXPS Y14, Y13, Y13
 	JMP    upto16_rows6_done
 
 upto16_rows6_not_relu:
-	CMPQ   80(AX), $+2
-	JNE    upto16_rows6_not_relu6
-	VXORPS Y14, Y14, Y14
-	VMAXPS Y14, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y14, Y14, Y14
-	VMAXPS Y14, Y3, Y3
-	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	VXORPS Y14, Y14, Y14
-	VMAXPS Y14, Y4, Y4
-	VMINPS f40c00000x8<>+0(SB), Y4, Y4
-	VXORPS Y14, Y14, Y14
-	VMAXPS Y14, Y5, Y5
-	VMINPS f40c00000x8<>+0(SB), Y5, Y5
-	VXORPS Y14, Y14, Y14
-	VMAXPS Y14, Y6, Y6
-	VMINPS f40c00000x8<>+0(SB), Y6, Y6
-	VXORPS Y14, Y14, Y14
-	VMAXPS Y14, Y7, Y7
-	VMINPS f40c00000x8<>+0(SB), Y7, Y7
-	VXORPS Y14, Y14, Y14
-	VMAXPS Y14, Y8, Y8
-	VMINPS f40c00000x8<>+0(SB), Y8, Y8
-	VXORPS Y14, Y14, Y14
-	VMAXPS Y14, Y9, Y9
-	VMINPS f40c00000x8<>+0(SB), Y9, Y9
-	VXORPS Y14, Y14, Y14
-	VMAXPS Y14, Y10, Y10
-	VMINPS f40c00000x8<>+0(SB), Y10, Y10
-	VXORPS Y14, Y14, Y14
-	VMAXPS Y14, Y11, Y11
-	VMINPS f40c00000x8<>+0(SB), Y11, Y11
-	VXORPS Y14, Y14, Y14
-	VMAXPS Y14, Y12, Y12
-	VMINPS f40c00000x8<>+0(SB), Y12, Y12
-	VXORPS Y14, Y14, Y14
-	VMAXPS Y14, Y13, Y13
-	VMINPS f40c00000x8<>+0(SB), Y13, Y13
-	JMP    upto16_rows6_done
+	CMPQ         80(AX), $+2
+	JNE          upto16_rows6_not_relu6
+	VXORPS       Y14, Y14, Y14
+	VBROADCASTSS f40c00000x1<>+0(SB), Y15
+	VMAXPS       Y14, Y2, Y2
+	VMINPS       Y15, Y2, Y2
+	VMAXPS       Y14, Y3, Y3
+	VMINPS       Y15, Y3, Y3
+	VMAXPS       Y14, Y4, Y4
+	VMINPS       Y15, Y4, Y4
+	VMAXPS       Y14, Y5, Y5
+	VMINPS       Y15, Y5, Y5
+	VMAXPS       Y14, Y6, Y6
+	VMINPS       Y15, Y6, Y6
+	VMAXPS       Y14, Y7, Y7
+	VMINPS       Y15, Y7, Y7
+	VMAXPS       Y14, Y8, Y8
+	VMINPS       Y15, Y8, Y8
+	VMAXPS       Y14, Y9, Y9
+	VMINPS       Y15, Y9, Y9
+	VMAXPS       Y14, Y10, Y10
+	VMINPS       Y15, Y10, Y10
+	VMAXPS       Y14, Y11, Y11
+	VMINPS       Y15, Y11, Y11
+	VMAXPS       Y14, Y12, Y12
+	VMINPS       Y15, Y12, Y12
+	VMAXPS       Y14, Y13, Y13
+	VMINPS       Y15, Y13, Y13
+	JMP          upto16_rows6_done
 
 upto16_rows6_not_relu6:
 	CMPQ         80(AX), $+3
@@ -2350,14 +2300,15 @@ upto16_rows2:
 	VMOVUPS    (DX), Y4
 	VMOVUPS    32(DX), Y5
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	PREFETCHT0 32(BX)
 	ADDQ       SI, BX
 	PREFETCHT0 (BX)
 	PREFETCHT0 32(BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	MOVQ       88(AX), DI
 
@@ -2447,30 +2398,25 @@ upto16_rows2_nores:
 	JNE    upto16_rows2_not_relu
 	VXORPS Y6, Y6, Y6
 	VMAXPS Y6, Y2, Y2
-	VXORPS Y6, Y6, Y6
 	VMAXPS Y6, Y3, Y3
-	VXORPS Y6, Y6, Y6
 	VMAXPS Y6, Y4, Y4
-	VXORPS Y6, Y6, Y6
 	VMAXPS Y6, Y5, Y5
 	JMP    upto16_rows2_done
 
 upto16_rows2_not_relu:
-	CMPQ   80(AX), $+2
-	JNE    upto16_rows2_not_relu6
-	VXORPS Y6, Y6, Y6
-	VMAXPS Y6, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y6, Y6, Y6
-	VMAXPS Y6, Y3, Y3
-	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	VXORPS Y6, Y6, Y6
-	VMAXPS Y6, Y4, Y4
-	VMINPS f40c00000x8<>+0(SB), Y4, Y4
-	VXORPS Y6, Y6, Y6
-	VMAXPS Y6, Y5, Y5
-	VMINPS f40c00000x8<>+0(SB), Y5, Y5
-	JMP    upto16_rows2_done
+	CMPQ         80(AX), $+2
+	JNE          upto16_rows2_not_relu6
+	VXORPS       Y6, Y6, Y6
+	VBROADCASTSS f40c00000x1<>+0(SB), Y7
+	VMAXPS       Y6, Y2, Y2
+	VMINPS       Y7, Y2, Y2
+	VMAXPS       Y6, Y3, Y3
+	VMINPS       Y7, Y3, Y3
+	VMAXPS       Y6, Y4, Y4
+	VMINPS       Y7, Y4, Y4
+	VMAXPS       Y6, Y5, Y5
+	VMINPS       Y7, Y5, Y5
+	JMP          upto16_rows2_done
 
 upto16_rows2_not_relu6:
 	CMPQ         80(AX), $+3
@@ -2598,11 +2544,12 @@ upto16_rows1:
 	VMOVUPS    (DX), Y2
 	VMOVUPS    32(DX), Y3
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	PREFETCHT0 32(BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	MOVQ       88(AX), DI
 
@@ -2672,20 +2619,19 @@ upto16_rows1_nores:
 	JNE    upto16_rows1_not_relu
 	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y2, Y2
-	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y3, Y3
 	JMP    upto16_rows1_done
 
 upto16_rows1_not_relu:
-	CMPQ   80(AX), $+2
-	JNE    upto16_rows1_not_relu6
-	VXORPS Y4, Y4, Y4
-	VMAXPS Y4, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y4, Y4, Y4
-	VMAXPS Y4, Y3, Y3
-	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	JMP    upto16_rows1_done
+	CMPQ         80(AX), $+2
+	JNE          upto16_rows1_not_relu6
+	VXORPS       Y4, Y4, Y4
+	VBROADCASTSS f40c00000x1<>+0(SB), Y5
+	VMAXPS       Y4, Y2, Y2
+	VMINPS       Y5, Y2, Y2
+	VMAXPS       Y4, Y3, Y3
+	VMINPS       Y5, Y3, Y3
+	JMP          upto16_rows1_done
 
 upto16_rows1_not_relu6:
 	CMPQ         80(AX), $+3
@@ -2760,15 +2706,8 @@ upto16_rows1_end:
 	VZEROUPPER
 	RET
 
-DATA f40c00000x8<>+0(SB)/4, $0x40c00000
-DATA f40c00000x8<>+4(SB)/4, $0x40c00000
-DATA f40c00000x8<>+8(SB)/4, $0x40c00000
-DATA f40c00000x8<>+12(SB)/4, $0x40c00000
-DATA f40c00000x8<>+16(SB)/4, $0x40c00000
-DATA f40c00000x8<>+20(SB)/4, $0x40c00000
-DATA f40c00000x8<>+24(SB)/4, $0x40c00000
-DATA f40c00000x8<>+28(SB)/4, $0x40c00000
-GLOBL f40c00000x8<>(SB), RODATA|NOPTR, $32
+DATA f40c00000x1<>+0(SB)/4, $0x40c00000
+GLOBL f40c00000x1<>(SB), RODATA|NOPTR, $4
 
 DATA fbfb8aa3bx8<>+0(SB)/4, $0xbfb8aa3b
 DATA fbfb8aa3bx8<>+4(SB)/4, $0xbfb8aa3b
@@ -2872,6 +2811,16 @@ DATA f40400000x8<>+20(SB)/4, $0x40400000
 DATA f40400000x8<>+24(SB)/4, $0x40400000
 DATA f40400000x8<>+28(SB)/4, $0x40400000
 GLOBL f40400000x8<>(SB), RODATA|NOPTR, $32
+
+DATA f40c00000x8<>+0(SB)/4, $0x40c00000
+DATA f40c00000x8<>+4(SB)/4, $0x40c00000
+DATA f40c00000x8<>+8(SB)/4, $0x40c00000
+DATA f40c00000x8<>+12(SB)/4, $0x40c00000
+DATA f40c00000x8<>+16(SB)/4, $0x40c00000
+DATA f40c00000x8<>+20(SB)/4, $0x40c00000
+DATA f40c00000x8<>+24(SB)/4, $0x40c00000
+DATA f40c00000x8<>+28(SB)/4, $0x40c00000
+GLOBL f40c00000x8<>(SB), RODATA|NOPTR, $32
 
 DATA f3e2aaaabx8<>+0(SB)/4, $0x3e2aaaab
 DATA f3e2aaaabx8<>+4(SB)/4, $0x3e2aaaab
@@ -3044,50 +2993,37 @@ pair_pixels4_full_lower_taps:
 	JNE         pair_pixels4_full_not_relu
 	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y0, Y0
-	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y1, Y1
-	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y2, Y2
-	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y3, Y3
-	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y4, Y4
-	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y5, Y5
-	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y6, Y6
-	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y7, Y7
 	JMP         pair_pixels4_full_done
 
 pair_pixels4_full_not_relu:
-	CMPQ   152(AX), $+2
-	JNE    pair_pixels4_full_not_relu6
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y0, Y0
-	VMINPS f40c00000x8<>+0(SB), Y0, Y0
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y3, Y3
-	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y4, Y4
-	VMINPS f40c00000x8<>+0(SB), Y4, Y4
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y5, Y5
-	VMINPS f40c00000x8<>+0(SB), Y5, Y5
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y6, Y6
-	VMINPS f40c00000x8<>+0(SB), Y6, Y6
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y7, Y7
-	VMINPS f40c00000x8<>+0(SB), Y7, Y7
-	JMP    pair_pixels4_full_done
+	CMPQ         152(AX), $+2
+	JNE          pair_pixels4_full_not_relu6
+	VXORPS       Y8, Y8, Y8
+	VBROADCASTSS f40c00000x1<>+0(SB), Y9
+	VMAXPS       Y8, Y0, Y0
+	VMINPS       Y9, Y0, Y0
+	VMAXPS       Y8, Y1, Y1
+	VMINPS       Y9, Y1, Y1
+	VMAXPS       Y8, Y2, Y2
+	VMINPS       Y9, Y2, Y2
+	VMAXPS       Y8, Y3, Y3
+	VMINPS       Y9, Y3, Y3
+	VMAXPS       Y8, Y4, Y4
+	VMINPS       Y9, Y4, Y4
+	VMAXPS       Y8, Y5, Y5
+	VMINPS       Y9, Y5, Y5
+	VMAXPS       Y8, Y6, Y6
+	VMINPS       Y9, Y6, Y6
+	VMAXPS       Y8, Y7, Y7
+	VMINPS       Y9, Y7, Y7
+	JMP          pair_pixels4_full_done
 
 pair_pixels4_full_not_relu6:
 	CMPQ         152(AX), $+3
@@ -3470,50 +3406,37 @@ pair_pixels4_tail_lower_taps:
 	JNE         pair_pixels4_tail_not_relu
 	VXORPS      Y9, Y9, Y9
 	VMAXPS      Y9, Y1, Y1
-	VXORPS      Y9, Y9, Y9
 	VMAXPS      Y9, Y2, Y2
-	VXORPS      Y9, Y9, Y9
 	VMAXPS      Y9, Y3, Y3
-	VXORPS      Y9, Y9, Y9
 	VMAXPS      Y9, Y4, Y4
-	VXORPS      Y9, Y9, Y9
 	VMAXPS      Y9, Y5, Y5
-	VXORPS      Y9, Y9, Y9
 	VMAXPS      Y9, Y6, Y6
-	VXORPS      Y9, Y9, Y9
 	VMAXPS      Y9, Y7, Y7
-	VXORPS      Y9, Y9, Y9
 	VMAXPS      Y9, Y8, Y8
 	JMP         pair_pixels4_tail_done
 
 pair_pixels4_tail_not_relu:
-	CMPQ   152(AX), $+2
-	JNE    pair_pixels4_tail_not_relu6
-	VXORPS Y9, Y9, Y9
-	VMAXPS Y9, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y9, Y9, Y9
-	VMAXPS Y9, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y9, Y9, Y9
-	VMAXPS Y9, Y3, Y3
-	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	VXORPS Y9, Y9, Y9
-	VMAXPS Y9, Y4, Y4
-	VMINPS f40c00000x8<>+0(SB), Y4, Y4
-	VXORPS Y9, Y9, Y9
-	VMAXPS Y9, Y5, Y5
-	VMINPS f40c00000x8<>+0(SB), Y5, Y5
-	VXORPS Y9, Y9, Y9
-	VMAXPS Y9, Y6, Y6
-	VMINPS f40c00000x8<>+0(SB), Y6, Y6
-	VXORPS Y9, Y9, Y9
-	VMAXPS Y9, Y7, Y7
-	VMINPS f40c00000x8<>+0(SB), Y7, Y7
-	VXORPS Y9, Y9, Y9
-	VMAXPS Y9, Y8, Y8
-	VMINPS f40c00000x8<>+0(SB), Y8, Y8
-	JMP    pair_pixels4_tail_done
+	CMPQ         152(AX), $+2
+	JNE          pair_pixels4_tail_not_relu6
+	VXORPS       Y9, Y9, Y9
+	VBROADCASTSS f40c00000x1<>+0(SB), Y10
+	VMAXPS       Y9, Y1, Y1
+	VMINPS       Y10, Y1, Y1
+	VMAXPS       Y9, Y2, Y2
+	VMINPS       Y10, Y2, Y2
+	VMAXPS       Y9, Y3, Y3
+	VMINPS       Y10, Y3, Y3
+	VMAXPS       Y9, Y4, Y4
+	VMINPS       Y10, Y4, Y4
+	VMAXPS       Y9, Y5, Y5
+	VMINPS       Y10, Y5, Y5
+	VMAXPS       Y9, Y6, Y6
+	VMINPS       Y10, Y6, Y6
+	VMAXPS       Y9, Y7, Y7
+	VMINPS       Y10, Y7, Y7
+	VMAXPS       Y9, Y8, Y8
+	VMINPS       Y10, Y8, Y8
+	JMP          pair_pixels4_tail_done
 
 pair_pixels4_tail_not_relu6:
 	CMPQ         152(AX), $+3
@@ -3870,30 +3793,25 @@ pair_pixels2_full_lower_taps:
 	JNE         pair_pixels2_full_not_relu
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y4, Y0, Y0
-	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y4, Y1, Y1
-	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y4, Y2, Y2
-	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y4, Y3, Y3
 	JMP         pair_pixels2_full_done
 
 pair_pixels2_full_not_relu:
-	CMPQ   152(AX), $+2
-	JNE    pair_pixels2_full_not_relu6
-	VXORPS Y4, Y4, Y4
-	VMAXPS Y4, Y0, Y0
-	VMINPS f40c00000x8<>+0(SB), Y0, Y0
-	VXORPS Y4, Y4, Y4
-	VMAXPS Y4, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y4, Y4, Y4
-	VMAXPS Y4, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y4, Y4, Y4
-	VMAXPS Y4, Y3, Y3
-	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	JMP    pair_pixels2_full_done
+	CMPQ         152(AX), $+2
+	JNE          pair_pixels2_full_not_relu6
+	VXORPS       Y4, Y4, Y4
+	VBROADCASTSS f40c00000x1<>+0(SB), Y5
+	VMAXPS       Y4, Y0, Y0
+	VMINPS       Y5, Y0, Y0
+	VMAXPS       Y4, Y1, Y1
+	VMINPS       Y5, Y1, Y1
+	VMAXPS       Y4, Y2, Y2
+	VMINPS       Y5, Y2, Y2
+	VMAXPS       Y4, Y3, Y3
+	VMINPS       Y5, Y3, Y3
+	JMP          pair_pixels2_full_done
 
 pair_pixels2_full_not_relu6:
 	CMPQ         152(AX), $+3
@@ -4142,30 +4060,25 @@ pair_pixels2_tail_lower_taps:
 	JNE         pair_pixels2_tail_not_relu
 	VXORPS      Y5, Y5, Y5
 	VMAXPS      Y5, Y1, Y1
-	VXORPS      Y5, Y5, Y5
 	VMAXPS      Y5, Y2, Y2
-	VXORPS      Y5, Y5, Y5
 	VMAXPS      Y5, Y3, Y3
-	VXORPS      Y5, Y5, Y5
 	VMAXPS      Y5, Y4, Y4
 	JMP         pair_pixels2_tail_done
 
 pair_pixels2_tail_not_relu:
-	CMPQ   152(AX), $+2
-	JNE    pair_pixels2_tail_not_relu6
-	VXORPS Y5, Y5, Y5
-	VMAXPS Y5, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y5, Y5, Y5
-	VMAXPS Y5, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y5, Y5, Y5
-	VMAXPS Y5, Y3, Y3
-	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	VXORPS Y5, Y5, Y5
-	VMAXPS Y5, Y4, Y4
-	VMINPS f40c00000x8<>+0(SB), Y4, Y4
-	JMP    pair_pixels2_tail_done
+	CMPQ         152(AX), $+2
+	JNE          pair_pixels2_tail_not_relu6
+	VXORPS       Y5, Y5, Y5
+	VBROADCASTSS f40c00000x1<>+0(SB), Y6
+	VMAXPS       Y5, Y1, Y1
+	VMINPS       Y6, Y1, Y1
+	VMAXPS       Y5, Y2, Y2
+	VMINPS       Y6, Y2, Y2
+	VMAXPS       Y5, Y3, Y3
+	VMINPS       Y6, Y3, Y3
+	VMAXPS       Y5, Y4, Y4
+	VMINPS       Y6, Y4, Y4
+	JMP          pair_pixels2_tail_done
 
 pair_pixels2_tail_not_relu6:
 	CMPQ         152(AX), $+3
@@ -4409,20 +4322,19 @@ pair_pixels1_full_lower_taps:
 	JNE         pair_pixels1_full_not_relu
 	VXORPS      Y2, Y2, Y2
 	VMAXPS      Y2, Y0, Y0
-	VXORPS      Y2, Y2, Y2
 	VMAXPS      Y2, Y1, Y1
 	JMP         pair_pixels1_full_done
 
 pair_pixels1_full_not_relu:
-	CMPQ   152(AX), $+2
-	JNE    pair_pixels1_full_not_relu6
-	VXORPS Y2, Y2, Y2
-	VMAXPS Y2, Y0, Y0
-	VMINPS f40c00000x8<>+0(SB), Y0, Y0
-	VXORPS Y2, Y2, Y2
-	VMAXPS Y2, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	JMP    pair_pixels1_full_done
+	CMPQ         152(AX), $+2
+	JNE          pair_pixels1_full_not_relu6
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS f40c00000x1<>+0(SB), Y3
+	VMAXPS       Y2, Y0, Y0
+	VMINPS       Y3, Y0, Y0
+	VMAXPS       Y2, Y1, Y1
+	VMINPS       Y3, Y1, Y1
+	JMP          pair_pixels1_full_done
 
 pair_pixels1_full_not_relu6:
 	CMPQ         152(AX), $+3
@@ -4608,20 +4520,19 @@ pair_pixels1_tail_lower_taps:
 	JNE         pair_pixels1_tail_not_relu
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y3, Y1, Y1
-	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y3, Y2, Y2
 	JMP         pair_pixels1_tail_done
 
 pair_pixels1_tail_not_relu:
-	CMPQ   152(AX), $+2
-	JNE    pair_pixels1_tail_not_relu6
-	VXORPS Y3, Y3, Y3
-	VMAXPS Y3, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y3, Y3, Y3
-	VMAXPS Y3, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	JMP    pair_pixels1_tail_done
+	CMPQ         152(AX), $+2
+	JNE          pair_pixels1_tail_not_relu6
+	VXORPS       Y3, Y3, Y3
+	VBROADCASTSS f40c00000x1<>+0(SB), Y4
+	VMAXPS       Y3, Y1, Y1
+	VMINPS       Y4, Y1, Y1
+	VMAXPS       Y3, Y2, Y2
+	VMINPS       Y4, Y2, Y2
+	JMP          pair_pixels1_tail_done
 
 pair_pixels1_tail_not_relu6:
 	CMPQ         152(AX), $+3
@@ -4826,50 +4737,37 @@ alone_pixels8_full_lines_taps:
 	JNE         alone_pixels8_full_not_relu
 	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y0, Y0
-	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y1, Y1
-	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y2, Y2
-	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y3, Y3
-	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y4, Y4
-	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y5, Y5
-	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y6, Y6
-	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y7, Y7
 	JMP         alone_pixels8_full_done
 
 alone_pixels8_full_not_relu:
-	CMPQ   152(AX), $+2
-	JNE    alone_pixels8_full_not_relu6
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y0, Y0
-	VMINPS f40c00000x8<>+0(SB), Y0, Y0
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y3, Y3
-	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y4, Y4
-	VMINPS f40c00000x8<>+0(SB), Y4, Y4
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y5, Y5
-	VMINPS f40c00000x8<>+0(SB), Y5, Y5
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y6, Y6
-	VMINPS f40c00000x8<>+0(SB), Y6, Y6
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y7, Y7
-	VMINPS f40c00000x8<>+0(SB), Y7, Y7
-	JMP    alone_pixels8_full_done
+	CMPQ         152(AX), $+2
+	JNE          alone_pixels8_full_not_relu6
+	VXORPS       Y8, Y8, Y8
+	VBROADCASTSS f40c00000x1<>+0(SB), Y9
+	VMAXPS       Y8, Y0, Y0
+	VMINPS       Y9, Y0, Y0
+	VMAXPS       Y8, Y1, Y1
+	VMINPS       Y9, Y1, Y1
+	VMAXPS       Y8, Y2, Y2
+	VMINPS       Y9, Y2, Y2
+	VMAXPS       Y8, Y3, Y3
+	VMINPS       Y9, Y3, Y3
+	VMAXPS       Y8, Y4, Y4
+	VMINPS       Y9, Y4, Y4
+	VMAXPS       Y8, Y5, Y5
+	VMINPS       Y9, Y5, Y5
+	VMAXPS       Y8, Y6, Y6
+	VMINPS       Y9, Y6, Y6
+	VMAXPS       Y8, Y7, Y7
+	VMINPS       Y9, Y7, Y7
+	JMP          alone_pixels8_full_done
 
 alone_pixels8_full_not_relu6:
 	CMPQ         152(AX), $+3
@@ -5198,50 +5096,37 @@ alone_pixels8_tail_lines_taps:
 	JNE         alone_pixels8_tail_not_relu
 	VXORPS      Y9, Y9, Y9
 	VMAXPS      Y9, Y1, Y1
-	VXORPS      Y9, Y9, Y9
 	VMAXPS      Y9, Y2, Y2
-	VXORPS      Y9, Y9, Y9
 	VMAXPS      Y9, Y3, Y3
-	VXORPS      Y9, Y9, Y9
 	VMAXPS      Y9, Y4, Y4
-	VXORPS      Y9, Y9, Y9
 	VMAXPS      Y9, Y5, Y5
-	VXORPS      Y9, Y9, Y9
 	VMAXPS      Y9, Y6, Y6
-	VXORPS      Y9, Y9, Y9
 	VMAXPS      Y9, Y7, Y7
-	VXORPS      Y9, Y9, Y9
 	VMAXPS      Y9, Y8, Y8
 	JMP         alone_pixels8_tail_done
 
 alone_pixels8_tail_not_relu:
-	CMPQ   152(AX), $+2
-	JNE    alone_pixels8_tail_not_relu6
-	VXORPS Y9, Y9, Y9
-	VMAXPS Y9, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y9, Y9, Y9
-	VMAXPS Y9, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y9, Y9, Y9
-	VMAXPS Y9, Y3, Y3
-	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	VXORPS Y9, Y9, Y9
-	VMAXPS Y9, Y4, Y4
-	VMINPS f40c00000x8<>+0(SB), Y4, Y4
-	VXORPS Y9, Y9, Y9
-	VMAXPS Y9, Y5, Y5
-	VMINPS f40c00000x8<>+0(SB), Y5, Y5
-	VXORPS Y9, Y9, Y9
-	VMAXPS Y9, Y6, Y6
-	VMINPS f40c00000x8<>+0(SB), Y6, Y6
-	VXORPS Y9, Y9, Y9
-	VMAXPS Y9, Y7, Y7
-	VMINPS f40c00000x8<>+0(SB), Y7, Y7
-	VXORPS Y9, Y9, Y9
-	VMAXPS Y9, Y8, Y8
-	VMINPS f40c00000x8<>+0(SB), Y8, Y8
-	JMP    alone_pixels8_tail_done
+	CMPQ         152(AX), $+2
+	JNE          alone_pixels8_tail_not_relu6
+	VXORPS       Y9, Y9, Y9
+	VBROADCASTSS f40c00000x1<>+0(SB), Y10
+	VMAXPS       Y9, Y1, Y1
+	VMINPS       Y10, Y1, Y1
+	VMAXPS       Y9, Y2, Y2
+	VMINPS       Y10, Y2, Y2
+	VMAXPS       Y9, Y3, Y3
+	VMINPS       Y10, Y3, Y3
+	VMAXPS       Y9, Y4, Y4
+	VMINPS       Y10, Y4, Y4
+	VMAXPS       Y9, Y5, Y5
+	VMINPS       Y10, Y5, Y5
+	VMAXPS       Y9, Y6, Y6
+	VMINPS       Y10, Y6, Y6
+	VMAXPS       Y9, Y7, Y7
+	VMINPS       Y10, Y7, Y7
+	VMAXPS       Y9, Y8, Y8
+	VMINPS       Y10, Y8, Y8
+	JMP          alone_pixels8_tail_done
 
 alone_pixels8_tail_not_relu6:
 	CMPQ         152(AX), $+3
@@ -5566,45 +5451,34 @@ alone_pixels7_full_lines_taps:
 	JNE         alone_pixels7_full_not_relu
 	VXORPS      Y7, Y7, Y7
 	VMAXPS      Y7, Y0, Y0
-	VXORPS      Y7, Y7, Y7
 	VMAXPS      Y7, Y1, Y1
-	VXORPS      Y7, Y7, Y7
 	VMAXPS      Y7, Y2, Y2
-	VXORPS      Y7, Y7, Y7
 	VMAXPS      Y7, Y3, Y3
-	VXORPS      Y7, Y7, Y7
 	VMAXPS      Y7, Y4, Y4
-	VXORPS      Y7, Y7, Y7
 	VMAXPS      Y7, Y5, Y5
-	VXORPS      Y7, Y7, Y7
 	VMAXPS      Y7, Y6, Y6
 	JMP         alone_pixels7_full_done
 
 alone_pixels7_full_not_relu:
-	CMPQ   152(AX), $+2
-	JNE    alone_pixels7_full_not_relu6
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y0, Y0
-	VMINPS f40c00000x8<>+0(SB), Y0, Y0
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y3, Y3
-	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y4, Y4
-	VMINPS f40c00000x8<>+0(SB), Y4, Y4
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y5, Y5
-	VMINPS f40c00000x8<>+0(SB), Y5, Y5
-	VXORPS Y7, Y7, Y7
-	VMAXPS Y7, Y6, Y6
-	VMINPS f40c00000x8<>+0(SB), Y6, Y6
-	JMP    alone_pixels7_full_done
+	CMPQ         152(AX), $+2
+	JNE          alone_pixels7_full_not_relu6
+	VXORPS       Y7, Y7, Y7
+	VBROADCASTSS f40c00000x1<>+0(SB), Y8
+	VMAXPS       Y7, Y0, Y0
+	VMINPS       Y8, Y0, Y0
+	VMAXPS       Y7, Y1, Y1
+	VMINPS       Y8, Y1, Y1
+	VMAXPS       Y7, Y2, Y2
+	VMINPS       Y8, Y2, Y2
+	VMAXPS       Y7, Y3, Y3
+	VMINPS       Y8, Y3, Y3
+	VMAXPS       Y7, Y4, Y4
+	VMINPS       Y8, Y4, Y4
+	VMAXPS       Y7, Y5, Y5
+	VMINPS       Y8, Y5, Y5
+	VMAXPS       Y7, Y6, Y6
+	VMINPS       Y8, Y6, Y6
+	JMP          alone_pixels7_full_done
 
 alone_pixels7_full_not_relu6:
 	CMPQ         152(AX), $+3
@@ -5902,45 +5776,34 @@ alone_pixels7_tail_lines_taps:
 	JNE         alone_pixels7_tail_not_relu
 	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y1, Y1
-	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y2, Y2
-	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y3, Y3
-	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y4, Y4
-	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y5, Y5
-	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y6, Y6
-	VXORPS      Y8, Y8, Y8
 	VMAXPS      Y8, Y7, Y7
 	JMP         alone_pixels7_tail_done
 
 alone_pixels7_tail_not_relu:
-	CMPQ   152(AX), $+2
-	JNE    alone_pixels7_tail_not_relu6
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y3, Y3
-	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y4, Y4
-	VMINPS f40c00000x8<>+0(SB), Y4, Y4
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y5, Y5
-	VMINPS f40c00000x8<>+0(SB), Y5, Y5
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y6, Y6
-	VMINPS f40c00000x8<>+0(SB), Y6, Y6
-	VXORPS Y8, Y8, Y8
-	VMAXPS Y8, Y7, Y7
-	VMINPS f40c00000x8<>+0(SB), Y7, Y7
-	JMP    alone_pixels7_tail_done
+	CMPQ         152(AX), $+2
+	JNE          alone_pixels7_tail_not_relu6
+	VXORPS       Y8, Y8, Y8
+	VBROADCASTSS f40c00000x1<>+0(SB), Y9
+	VMAXPS       Y8, Y1, Y1
+	VMINPS       Y9, Y1, Y1
+	VMAXPS       Y8, Y2, Y2
+	VMINPS       Y9, Y2, Y2
+	VMAXPS       Y8, Y3, Y3
+	VMINPS       Y9, Y3, Y3
+	VMAXPS       Y8, Y4, Y4
+	VMINPS       Y9, Y4, Y4
+	VMAXPS       Y8, Y5, Y5
+	VMINPS       Y9, Y5, Y5
+	VMAXPS       Y8, Y6, Y6
+	VMINPS       Y9, Y6, Y6
+	VMAXPS       Y8, Y7, Y7
+	VMINPS       Y9, Y7, Y7
+	JMP          alone_pixels7_tail_done
 
 alone_pixels7_tail_not_relu6:
 	CMPQ         152(AX), $+3
@@ -6223,30 +6086,25 @@ alone_pixels4_full_lines_taps:
 	JNE         alone_pixels4_full_not_relu
 	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y4, Y0, Y0
-	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y4, Y1, Y1
-	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y4, Y2, Y2
-	VXORPS      Y4, Y4, Y4
 	VMAXPS      Y4, Y3, Y3
 	JMP         alone_pixels4_full_done
 
 alone_pixels4_full_not_relu:
-	CMPQ   152(AX), $+2
-	JNE    alone_pixels4_full_not_relu6
-	VXORPS Y4, Y4, Y4
-	VMAXPS Y4, Y0, Y0
-	VMINPS f40c00000x8<>+0(SB), Y0, Y0
-	VXORPS Y4, Y4, Y4
-	VMAXPS Y4, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y4, Y4, Y4
-	VMAXPS Y4, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y4, Y4, Y4
-	VMAXPS Y4, Y3, Y3
-	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	JMP    alone_pixels4_full_done
+	CMPQ         152(AX), $+2
+	JNE          alone_pixels4_full_not_relu6
+	VXORPS       Y4, Y4, Y4
+	VBROADCASTSS f40c00000x1<>+0(SB), Y5
+	VMAXPS       Y4, Y0, Y0
+	VMINPS       Y5, Y0, Y0
+	VMAXPS       Y4, Y1, Y1
+	VMINPS       Y5, Y1, Y1
+	VMAXPS       Y4, Y2, Y2
+	VMINPS       Y5, Y2, Y2
+	VMAXPS       Y4, Y3, Y3
+	VMINPS       Y5, Y3, Y3
+	JMP          alone_pixels4_full_done
 
 alone_pixels4_full_not_relu6:
 	CMPQ         152(AX), $+3
@@ -6447,30 +6305,25 @@ alone_pixels4_tail_lines_taps:
 	JNE         alone_pixels4_tail_not_relu
 	VXORPS      Y5, Y5, Y5
 	VMAXPS      Y5, Y1, Y1
-	VXORPS      Y5, Y5, Y5
 	VMAXPS      Y5, Y2, Y2
-	VXORPS      Y5, Y5, Y5
 	VMAXPS      Y5, Y3, Y3
-	VXORPS      Y5, Y5, Y5
 	VMAXPS      Y5, Y4, Y4
 	JMP         alone_pixels4_tail_done
 
 alone_pixels4_tail_not_relu:
-	CMPQ   152(AX), $+2
-	JNE    alone_pixels4_tail_not_relu6
-	VXORPS Y5, Y5, Y5
-	VMAXPS Y5, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y5, Y5, Y5
-	VMAXPS Y5, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y5, Y5, Y5
-	VMAXPS Y5, Y3, Y3
-	VMINPS f40c00000x8<>+0(SB), Y3, Y3
-	VXORPS Y5, Y5, Y5
-	VMAXPS Y5, Y4, Y4
-	VMINPS f40c00000x8<>+0(SB), Y4, Y4
-	JMP    alone_pixels4_tail_done
+	CMPQ         152(AX), $+2
+	JNE          alone_pixels4_tail_not_relu6
+	VXORPS       Y5, Y5, Y5
+	VBROADCASTSS f40c00000x1<>+0(SB), Y6
+	VMAXPS       Y5, Y1, Y1
+	VMINPS       Y6, Y1, Y1
+	VMAXPS       Y5, Y2, Y2
+	VMINPS       Y6, Y2, Y2
+	VMAXPS       Y5, Y3, Y3
+	VMINPS       Y6, Y3, Y3
+	VMAXPS       Y5, Y4, Y4
+	VMINPS       Y6, Y4, Y4
+	JMP          alone_pixels4_tail_done
 
 alone_pixels4_tail_not_relu6:
 	CMPQ         152(AX), $+3
@@ -6663,20 +6516,19 @@ alone_pixels2_full_lines_taps:
 	JNE         alone_pixels2_full_not_relu
 	VXORPS      Y2, Y2, Y2
 	VMAXPS      Y2, Y0, Y0
-	VXORPS      Y2, Y2, Y2
 	VMAXPS      Y2, Y1, Y1
 	JMP         alone_pixels2_full_done
 
 alone_pixels2_full_not_relu:
-	CMPQ   152(AX), $+2
-	JNE    alone_pixels2_full_not_relu6
-	VXORPS Y2, Y2, Y2
-	VMAXPS Y2, Y0, Y0
-	VMINPS f40c00000x8<>+0(SB), Y0, Y0
-	VXORPS Y2, Y2, Y2
-	VMAXPS Y2, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	JMP    alone_pixels2_full_done
+	CMPQ         152(AX), $+2
+	JNE          alone_pixels2_full_not_relu6
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS f40c00000x1<>+0(SB), Y3
+	VMAXPS       Y2, Y0, Y0
+	VMINPS       Y3, Y0, Y0
+	VMAXPS       Y2, Y1, Y1
+	VMINPS       Y3, Y1, Y1
+	JMP          alone_pixels2_full_done
 
 alone_pixels2_full_not_relu6:
 	CMPQ         152(AX), $+3
@@ -6811,20 +6663,19 @@ alone_pixels2_tail_lines_taps:
 	JNE         alone_pixels2_tail_not_relu
 	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y3, Y1, Y1
-	VXORPS      Y3, Y3, Y3
 	VMAXPS      Y3, Y2, Y2
 	JMP         alone_pixels2_tail_done
 
 alone_pixels2_tail_not_relu:
-	CMPQ   152(AX), $+2
-	JNE    alone_pixels2_tail_not_relu6
-	VXORPS Y3, Y3, Y3
-	VMAXPS Y3, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y3, Y3, Y3
-	VMAXPS Y3, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	JMP    alone_pixels2_tail_done
+	CMPQ         152(AX), $+2
+	JNE          alone_pixels2_tail_not_relu6
+	VXORPS       Y3, Y3, Y3
+	VBROADCASTSS f40c00000x1<>+0(SB), Y4
+	VMAXPS       Y3, Y1, Y1
+	VMINPS       Y4, Y1, Y1
+	VMAXPS       Y3, Y2, Y2
+	VMINPS       Y4, Y2, Y2
+	JMP          alone_pixels2_tail_done
 
 alone_pixels2_tail_not_relu6:
 	CMPQ         152(AX), $+3
@@ -6964,12 +6815,13 @@ alone_pixels1_full_lines_taps:
 	JMP         alone_pixels1_full_done
 
 alone_pixels1_full_not_relu:
-	CMPQ   152(AX), $+2
-	JNE    alone_pixels1_full_not_relu6
-	VXORPS Y1, Y1, Y1
-	VMAXPS Y1, Y0, Y0
-	VMINPS f40c00000x8<>+0(SB), Y0, Y0
-	JMP    alone_pixels1_full_done
+	CMPQ         152(AX), $+2
+	JNE          alone_pixels1_full_not_relu6
+	VXORPS       Y1, Y1, Y1
+	VBROADCASTSS f40c00000x1<>+0(SB), Y2
+	VMAXPS       Y1, Y0, Y0
+	VMINPS       Y2, Y0, Y0
+	JMP          alone_pixels1_full_done
 
 alone_pixels1_full_not_relu6:
 	CMPQ         152(AX), $+3
@@ -7076,12 +6928,13 @@ alone_pixels1_tail_lines_taps:
 	JMP         alone_pixels1_tail_done
 
 alone_pixels1_tail_not_relu:
-	CMPQ   152(AX), $+2
-	JNE    alone_pixels1_tail_not_relu6
-	VXORPS Y2, Y2, Y2
-	VMAXPS Y2, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	JMP    alone_pixels1_tail_done
+	CMPQ         152(AX), $+2
+	JNE          alone_pixels1_tail_not_relu6
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS f40c00000x1<>+0(SB), Y3
+	VMAXPS       Y2, Y1, Y1
+	VMINPS       Y3, Y1, Y1
+	JMP          alone_pixels1_tail_done
 
 alone_pixels1_tail_not_relu6:
 	CMPQ         152(AX), $+3
@@ -7179,7 +7032,6 @@ relu2:
 	VMOVUPS 32(AX), Y1
 	VXORPS  Y2, Y2, Y2
 	VMAXPS  Y2, Y0, Y0
-	VXORPS  Y2, Y2, Y2
 	VMAXPS  Y2, Y1, Y1
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
@@ -7229,54 +7081,56 @@ relu_next:
 	MOVQ n+8(FP), CX
 
 relu62:
-	SUBQ    $+16, CX
-	JLT     relu62_end
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VXORPS  Y2, Y2, Y2
-	VMAXPS  Y2, Y0, Y0
-	VMINPS  f40c00000x8<>+0(SB), Y0, Y0
-	VXORPS  Y2, Y2, Y2
-	VMAXPS  Y2, Y1, Y1
-	VMINPS  f40c00000x8<>+0(SB), Y1, Y1
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	ADDQ    $+64, AX
-	JMP     relu62
+	SUBQ         $+16, CX
+	JLT          relu62_end
+	VMOVUPS      (AX), Y0
+	VMOVUPS      32(AX), Y1
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS f40c00000x1<>+0(SB), Y3
+	VMAXPS       Y2, Y0, Y0
+	VMINPS       Y3, Y0, Y0
+	VMAXPS       Y2, Y1, Y1
+	VMINPS       Y3, Y1, Y1
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         $+64, AX
+	JMP          relu62
 
 relu62_end:
 	ADDQ $+16, CX
 
 relu61:
-	SUBQ    $+8, CX
-	JLT     relu61_end
-	VMOVUPS (AX), Y0
-	VXORPS  Y1, Y1, Y1
-	VMAXPS  Y1, Y0, Y0
-	VMINPS  f40c00000x8<>+0(SB), Y0, Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    $+32, AX
-	JMP     relu61
+	SUBQ         $+8, CX
+	JLT          relu61_end
+	VMOVUPS      (AX), Y0
+	VXORPS       Y1, Y1, Y1
+	VBROADCASTSS f40c00000x1<>+0(SB), Y2
+	VMAXPS       Y1, Y0, Y0
+	VMINPS       Y2, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         $+32, AX
+	JMP          relu61
 
 relu61_end:
-	ADDQ       $+8, CX
-	CMPQ       CX, $0x00
-	JE         relu6_done
-	XORQ       DX, DX
-	CMPQ       CX, DX
-	CMOVQLT    DX, CX
-	MOVQ       $0x00000008, DX
-	CMPQ       CX, DX
-	CMOVQGT    DX, CX
-	SHLQ       $0x02, CX
-	LEAQ       maskWords<>+0(SB), DX
-	SUBQ       CX, DX
-	VMOVUPS    32(DX), Y0
-	VMASKMOVPS (AX), Y0, Y1
-	VXORPS     Y2, Y2, Y2
-	VMAXPS     Y2, Y1, Y1
-	VMINPS     f40c00000x8<>+0(SB), Y1, Y1
-	VMASKMOVPS Y1, Y0, (AX)
+	ADDQ         $+8, CX
+	CMPQ         CX, $0x00
+	JE           relu6_done
+	XORQ         DX, DX
+	CMPQ         CX, DX
+	CMOVQLT      DX, CX
+	MOVQ         $0x00000008, DX
+	CMPQ         CX, DX
+	CMOVQGT      DX, CX
+	SHLQ         $0x02, CX
+	LEAQ         maskWords<>+0(SB), DX
+	SUBQ         CX, DX
+	VMOVUPS      32(DX), Y0
+	VMASKMOVPS   (AX), Y0, Y1
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS f40c00000x1<>+0(SB), Y3
+	VMAXPS       Y2, Y1, Y1
+	VMINPS       Y3, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)
 
 relu6_done:
 	VZEROUPPER
@@ -9601,30 +9455,25 @@ row0_nores:
 	JNE    row0_not_relu
 	VXORPS Y3, Y3, Y3
 	VMAXPS Y3, Y1, Y1
-	VXORPS Y3, Y3, Y3
 	VMAXPS Y3, Y2, Y2
-	VXORPS Y3, Y3, Y3
 	VMAXPS Y3, Y7, Y7
-	VXORPS Y3, Y3, Y3
 	VMAXPS Y3, Y6, Y6
 	JMP    row0_done
 
 row0_not_relu:
-	CMPQ   64(AX), $+2
-	JNE    row0_not_relu6
-	VXORPS Y3, Y3, Y3
-	VMAXPS Y3, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y3, Y3, Y3
-	VMAXPS Y3, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VMAXPS Y3, Y7, Y7
-	VMINPS f40c00000x8<>+0(SB), Y7, Y7
-	VXORPS Y3, Y3, Y3
-	VMAXPS Y3, Y6, Y6
-	VMINPS f40c00000x8<>+0(SB), Y6, Y6
-	JMP    row0_done
+	CMPQ         64(AX), $+2
+	JNE          row0_not_relu6
+	VXORPS       Y3, Y3, Y3
+	VBROADCASTSS f40c00000x1<>+0(SB), Y4
+	VMAXPS       Y3, Y1, Y1
+	VMINPS       Y4, Y1, Y1
+	VMAXPS       Y3, Y2, Y2
+	VMINPS       Y4, Y2, Y2
+	VMAXPS       Y3, Y7, Y7
+	VMINPS       Y4, Y7, Y7
+	VMAXPS       Y3, Y6, Y6
+	VMINPS       Y4, Y6, Y6
+	JMP          row0_done
 
 row0_not_relu6:
 	CMPQ         64(AX), $+3
@@ -9779,30 +9628,25 @@ row1_nores:
 	JNE    row1_not_relu
 	VXORPS Y3, Y3, Y3
 	VMAXPS Y3, Y1, Y1
-	VXORPS Y3, Y3, Y3
 	VMAXPS Y3, Y2, Y2
-	VXORPS Y3, Y3, Y3
 	VMAXPS Y3, Y7, Y7
-	VXORPS Y3, Y3, Y3
 	VMAXPS Y3, Y6, Y6
 	JMP    row1_done
 
 row1_not_relu:
-	CMPQ   64(AX), $+2
-	JNE    row1_not_relu6
-	VXORPS Y3, Y3, Y3
-	VMAXPS Y3, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y3, Y3, Y3
-	VMAXPS Y3, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VMAXPS Y3, Y7, Y7
-	VMINPS f40c00000x8<>+0(SB), Y7, Y7
-	VXORPS Y3, Y3, Y3
-	VMAXPS Y3, Y6, Y6
-	VMINPS f40c00000x8<>+0(SB), Y6, Y6
-	JMP    row1_done
+	CMPQ         64(AX), $+2
+	JNE          row1_not_relu6
+	VXORPS       Y3, Y3, Y3
+	VBROADCASTSS f40c00000x1<>+0(SB), Y4
+	VMAXPS       Y3, Y1, Y1
+	VMINPS       Y4, Y1, Y1
+	VMAXPS       Y3, Y2, Y2
+	VMINPS       Y4, Y2, Y2
+	VMAXPS       Y3, Y7, Y7
+	VMINPS       Y4, Y7, Y7
+	VMAXPS       Y3, Y6, Y6
+	VMINPS       Y4, Y6, Y6
+	JMP          row1_done
 
 row1_not_relu6:
 	CMPQ         64(AX), $+3
@@ -9957,30 +9801,25 @@ row2_nores:
 	JNE    row2_not_relu
 	VXORPS Y3, Y3, Y3
 	VMAXPS Y3, Y1, Y1
-	VXORPS Y3, Y3, Y3
 	VMAXPS Y3, Y2, Y2
-	VXORPS Y3, Y3, Y3
 	VMAXPS Y3, Y7, Y7
-	VXORPS Y3, Y3, Y3
 	VMAXPS Y3, Y6, Y6
 	JMP    row2_done
 
 row2_not_relu:
-	CMPQ   64(AX), $+2
-	JNE    row2_not_relu6
-	VXORPS Y3, Y3, Y3
-	VMAXPS Y3, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y3, Y3, Y3
-	VMAXPS Y3, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VMAXPS Y3, Y7, Y7
-	VMINPS f40c00000x8<>+0(SB), Y7, Y7
-	VXORPS Y3, Y3, Y3
-	VMAXPS Y3, Y6, Y6
-	VMINPS f40c00000x8<>+0(SB), Y6, Y6
-	JMP    row2_done
+	CMPQ         64(AX), $+2
+	JNE          row2_not_relu6
+	VXORPS       Y3, Y3, Y3
+	VBROADCASTSS f40c00000x1<>+0(SB), Y4
+	VMAXPS       Y3, Y1, Y1
+	VMINPS       Y4, Y1, Y1
+	VMAXPS       Y3, Y2, Y2
+	VMINPS       Y4, Y2, Y2
+	VMAXPS       Y3, Y7, Y7
+	VMINPS       Y4, Y7, Y7
+	VMAXPS       Y3, Y6, Y6
+	VMINPS       Y4, Y6, Y6
+	JMP          row2_done
 
 row2_not_relu6:
 	CMPQ         64(AX), $+3
@@ -10135,30 +9974,25 @@ row3_nores:
 	JNE    row3_not_relu
 	VXORPS Y0, Y0, Y0
 	VMAXPS Y0, Y1, Y1
-	VXORPS Y0, Y0, Y0
 	VMAXPS Y0, Y2, Y2
-	VXORPS Y0, Y0, Y0
 	VMAXPS Y0, Y7, Y7
-	VXORPS Y0, Y0, Y0
 	VMAXPS Y0, Y6, Y6
 	JMP    row3_done
 
 row3_not_relu:
-	CMPQ   64(AX), $+2
-	JNE    row3_not_relu6
-	VXORPS Y0, Y0, Y0
-	VMAXPS Y0, Y1, Y1
-	VMINPS f40c00000x8<>+0(SB), Y1, Y1
-	VXORPS Y0, Y0, Y0
-	VMAXPS Y0, Y2, Y2
-	VMINPS f40c00000x8<>+0(SB), Y2, Y2
-	VXORPS Y0, Y0, Y0
-	VMAXPS Y0, Y7, Y7
-	VMINPS f40c00000x8<>+0(SB), Y7, Y7
-	VXORPS Y0, Y0, Y0
-	VMAXPS Y0, Y6, Y6
-	VMINPS f40c00000x8<>+0(SB), Y6, Y6
-	JMP    row3_done
+	CMPQ         64(AX), $+2
+	JNE          row3_not_relu6
+	VXORPS       Y0, Y0, Y0
+	VBROADCASTSS f40c00000x1<>+0(SB), Y3
+	VMAXPS       Y0, Y1, Y1
+	VMINPS       Y3, Y1, Y1
+	VMAXPS       Y0, Y2, Y2
+	VMINPS       Y3, Y2, Y2
+	VMAXPS       Y0, Y7, Y7
+	VMINPS       Y3, Y7, Y7
+	VMAXPS       Y0, Y6, Y6
+	VMINPS       Y3, Y6, Y6
+	JMP          row3_done
 
 row3_not_relu6:
 	CMPQ         64(AX), $+3
@@ -10356,18 +10190,18 @@ idct_loop:
 	VPUNPCKHWD     Y3, Y1, Y1
 	VPUNPCKLWD     Y7, Y5, Y3
 	VPUNPCKHWD     Y7, Y5, Y5
-	VPMADDWD       words40<>+0(SB), Y0, Y7
-	VPADDD         words41<>+0(SB), Y7, Y7
-	VPMADDWD       words42<>+0(SB), Y2, Y9
+	VPMADDWD       words41<>+0(SB), Y0, Y7
+	VPADDD         words42<>+0(SB), Y7, Y7
+	VPMADDWD       words43<>+0(SB), Y2, Y9
 	VPADDD         Y9, Y7, Y10
 	VPSUBD         Y9, Y7, Y7
-	VPMADDWD       words43<>+0(SB), Y0, Y0
-	VPADDD         words41<>+0(SB), Y0, Y0
-	VPMADDWD       words44<>+0(SB), Y2, Y2
+	VPMADDWD       words44<>+0(SB), Y0, Y0
+	VPADDD         words42<>+0(SB), Y0, Y0
+	VPMADDWD       words45<>+0(SB), Y2, Y2
 	VPADDD         Y2, Y0, Y9
 	VPSUBD         Y2, Y0, Y0
-	VPMADDWD       words45<>+0(SB), Y1, Y2
-	VPMADDWD       words46<>+0(SB), Y5, Y11
+	VPMADDWD       words46<>+0(SB), Y1, Y2
+	VPMADDWD       words47<>+0(SB), Y5, Y11
 	VPADDD         Y11, Y2, Y2
 	VPADDD         Y2, Y10, Y11
 	VPSUBD         Y2, Y10, Y10
@@ -10375,8 +10209,8 @@ idct_loop:
 	VPSRAD         $0x0b, Y10, Y10
 	VMOVDQU        Y11, (SP)
 	VMOVDQU        Y10, 224(SP)
-	VPMADDWD       words47<>+0(SB), Y1, Y2
-	VPMADDWD       words48<>+0(SB), Y5, Y10
+	VPMADDWD       words48<>+0(SB), Y1, Y2
+	VPMADDWD       words49<>+0(SB), Y5, Y10
 	VPADDD         Y10, Y2, Y2
 	VPADDD         Y2, Y9, Y10
 	VPSUBD         Y2, Y9, Y9
@@ -10384,8 +10218,8 @@ idct_loop:
 	VPSRAD         $0x0b, Y9, Y9
 	VMOVDQU        Y10, 32(SP)
 	VMOVDQU        Y9, 192(SP)
-	VPMADDWD       words49<>+0(SB), Y1, Y2
-	VPMADDWD       words50<>+0(SB), Y5, Y9
+	VPMADDWD       words50<>+0(SB), Y1, Y2
+	VPMADDWD       words51<>+0(SB), Y5, Y9
 	VPADDD         Y9, Y2, Y2
 	VPADDD         Y2, Y0, Y9
 	VPSUBD         Y2, Y0, Y0
@@ -10393,8 +10227,8 @@ idct_loop:
 	VPSRAD         $0x0b, Y0, Y0
 	VMOVDQU        Y9, 64(SP)
 	VMOVDQU        Y0, 160(SP)
-	VPMADDWD       words51<>+0(SB), Y1, Y0
-	VPMADDWD       words52<>+0(SB), Y5, Y1
+	VPMADDWD       words52<>+0(SB), Y1, Y0
+	VPMADDWD       words53<>+0(SB), Y5, Y1
 	VPADDD         Y1, Y0, Y0
 	VPADDD         Y0, Y7, Y1
 	VPSUBD         Y0, Y7, Y7
@@ -10402,18 +10236,18 @@ idct_loop:
 	VPSRAD         $0x0b, Y7, Y7
 	VMOVDQU        Y1, 96(SP)
 	VMOVDQU        Y7, 128(SP)
-	VPMADDWD       words40<>+0(SB), Y8, Y0
-	VPADDD         words41<>+0(SB), Y0, Y0
-	VPMADDWD       words42<>+0(SB), Y4, Y1
+	VPMADDWD       words41<>+0(SB), Y8, Y0
+	VPADDD         words42<>+0(SB), Y0, Y0
+	VPMADDWD       words43<>+0(SB), Y4, Y1
 	VPADDD         Y1, Y0, Y2
 	VPSUBD         Y1, Y0, Y0
-	VPMADDWD       words43<>+0(SB), Y8, Y1
-	VPADDD         words41<>+0(SB), Y1, Y1
-	VPMADDWD       words44<>+0(SB), Y4, Y4
+	VPMADDWD       words44<>+0(SB), Y8, Y1
+	VPADDD         words42<>+0(SB), Y1, Y1
+	VPMADDWD       words45<>+0(SB), Y4, Y4
 	VPADDD         Y4, Y1, Y5
 	VPSUBD         Y4, Y1, Y1
-	VPMADDWD       words45<>+0(SB), Y6, Y4
-	VPMADDWD       words46<>+0(SB), Y3, Y7
+	VPMADDWD       words46<>+0(SB), Y6, Y4
+	VPMADDWD       words47<>+0(SB), Y3, Y7
 	VPADDD         Y7, Y4, Y4
 	VPADDD         Y4, Y2, Y7
 	VPSUBD         Y4, Y2, Y2
@@ -10421,8 +10255,8 @@ idct_loop:
 	VPSRAD         $0x0b, Y2, Y2
 	VPACKSSDW      (SP), Y7, Y7
 	VPACKSSDW      224(SP), Y2, Y2
-	VPMADDWD       words47<>+0(SB), Y6, Y4
-	VPMADDWD       words48<>+0(SB), Y3, Y8
+	VPMADDWD       words48<>+0(SB), Y6, Y4
+	VPMADDWD       words49<>+0(SB), Y3, Y8
 	VPADDD         Y8, Y4, Y4
 	VPADDD         Y4, Y5, Y8
 	VPSUBD         Y4, Y5, Y5
@@ -10430,8 +10264,8 @@ idct_loop:
 	VPSRAD         $0x0b, Y5, Y5
 	VPACKSSDW      32(SP), Y8, Y8
 	VPACKSSDW      192(SP), Y5, Y5
-	VPMADDWD       words49<>+0(SB), Y6, Y4
-	VPMADDWD       words50<>+0(SB), Y3, Y9
+	VPMADDWD       words50<>+0(SB), Y6, Y4
+	VPMADDWD       words51<>+0(SB), Y3, Y9
 	VPADDD         Y9, Y4, Y4
 	VPADDD         Y4, Y1, Y9
 	VPSUBD         Y4, Y1, Y1
@@ -10439,8 +10273,8 @@ idct_loop:
 	VPSRAD         $0x0b, Y1, Y1
 	VPACKSSDW      64(SP), Y9, Y9
 	VPACKSSDW      160(SP), Y1, Y1
-	VPMADDWD       words51<>+0(SB), Y6, Y4
-	VPMADDWD       words52<>+0(SB), Y3, Y3
+	VPMADDWD       words52<>+0(SB), Y6, Y4
+	VPMADDWD       words53<>+0(SB), Y3, Y3
 	VPADDD         Y3, Y4, Y4
 	VPADDD         Y4, Y0, Y3
 	VPSUBD         Y4, Y0, Y0
@@ -10480,18 +10314,18 @@ idct_loop:
 	VPUNPCKHWD     Y4, Y2, Y2
 	VPUNPCKLWD     Y7, Y1, Y4
 	VPUNPCKHWD     Y7, Y1, Y1
-	VPMADDWD       words40<>+0(SB), Y5, Y7
-	VPADDD         words53<>+0(SB), Y7, Y7
-	VPMADDWD       words42<>+0(SB), Y6, Y9
+	VPMADDWD       words41<>+0(SB), Y5, Y7
+	VPADDD         words54<>+0(SB), Y7, Y7
+	VPMADDWD       words43<>+0(SB), Y6, Y9
 	VPADDD         Y9, Y7, Y10
 	VPSUBD         Y9, Y7, Y7
-	VPMADDWD       words43<>+0(SB), Y5, Y5
-	VPADDD         words53<>+0(SB), Y5, Y5
-	VPMADDWD       words44<>+0(SB), Y6, Y6
+	VPMADDWD       words44<>+0(SB), Y5, Y5
+	VPADDD         words54<>+0(SB), Y5, Y5
+	VPMADDWD       words45<>+0(SB), Y6, Y6
 	VPADDD         Y6, Y5, Y9
 	VPSUBD         Y6, Y5, Y5
-	VPMADDWD       words45<>+0(SB), Y2, Y6
-	VPMADDWD       words46<>+0(SB), Y1, Y11
+	VPMADDWD       words46<>+0(SB), Y2, Y6
+	VPMADDWD       words47<>+0(SB), Y1, Y11
 	VPADDD         Y11, Y6, Y6
 	VPADDD         Y6, Y10, Y11
 	VPSUBD         Y6, Y10, Y10
@@ -10499,8 +10333,8 @@ idct_loop:
 	VPSRAD         $0x12, Y10, Y10
 	VMOVDQU        Y11, (SP)
 	VMOVDQU        Y10, 224(SP)
-	VPMADDWD       words47<>+0(SB), Y2, Y6
-	VPMADDWD       words48<>+0(SB), Y1, Y10
+	VPMADDWD       words48<>+0(SB), Y2, Y6
+	VPMADDWD       words49<>+0(SB), Y1, Y10
 	VPADDD         Y10, Y6, Y6
 	VPADDD         Y6, Y9, Y10
 	VPSUBD         Y6, Y9, Y9
@@ -10508,8 +10342,8 @@ idct_loop:
 	VPSRAD         $0x12, Y9, Y9
 	VMOVDQU        Y10, 32(SP)
 	VMOVDQU        Y9, 192(SP)
-	VPMADDWD       words49<>+0(SB), Y2, Y6
-	VPMADDWD       words50<>+0(SB), Y1, Y9
+	VPMADDWD       words50<>+0(SB), Y2, Y6
+	VPMADDWD       words51<>+0(SB), Y1, Y9
 	VPADDD         Y9, Y6, Y6
 	VPADDD         Y6, Y5, Y9
 	VPSUBD         Y6, Y5, Y5
@@ -10517,8 +10351,8 @@ idct_loop:
 	VPSRAD         $0x12, Y5, Y5
 	VMOVDQU        Y9, 64(SP)
 	VMOVDQU        Y5, 160(SP)
-	VPMADDWD       words51<>+0(SB), Y2, Y2
-	VPMADDWD       words52<>+0(SB), Y1, Y1
+	VPMADDWD       words52<>+0(SB), Y2, Y2
+	VPMADDWD       words53<>+0(SB), Y1, Y1
 	VPADDD         Y1, Y2, Y2
 	VPADDD         Y2, Y7, Y1
 	VPSUBD         Y2, Y7, Y7
@@ -10526,18 +10360,18 @@ idct_loop:
 	VPSRAD         $0x12, Y7, Y7
 	VMOVDQU        Y1, 96(SP)
 	VMOVDQU        Y7, 128(SP)
-	VPMADDWD       words40<>+0(SB), Y0, Y1
-	VPADDD         words53<>+0(SB), Y1, Y1
-	VPMADDWD       words42<>+0(SB), Y3, Y2
+	VPMADDWD       words41<>+0(SB), Y0, Y1
+	VPADDD         words54<>+0(SB), Y1, Y1
+	VPMADDWD       words43<>+0(SB), Y3, Y2
 	VPADDD         Y2, Y1, Y5
 	VPSUBD         Y2, Y1, Y1
-	VPMADDWD       words43<>+0(SB), Y0, Y0
-	VPADDD         words53<>+0(SB), Y0, Y0
-	VPMADDWD       words44<>+0(SB), Y3, Y2
+	VPMADDWD       words44<>+0(SB), Y0, Y0
+	VPADDD         words54<>+0(SB), Y0, Y0
+	VPMADDWD       words45<>+0(SB), Y3, Y2
 	VPADDD         Y2, Y0, Y3
 	VPSUBD         Y2, Y0, Y0
-	VPMADDWD       words45<>+0(SB), Y8, Y2
-	VPMADDWD       words46<>+0(SB), Y4, Y6
+	VPMADDWD       words46<>+0(SB), Y8, Y2
+	VPMADDWD       words47<>+0(SB), Y4, Y6
 	VPADDD         Y6, Y2, Y2
 	VPADDD         Y2, Y5, Y6
 	VPSUBD         Y2, Y5, Y5
@@ -10545,8 +10379,8 @@ idct_loop:
 	VPSRAD         $0x12, Y5, Y5
 	VPACKSSDW      (SP), Y6, Y6
 	VPACKSSDW      224(SP), Y5, Y5
-	VPMADDWD       words47<>+0(SB), Y8, Y2
-	VPMADDWD       words48<>+0(SB), Y4, Y7
+	VPMADDWD       words48<>+0(SB), Y8, Y2
+	VPMADDWD       words49<>+0(SB), Y4, Y7
 	VPADDD         Y7, Y2, Y2
 	VPADDD         Y2, Y3, Y7
 	VPSUBD         Y2, Y3, Y3
@@ -10554,8 +10388,8 @@ idct_loop:
 	VPSRAD         $0x12, Y3, Y3
 	VPACKSSDW      32(SP), Y7, Y7
 	VPACKSSDW      192(SP), Y3, Y3
-	VPMADDWD       words49<>+0(SB), Y8, Y2
-	VPMADDWD       words50<>+0(SB), Y4, Y9
+	VPMADDWD       words50<>+0(SB), Y8, Y2
+	VPMADDWD       words51<>+0(SB), Y4, Y9
 	VPADDD         Y9, Y2, Y2
 	VPADDD         Y2, Y0, Y9
 	VPSUBD         Y2, Y0, Y0
@@ -10563,8 +10397,8 @@ idct_loop:
 	VPSRAD         $0x12, Y0, Y0
 	VPACKSSDW      64(SP), Y9, Y9
 	VPACKSSDW      160(SP), Y0, Y0
-	VPMADDWD       words51<>+0(SB), Y8, Y2
-	VPMADDWD       words52<>+0(SB), Y4, Y4
+	VPMADDWD       words52<>+0(SB), Y8, Y2
+	VPMADDWD       words53<>+0(SB), Y4, Y4
 	VPADDD         Y4, Y2, Y2
 	VPADDD         Y2, Y1, Y4
 	VPSUBD         Y2, Y1, Y1
@@ -10623,30 +10457,30 @@ idct_corner:
 	VPMULLW        Y4, Y3, Y3
 	VPUNPCKLWD     Y2, Y0, Y0
 	VPUNPCKLWD     Y3, Y1, Y1
-	VPMADDWD       words54<>+0(SB), Y0, Y2
-	VPADDD         words41<>+0(SB), Y2, Y2
-	VPMADDWD       words45<>+0(SB), Y1, Y3
+	VPMADDWD       words55<>+0(SB), Y0, Y2
+	VPADDD         words42<>+0(SB), Y2, Y2
+	VPMADDWD       words46<>+0(SB), Y1, Y3
 	VPADDD         Y3, Y2, Y4
 	VPSUBD         Y3, Y2, Y2
 	VPSRAD         $0x0b, Y4, Y4
 	VPSRAD         $0x0b, Y2, Y2
-	VPMADDWD       words55<>+0(SB), Y0, Y3
-	VPADDD         words41<>+0(SB), Y3, Y3
-	VPMADDWD       words47<>+0(SB), Y1, Y5
+	VPMADDWD       words56<>+0(SB), Y0, Y3
+	VPADDD         words42<>+0(SB), Y3, Y3
+	VPMADDWD       words48<>+0(SB), Y1, Y5
 	VPADDD         Y5, Y3, Y6
 	VPSUBD         Y5, Y3, Y3
 	VPSRAD         $0x0b, Y6, Y6
 	VPSRAD         $0x0b, Y3, Y3
-	VPMADDWD       words56<>+0(SB), Y0, Y5
-	VPADDD         words41<>+0(SB), Y5, Y5
-	VPMADDWD       words49<>+0(SB), Y1, Y7
+	VPMADDWD       words57<>+0(SB), Y0, Y5
+	VPADDD         words42<>+0(SB), Y5, Y5
+	VPMADDWD       words50<>+0(SB), Y1, Y7
 	VPADDD         Y7, Y5, Y8
 	VPSUBD         Y7, Y5, Y5
 	VPSRAD         $0x0b, Y8, Y8
 	VPSRAD         $0x0b, Y5, Y5
-	VPMADDWD       words57<>+0(SB), Y0, Y0
-	VPADDD         words41<>+0(SB), Y0, Y0
-	VPMADDWD       words51<>+0(SB), Y1, Y1
+	VPMADDWD       words58<>+0(SB), Y0, Y0
+	VPADDD         words42<>+0(SB), Y0, Y0
+	VPMADDWD       words52<>+0(SB), Y1, Y1
 	VPADDD         Y1, Y0, Y7
 	VPSUBD         Y1, Y0, Y0
 	VPSRAD         $0x0b, Y7, Y7
@@ -10671,72 +10505,72 @@ idct_corner:
 	VPUNPCKLWD     Y0, Y2, Y5
 	VPUNPCKHWD     Y1, Y3, Y1
 	VPUNPCKHWD     Y0, Y2, Y0
-	VPMADDWD       words54<>+0(SB), Y1, Y2
-	VPADDD         words53<>+0(SB), Y2, Y2
-	VPMADDWD       words45<>+0(SB), Y0, Y3
+	VPMADDWD       words55<>+0(SB), Y1, Y2
+	VPADDD         words54<>+0(SB), Y2, Y2
+	VPMADDWD       words46<>+0(SB), Y0, Y3
 	VPADDD         Y3, Y2, Y6
 	VPSUBD         Y3, Y2, Y2
 	VPSRAD         $0x12, Y6, Y6
 	VPSRAD         $0x12, Y2, Y2
 	VMOVDQU        Y6, (SP)
 	VMOVDQU        Y2, 224(SP)
-	VPMADDWD       words55<>+0(SB), Y1, Y2
-	VPADDD         words53<>+0(SB), Y2, Y2
-	VPMADDWD       words47<>+0(SB), Y0, Y3
+	VPMADDWD       words56<>+0(SB), Y1, Y2
+	VPADDD         words54<>+0(SB), Y2, Y2
+	VPMADDWD       words48<>+0(SB), Y0, Y3
 	VPADDD         Y3, Y2, Y6
 	VPSUBD         Y3, Y2, Y2
 	VPSRAD         $0x12, Y6, Y6
 	VPSRAD         $0x12, Y2, Y2
 	VMOVDQU        Y6, 32(SP)
 	VMOVDQU        Y2, 192(SP)
-	VPMADDWD       words56<>+0(SB), Y1, Y2
-	VPADDD         words53<>+0(SB), Y2, Y2
-	VPMADDWD       words49<>+0(SB), Y0, Y3
+	VPMADDWD       words57<>+0(SB), Y1, Y2
+	VPADDD         words54<>+0(SB), Y2, Y2
+	VPMADDWD       words50<>+0(SB), Y0, Y3
 	VPADDD         Y3, Y2, Y6
 	VPSUBD         Y3, Y2, Y2
 	VPSRAD         $0x12, Y6, Y6
 	VPSRAD         $0x12, Y2, Y2
 	VMOVDQU        Y6, 64(SP)
 	VMOVDQU        Y2, 160(SP)
-	VPMADDWD       words57<>+0(SB), Y1, Y1
-	VPADDD         words53<>+0(SB), Y1, Y1
-	VPMADDWD       words51<>+0(SB), Y0, Y0
+	VPMADDWD       words58<>+0(SB), Y1, Y1
+	VPADDD         words54<>+0(SB), Y1, Y1
+	VPMADDWD       words52<>+0(SB), Y0, Y0
 	VPADDD         Y0, Y1, Y2
 	VPSUBD         Y0, Y1, Y1
 	VPSRAD         $0x12, Y2, Y2
 	VPSRAD         $0x12, Y1, Y1
 	VMOVDQU        Y2, 96(SP)
 	VMOVDQU        Y1, 128(SP)
-	VPMADDWD       words54<>+0(SB), Y4, Y0
-	VPADDD         words53<>+0(SB), Y0, Y0
-	VPMADDWD       words45<>+0(SB), Y5, Y1
+	VPMADDWD       words55<>+0(SB), Y4, Y0
+	VPADDD         words54<>+0(SB), Y0, Y0
+	VPMADDWD       words46<>+0(SB), Y5, Y1
 	VPADDD         Y1, Y0, Y2
 	VPSUBD         Y1, Y0, Y0
 	VPSRAD         $0x12, Y2, Y2
 	VPSRAD         $0x12, Y0, Y0
 	VPACKSSDW      (SP), Y2, Y2
 	VPACKSSDW      224(SP), Y0, Y0
-	VPMADDWD       words55<>+0(SB), Y4, Y1
-	VPADDD         words53<>+0(SB), Y1, Y1
-	VPMADDWD       words47<>+0(SB), Y5, Y3
+	VPMADDWD       words56<>+0(SB), Y4, Y1
+	VPADDD         words54<>+0(SB), Y1, Y1
+	VPMADDWD       words48<>+0(SB), Y5, Y3
 	VPADDD         Y3, Y1, Y6
 	VPSUBD         Y3, Y1, Y1
 	VPSRAD         $0x12, Y6, Y6
 	VPSRAD         $0x12, Y1, Y1
 	VPACKSSDW      32(SP), Y6, Y6
 	VPACKSSDW      192(SP), Y1, Y1
-	VPMADDWD       words56<>+0(SB), Y4, Y3
-	VPADDD         words53<>+0(SB), Y3, Y3
-	VPMADDWD       words49<>+0(SB), Y5, Y7
+	VPMADDWD       words57<>+0(SB), Y4, Y3
+	VPADDD         words54<>+0(SB), Y3, Y3
+	VPMADDWD       words50<>+0(SB), Y5, Y7
 	VPADDD         Y7, Y3, Y8
 	VPSUBD         Y7, Y3, Y3
 	VPSRAD         $0x12, Y8, Y8
 	VPSRAD         $0x12, Y3, Y3
 	VPACKSSDW      64(SP), Y8, Y8
 	VPACKSSDW      160(SP), Y3, Y3
-	VPMADDWD       words57<>+0(SB), Y4, Y4
-	VPADDD         words53<>+0(SB), Y4, Y4
-	VPMADDWD       words51<>+0(SB), Y5, Y5
+	VPMADDWD       words58<>+0(SB), Y4, Y4
+	VPADDD         words54<>+0(SB), Y4, Y4
+	VPMADDWD       words52<>+0(SB), Y5, Y5
 	VPADDD         Y5, Y4, Y7
 	VPSUBD         Y5, Y4, Y4
 	VPSRAD         $0x12, Y7, Y7
@@ -10780,13 +10614,13 @@ idct_dc:
 	VPBROADCASTW 128(CX), X1
 	VPBROADCASTW (DX), X2
 	VPMULLW      X2, X0, X0
-	VPADDSW      words58<>+0(SB), X0, X0
+	VPADDSW      words59<>+0(SB), X0, X0
 	VPSRAW       $0x03, X0, X0
-	VPADDW       words59<>+0(SB), X0, X0
+	VPADDW       words60<>+0(SB), X0, X0
 	VPMULLW      X2, X1, X1
-	VPADDSW      words58<>+0(SB), X1, X1
+	VPADDSW      words59<>+0(SB), X1, X1
 	VPSRAW       $0x03, X1, X1
-	VPADDW       words59<>+0(SB), X1, X1
+	VPADDW       words60<>+0(SB), X1, X1
 	VPACKUSWB    X1, X0, X0
 	MOVQ         SI, R9
 	VMOVDQU      X0, (R9)
@@ -10808,349 +10642,349 @@ idct_next:
 	VZEROUPPER
 	RET
 
-DATA words40<>+0(SB)/2, $+8192
-DATA words40<>+2(SB)/2, $+8192
-DATA words40<>+4(SB)/2, $+8192
-DATA words40<>+6(SB)/2, $+8192
-DATA words40<>+8(SB)/2, $+8192
-DATA words40<>+10(SB)/2, $+8192
-DATA words40<>+12(SB)/2, $+8192
-DATA words40<>+14(SB)/2, $+8192
-DATA words40<>+16(SB)/2, $+8192
-DATA words40<>+18(SB)/2, $+8192
-DATA words40<>+20(SB)/2, $+8192
-DATA words40<>+22(SB)/2, $+8192
-DATA words40<>+24(SB)/2, $+8192
-DATA words40<>+26(SB)/2, $+8192
-DATA words40<>+28(SB)/2, $+8192
-DATA words40<>+30(SB)/2, $+8192
-GLOBL words40<>(SB), RODATA|NOPTR, $32
-
-DATA words41<>+0(SB)/4, $+1024
-DATA words41<>+4(SB)/4, $+1024
-DATA words41<>+8(SB)/4, $+1024
-DATA words41<>+12(SB)/4, $+1024
-DATA words41<>+16(SB)/4, $+1024
-DATA words41<>+20(SB)/4, $+1024
-DATA words41<>+24(SB)/4, $+1024
-DATA words41<>+28(SB)/4, $+1024
+DATA words41<>+0(SB)/2, $+8192
+DATA words41<>+2(SB)/2, $+8192
+DATA words41<>+4(SB)/2, $+8192
+DATA words41<>+6(SB)/2, $+8192
+DATA words41<>+8(SB)/2, $+8192
+DATA words41<>+10(SB)/2, $+8192
+DATA words41<>+12(SB)/2, $+8192
+DATA words41<>+14(SB)/2, $+8192
+DATA words41<>+16(SB)/2, $+8192
+DATA words41<>+18(SB)/2, $+8192
+DATA words41<>+20(SB)/2, $+8192
+DATA words41<>+22(SB)/2, $+8192
+DATA words41<>+24(SB)/2, $+8192
+DATA words41<>+26(SB)/2, $+8192
+DATA words41<>+28(SB)/2, $+8192
+DATA words41<>+30(SB)/2, $+8192
 GLOBL words41<>(SB), RODATA|NOPTR, $32
 
-DATA words42<>+0(SB)/2, $+10703
-DATA words42<>+2(SB)/2, $+4433
-DATA words42<>+4(SB)/2, $+10703
-DATA words42<>+6(SB)/2, $+4433
-DATA words42<>+8(SB)/2, $+10703
-DATA words42<>+10(SB)/2, $+4433
-DATA words42<>+12(SB)/2, $+10703
-DATA words42<>+14(SB)/2, $+4433
-DATA words42<>+16(SB)/2, $+10703
-DATA words42<>+18(SB)/2, $+4433
-DATA words42<>+20(SB)/2, $+10703
-DATA words42<>+22(SB)/2, $+4433
-DATA words42<>+24(SB)/2, $+10703
-DATA words42<>+26(SB)/2, $+4433
-DATA words42<>+28(SB)/2, $+10703
-DATA words42<>+30(SB)/2, $+4433
+DATA words42<>+0(SB)/4, $+1024
+DATA words42<>+4(SB)/4, $+1024
+DATA words42<>+8(SB)/4, $+1024
+DATA words42<>+12(SB)/4, $+1024
+DATA words42<>+16(SB)/4, $+1024
+DATA words42<>+20(SB)/4, $+1024
+DATA words42<>+24(SB)/4, $+1024
+DATA words42<>+28(SB)/4, $+1024
 GLOBL words42<>(SB), RODATA|NOPTR, $32
 
-DATA words43<>+0(SB)/2, $+8192
-DATA words43<>+2(SB)/2, $-8192
-DATA words43<>+4(SB)/2, $+8192
-DATA words43<>+6(SB)/2, $-8192
-DATA words43<>+8(SB)/2, $+8192
-DATA words43<>+10(SB)/2, $-8192
-DATA words43<>+12(SB)/2, $+8192
-DATA words43<>+14(SB)/2, $-8192
-DATA words43<>+16(SB)/2, $+8192
-DATA words43<>+18(SB)/2, $-8192
-DATA words43<>+20(SB)/2, $+8192
-DATA words43<>+22(SB)/2, $-8192
-DATA words43<>+24(SB)/2, $+8192
-DATA words43<>+26(SB)/2, $-8192
-DATA words43<>+28(SB)/2, $+8192
-DATA words43<>+30(SB)/2, $-8192
+DATA words43<>+0(SB)/2, $+10703
+DATA words43<>+2(SB)/2, $+4433
+DATA words43<>+4(SB)/2, $+10703
+DATA words43<>+6(SB)/2, $+4433
+DATA words43<>+8(SB)/2, $+10703
+DATA words43<>+10(SB)/2, $+4433
+DATA words43<>+12(SB)/2, $+10703
+DATA words43<>+14(SB)/2, $+4433
+DATA words43<>+16(SB)/2, $+10703
+DATA words43<>+18(SB)/2, $+4433
+DATA words43<>+20(SB)/2, $+10703
+DATA words43<>+22(SB)/2, $+4433
+DATA words43<>+24(SB)/2, $+10703
+DATA words43<>+26(SB)/2, $+4433
+DATA words43<>+28(SB)/2, $+10703
+DATA words43<>+30(SB)/2, $+4433
 GLOBL words43<>(SB), RODATA|NOPTR, $32
 
-DATA words44<>+0(SB)/2, $+4433
-DATA words44<>+2(SB)/2, $-10704
-DATA words44<>+4(SB)/2, $+4433
-DATA words44<>+6(SB)/2, $-10704
-DATA words44<>+8(SB)/2, $+4433
-DATA words44<>+10(SB)/2, $-10704
-DATA words44<>+12(SB)/2, $+4433
-DATA words44<>+14(SB)/2, $-10704
-DATA words44<>+16(SB)/2, $+4433
-DATA words44<>+18(SB)/2, $-10704
-DATA words44<>+20(SB)/2, $+4433
-DATA words44<>+22(SB)/2, $-10704
-DATA words44<>+24(SB)/2, $+4433
-DATA words44<>+26(SB)/2, $-10704
-DATA words44<>+28(SB)/2, $+4433
-DATA words44<>+30(SB)/2, $-10704
+DATA words44<>+0(SB)/2, $+8192
+DATA words44<>+2(SB)/2, $-8192
+DATA words44<>+4(SB)/2, $+8192
+DATA words44<>+6(SB)/2, $-8192
+DATA words44<>+8(SB)/2, $+8192
+DATA words44<>+10(SB)/2, $-8192
+DATA words44<>+12(SB)/2, $+8192
+DATA words44<>+14(SB)/2, $-8192
+DATA words44<>+16(SB)/2, $+8192
+DATA words44<>+18(SB)/2, $-8192
+DATA words44<>+20(SB)/2, $+8192
+DATA words44<>+22(SB)/2, $-8192
+DATA words44<>+24(SB)/2, $+8192
+DATA words44<>+26(SB)/2, $-8192
+DATA words44<>+28(SB)/2, $+8192
+DATA words44<>+30(SB)/2, $-8192
 GLOBL words44<>(SB), RODATA|NOPTR, $32
 
-DATA words45<>+0(SB)/2, $+11363
-DATA words45<>+2(SB)/2, $+9633
-DATA words45<>+4(SB)/2, $+11363
-DATA words45<>+6(SB)/2, $+9633
-DATA words45<>+8(SB)/2, $+11363
-DATA words45<>+10(SB)/2, $+9633
-DATA words45<>+12(SB)/2, $+11363
-DATA words45<>+14(SB)/2, $+9633
-DATA words45<>+16(SB)/2, $+11363
-DATA words45<>+18(SB)/2, $+9633
-DATA words45<>+20(SB)/2, $+11363
-DATA words45<>+22(SB)/2, $+9633
-DATA words45<>+24(SB)/2, $+11363
-DATA words45<>+26(SB)/2, $+9633
-DATA words45<>+28(SB)/2, $+11363
-DATA words45<>+30(SB)/2, $+9633
+DATA words45<>+0(SB)/2, $+4433
+DATA words45<>+2(SB)/2, $-10704
+DATA words45<>+4(SB)/2, $+4433
+DATA words45<>+6(SB)/2, $-10704
+DATA words45<>+8(SB)/2, $+4433
+DATA words45<>+10(SB)/2, $-10704
+DATA words45<>+12(SB)/2, $+4433
+DATA words45<>+14(SB)/2, $-10704
+DATA words45<>+16(SB)/2, $+4433
+DATA words45<>+18(SB)/2, $-10704
+DATA words45<>+20(SB)/2, $+4433
+DATA words45<>+22(SB)/2, $-10704
+DATA words45<>+24(SB)/2, $+4433
+DATA words45<>+26(SB)/2, $-10704
+DATA words45<>+28(SB)/2, $+4433
+DATA words45<>+30(SB)/2, $-10704
 GLOBL words45<>(SB), RODATA|NOPTR, $32
 
-DATA words46<>+0(SB)/2, $+6437
-DATA words46<>+2(SB)/2, $+2260
-DATA words46<>+4(SB)/2, $+6437
-DATA words46<>+6(SB)/2, $+2260
-DATA words46<>+8(SB)/2, $+6437
-DATA words46<>+10(SB)/2, $+2260
-DATA words46<>+12(SB)/2, $+6437
-DATA words46<>+14(SB)/2, $+2260
-DATA words46<>+16(SB)/2, $+6437
-DATA words46<>+18(SB)/2, $+2260
-DATA words46<>+20(SB)/2, $+6437
-DATA words46<>+22(SB)/2, $+2260
-DATA words46<>+24(SB)/2, $+6437
-DATA words46<>+26(SB)/2, $+2260
-DATA words46<>+28(SB)/2, $+6437
-DATA words46<>+30(SB)/2, $+2260
+DATA words46<>+0(SB)/2, $+11363
+DATA words46<>+2(SB)/2, $+9633
+DATA words46<>+4(SB)/2, $+11363
+DATA words46<>+6(SB)/2, $+9633
+DATA words46<>+8(SB)/2, $+11363
+DATA words46<>+10(SB)/2, $+9633
+DATA words46<>+12(SB)/2, $+11363
+DATA words46<>+14(SB)/2, $+9633
+DATA words46<>+16(SB)/2, $+11363
+DATA words46<>+18(SB)/2, $+9633
+DATA words46<>+20(SB)/2, $+11363
+DATA words46<>+22(SB)/2, $+9633
+DATA words46<>+24(SB)/2, $+11363
+DATA words46<>+26(SB)/2, $+9633
+DATA words46<>+28(SB)/2, $+11363
+DATA words46<>+30(SB)/2, $+9633
 GLOBL words46<>(SB), RODATA|NOPTR, $32
 
-DATA words47<>+0(SB)/2, $+9633
-DATA words47<>+2(SB)/2, $-2259
-DATA words47<>+4(SB)/2, $+9633
-DATA words47<>+6(SB)/2, $-2259
-DATA words47<>+8(SB)/2, $+9633
-DATA words47<>+10(SB)/2, $-2259
-DATA words47<>+12(SB)/2, $+9633
-DATA words47<>+14(SB)/2, $-2259
-DATA words47<>+16(SB)/2, $+9633
-DATA words47<>+18(SB)/2, $-2259
-DATA words47<>+20(SB)/2, $+9633
-DATA words47<>+22(SB)/2, $-2259
-DATA words47<>+24(SB)/2, $+9633
-DATA words47<>+26(SB)/2, $-2259
-DATA words47<>+28(SB)/2, $+9633
-DATA words47<>+30(SB)/2, $-2259
+DATA words47<>+0(SB)/2, $+6437
+DATA words47<>+2(SB)/2, $+2260
+DATA words47<>+4(SB)/2, $+6437
+DATA words47<>+6(SB)/2, $+2260
+DATA words47<>+8(SB)/2, $+6437
+DATA words47<>+10(SB)/2, $+2260
+DATA words47<>+12(SB)/2, $+6437
+DATA words47<>+14(SB)/2, $+2260
+DATA words47<>+16(SB)/2, $+6437
+DATA words47<>+18(SB)/2, $+2260
+DATA words47<>+20(SB)/2, $+6437
+DATA words47<>+22(SB)/2, $+2260
+DATA words47<>+24(SB)/2, $+6437
+DATA words47<>+26(SB)/2, $+2260
+DATA words47<>+28(SB)/2, $+6437
+DATA words47<>+30(SB)/2, $+2260
 GLOBL words47<>(SB), RODATA|NOPTR, $32
 
-DATA words48<>+0(SB)/2, $-11362
-DATA words48<>+2(SB)/2, $-6436
-DATA words48<>+4(SB)/2, $-11362
-DATA words48<>+6(SB)/2, $-6436
-DATA words48<>+8(SB)/2, $-11362
-DATA words48<>+10(SB)/2, $-6436
-DATA words48<>+12(SB)/2, $-11362
-DATA words48<>+14(SB)/2, $-6436
-DATA words48<>+16(SB)/2, $-11362
-DATA words48<>+18(SB)/2, $-6436
-DATA words48<>+20(SB)/2, $-11362
-DATA words48<>+22(SB)/2, $-6436
-DATA words48<>+24(SB)/2, $-11362
-DATA words48<>+26(SB)/2, $-6436
-DATA words48<>+28(SB)/2, $-11362
-DATA words48<>+30(SB)/2, $-6436
+DATA words48<>+0(SB)/2, $+9633
+DATA words48<>+2(SB)/2, $-2259
+DATA words48<>+4(SB)/2, $+9633
+DATA words48<>+6(SB)/2, $-2259
+DATA words48<>+8(SB)/2, $+9633
+DATA words48<>+10(SB)/2, $-2259
+DATA words48<>+12(SB)/2, $+9633
+DATA words48<>+14(SB)/2, $-2259
+DATA words48<>+16(SB)/2, $+9633
+DATA words48<>+18(SB)/2, $-2259
+DATA words48<>+20(SB)/2, $+9633
+DATA words48<>+22(SB)/2, $-2259
+DATA words48<>+24(SB)/2, $+9633
+DATA words48<>+26(SB)/2, $-2259
+DATA words48<>+28(SB)/2, $+9633
+DATA words48<>+30(SB)/2, $-2259
 GLOBL words48<>(SB), RODATA|NOPTR, $32
 
-DATA words49<>+0(SB)/2, $+6437
-DATA words49<>+2(SB)/2, $-11362
-DATA words49<>+4(SB)/2, $+6437
-DATA words49<>+6(SB)/2, $-11362
-DATA words49<>+8(SB)/2, $+6437
-DATA words49<>+10(SB)/2, $-11362
-DATA words49<>+12(SB)/2, $+6437
-DATA words49<>+14(SB)/2, $-11362
-DATA words49<>+16(SB)/2, $+6437
-DATA words49<>+18(SB)/2, $-11362
-DATA words49<>+20(SB)/2, $+6437
-DATA words49<>+22(SB)/2, $-11362
-DATA words49<>+24(SB)/2, $+6437
-DATA words49<>+26(SB)/2, $-11362
-DATA words49<>+28(SB)/2, $+6437
-DATA words49<>+30(SB)/2, $-11362
+DATA words49<>+0(SB)/2, $-11362
+DATA words49<>+2(SB)/2, $-6436
+DATA words49<>+4(SB)/2, $-11362
+DATA words49<>+6(SB)/2, $-6436
+DATA words49<>+8(SB)/2, $-11362
+DATA words49<>+10(SB)/2, $-6436
+DATA words49<>+12(SB)/2, $-11362
+DATA words49<>+14(SB)/2, $-6436
+DATA words49<>+16(SB)/2, $-11362
+DATA words49<>+18(SB)/2, $-6436
+DATA words49<>+20(SB)/2, $-11362
+DATA words49<>+22(SB)/2, $-6436
+DATA words49<>+24(SB)/2, $-11362
+DATA words49<>+26(SB)/2, $-6436
+DATA words49<>+28(SB)/2, $-11362
+DATA words49<>+30(SB)/2, $-6436
 GLOBL words49<>(SB), RODATA|NOPTR, $32
 
-DATA words50<>+0(SB)/2, $+2261
-DATA words50<>+2(SB)/2, $+9633
-DATA words50<>+4(SB)/2, $+2261
-DATA words50<>+6(SB)/2, $+9633
-DATA words50<>+8(SB)/2, $+2261
-DATA words50<>+10(SB)/2, $+9633
-DATA words50<>+12(SB)/2, $+2261
-DATA words50<>+14(SB)/2, $+9633
-DATA words50<>+16(SB)/2, $+2261
-DATA words50<>+18(SB)/2, $+9633
-DATA words50<>+20(SB)/2, $+2261
-DATA words50<>+22(SB)/2, $+9633
-DATA words50<>+24(SB)/2, $+2261
-DATA words50<>+26(SB)/2, $+9633
-DATA words50<>+28(SB)/2, $+2261
-DATA words50<>+30(SB)/2, $+9633
+DATA words50<>+0(SB)/2, $+6437
+DATA words50<>+2(SB)/2, $-11362
+DATA words50<>+4(SB)/2, $+6437
+DATA words50<>+6(SB)/2, $-11362
+DATA words50<>+8(SB)/2, $+6437
+DATA words50<>+10(SB)/2, $-11362
+DATA words50<>+12(SB)/2, $+6437
+DATA words50<>+14(SB)/2, $-11362
+DATA words50<>+16(SB)/2, $+6437
+DATA words50<>+18(SB)/2, $-11362
+DATA words50<>+20(SB)/2, $+6437
+DATA words50<>+22(SB)/2, $-11362
+DATA words50<>+24(SB)/2, $+6437
+DATA words50<>+26(SB)/2, $-11362
+DATA words50<>+28(SB)/2, $+6437
+DATA words50<>+30(SB)/2, $-11362
 GLOBL words50<>(SB), RODATA|NOPTR, $32
 
-DATA words51<>+0(SB)/2, $+2260
-DATA words51<>+2(SB)/2, $-6436
-DATA words51<>+4(SB)/2, $+2260
-DATA words51<>+6(SB)/2, $-6436
-DATA words51<>+8(SB)/2, $+2260
-DATA words51<>+10(SB)/2, $-6436
-DATA words51<>+12(SB)/2, $+2260
-DATA words51<>+14(SB)/2, $-6436
-DATA words51<>+16(SB)/2, $+2260
-DATA words51<>+18(SB)/2, $-6436
-DATA words51<>+20(SB)/2, $+2260
-DATA words51<>+22(SB)/2, $-6436
-DATA words51<>+24(SB)/2, $+2260
-DATA words51<>+26(SB)/2, $-6436
-DATA words51<>+28(SB)/2, $+2260
-DATA words51<>+30(SB)/2, $-6436
+DATA words51<>+0(SB)/2, $+2261
+DATA words51<>+2(SB)/2, $+9633
+DATA words51<>+4(SB)/2, $+2261
+DATA words51<>+6(SB)/2, $+9633
+DATA words51<>+8(SB)/2, $+2261
+DATA words51<>+10(SB)/2, $+9633
+DATA words51<>+12(SB)/2, $+2261
+DATA words51<>+14(SB)/2, $+9633
+DATA words51<>+16(SB)/2, $+2261
+DATA words51<>+18(SB)/2, $+9633
+DATA words51<>+20(SB)/2, $+2261
+DATA words51<>+22(SB)/2, $+9633
+DATA words51<>+24(SB)/2, $+2261
+DATA words51<>+26(SB)/2, $+9633
+DATA words51<>+28(SB)/2, $+2261
+DATA words51<>+30(SB)/2, $+9633
 GLOBL words51<>(SB), RODATA|NOPTR, $32
 
-DATA words52<>+0(SB)/2, $+9633
-DATA words52<>+2(SB)/2, $-11363
-DATA words52<>+4(SB)/2, $+9633
-DATA words52<>+6(SB)/2, $-11363
-DATA words52<>+8(SB)/2, $+9633
-DATA words52<>+10(SB)/2, $-11363
-DATA words52<>+12(SB)/2, $+9633
-DATA words52<>+14(SB)/2, $-11363
-DATA words52<>+16(SB)/2, $+9633
-DATA words52<>+18(SB)/2, $-11363
-DATA words52<>+20(SB)/2, $+9633
-DATA words52<>+22(SB)/2, $-11363
-DATA words52<>+24(SB)/2, $+9633
-DATA words52<>+26(SB)/2, $-11363
-DATA words52<>+28(SB)/2, $+9633
-DATA words52<>+30(SB)/2, $-11363
+DATA words52<>+0(SB)/2, $+2260
+DATA words52<>+2(SB)/2, $-6436
+DATA words52<>+4(SB)/2, $+2260
+DATA words52<>+6(SB)/2, $-6436
+DATA words52<>+8(SB)/2, $+2260
+DATA words52<>+10(SB)/2, $-6436
+DATA words52<>+12(SB)/2, $+2260
+DATA words52<>+14(SB)/2, $-6436
+DATA words52<>+16(SB)/2, $+2260
+DATA words52<>+18(SB)/2, $-6436
+DATA words52<>+20(SB)/2, $+2260
+DATA words52<>+22(SB)/2, $-6436
+DATA words52<>+24(SB)/2, $+2260
+DATA words52<>+26(SB)/2, $-6436
+DATA words52<>+28(SB)/2, $+2260
+DATA words52<>+30(SB)/2, $-6436
 GLOBL words52<>(SB), RODATA|NOPTR, $32
 
-DATA words53<>+0(SB)/4, $+33685504
-DATA words53<>+4(SB)/4, $+33685504
-DATA words53<>+8(SB)/4, $+33685504
-DATA words53<>+12(SB)/4, $+33685504
-DATA words53<>+16(SB)/4, $+33685504
-DATA words53<>+20(SB)/4, $+33685504
-DATA words53<>+24(SB)/4, $+33685504
-DATA words53<>+28(SB)/4, $+33685504
+DATA words53<>+0(SB)/2, $+9633
+DATA words53<>+2(SB)/2, $-11363
+DATA words53<>+4(SB)/2, $+9633
+DATA words53<>+6(SB)/2, $-11363
+DATA words53<>+8(SB)/2, $+9633
+DATA words53<>+10(SB)/2, $-11363
+DATA words53<>+12(SB)/2, $+9633
+DATA words53<>+14(SB)/2, $-11363
+DATA words53<>+16(SB)/2, $+9633
+DATA words53<>+18(SB)/2, $-11363
+DATA words53<>+20(SB)/2, $+9633
+DATA words53<>+22(SB)/2, $-11363
+DATA words53<>+24(SB)/2, $+9633
+DATA words53<>+26(SB)/2, $-11363
+DATA words53<>+28(SB)/2, $+9633
+DATA words53<>+30(SB)/2, $-11363
 GLOBL words53<>(SB), RODATA|NOPTR, $32
 
-DATA words54<>+0(SB)/2, $+8192
-DATA words54<>+2(SB)/2, $+10703
-DATA words54<>+4(SB)/2, $+8192
-DATA words54<>+6(SB)/2, $+10703
-DATA words54<>+8(SB)/2, $+8192
-DATA words54<>+10(SB)/2, $+10703
-DATA words54<>+12(SB)/2, $+8192
-DATA words54<>+14(SB)/2, $+10703
-DATA words54<>+16(SB)/2, $+8192
-DATA words54<>+18(SB)/2, $+10703
-DATA words54<>+20(SB)/2, $+8192
-DATA words54<>+22(SB)/2, $+10703
-DATA words54<>+24(SB)/2, $+8192
-DATA words54<>+26(SB)/2, $+10703
-DATA words54<>+28(SB)/2, $+8192
-DATA words54<>+30(SB)/2, $+10703
+DATA words54<>+0(SB)/4, $+33685504
+DATA words54<>+4(SB)/4, $+33685504
+DATA words54<>+8(SB)/4, $+33685504
+DATA words54<>+12(SB)/4, $+33685504
+DATA words54<>+16(SB)/4, $+33685504
+DATA words54<>+20(SB)/4, $+33685504
+DATA words54<>+24(SB)/4, $+33685504
+DATA words54<>+28(SB)/4, $+33685504
 GLOBL words54<>(SB), RODATA|NOPTR, $32
 
 DATA words55<>+0(SB)/2, $+8192
-DATA words55<>+2(SB)/2, $+4433
+DATA words55<>+2(SB)/2, $+10703
 DATA words55<>+4(SB)/2, $+8192
-DATA words55<>+6(SB)/2, $+4433
+DATA words55<>+6(SB)/2, $+10703
 DATA words55<>+8(SB)/2, $+8192
-DATA words55<>+10(SB)/2, $+4433
+DATA words55<>+10(SB)/2, $+10703
 DATA words55<>+12(SB)/2, $+8192
-DATA words55<>+14(SB)/2, $+4433
+DATA words55<>+14(SB)/2, $+10703
 DATA words55<>+16(SB)/2, $+8192
-DATA words55<>+18(SB)/2, $+4433
+DATA words55<>+18(SB)/2, $+10703
 DATA words55<>+20(SB)/2, $+8192
-DATA words55<>+22(SB)/2, $+4433
+DATA words55<>+22(SB)/2, $+10703
 DATA words55<>+24(SB)/2, $+8192
-DATA words55<>+26(SB)/2, $+4433
+DATA words55<>+26(SB)/2, $+10703
 DATA words55<>+28(SB)/2, $+8192
-DATA words55<>+30(SB)/2, $+4433
+DATA words55<>+30(SB)/2, $+10703
 GLOBL words55<>(SB), RODATA|NOPTR, $32
 
 DATA words56<>+0(SB)/2, $+8192
-DATA words56<>+2(SB)/2, $-4433
+DATA words56<>+2(SB)/2, $+4433
 DATA words56<>+4(SB)/2, $+8192
-DATA words56<>+6(SB)/2, $-4433
+DATA words56<>+6(SB)/2, $+4433
 DATA words56<>+8(SB)/2, $+8192
-DATA words56<>+10(SB)/2, $-4433
+DATA words56<>+10(SB)/2, $+4433
 DATA words56<>+12(SB)/2, $+8192
-DATA words56<>+14(SB)/2, $-4433
+DATA words56<>+14(SB)/2, $+4433
 DATA words56<>+16(SB)/2, $+8192
-DATA words56<>+18(SB)/2, $-4433
+DATA words56<>+18(SB)/2, $+4433
 DATA words56<>+20(SB)/2, $+8192
-DATA words56<>+22(SB)/2, $-4433
+DATA words56<>+22(SB)/2, $+4433
 DATA words56<>+24(SB)/2, $+8192
-DATA words56<>+26(SB)/2, $-4433
+DATA words56<>+26(SB)/2, $+4433
 DATA words56<>+28(SB)/2, $+8192
-DATA words56<>+30(SB)/2, $-4433
+DATA words56<>+30(SB)/2, $+4433
 GLOBL words56<>(SB), RODATA|NOPTR, $32
 
 DATA words57<>+0(SB)/2, $+8192
-DATA words57<>+2(SB)/2, $-10703
+DATA words57<>+2(SB)/2, $-4433
 DATA words57<>+4(SB)/2, $+8192
-DATA words57<>+6(SB)/2, $-10703
+DATA words57<>+6(SB)/2, $-4433
 DATA words57<>+8(SB)/2, $+8192
-DATA words57<>+10(SB)/2, $-10703
+DATA words57<>+10(SB)/2, $-4433
 DATA words57<>+12(SB)/2, $+8192
-DATA words57<>+14(SB)/2, $-10703
+DATA words57<>+14(SB)/2, $-4433
 DATA words57<>+16(SB)/2, $+8192
-DATA words57<>+18(SB)/2, $-10703
+DATA words57<>+18(SB)/2, $-4433
 DATA words57<>+20(SB)/2, $+8192
-DATA words57<>+22(SB)/2, $-10703
+DATA words57<>+22(SB)/2, $-4433
 DATA words57<>+24(SB)/2, $+8192
-DATA words57<>+26(SB)/2, $-10703
+DATA words57<>+26(SB)/2, $-4433
 DATA words57<>+28(SB)/2, $+8192
-DATA words57<>+30(SB)/2, $-10703
+DATA words57<>+30(SB)/2, $-4433
 GLOBL words57<>(SB), RODATA|NOPTR, $32
 
-DATA words58<>+0(SB)/2, $+4
-DATA words58<>+2(SB)/2, $+4
-DATA words58<>+4(SB)/2, $+4
-DATA words58<>+6(SB)/2, $+4
-DATA words58<>+8(SB)/2, $+4
-DATA words58<>+10(SB)/2, $+4
-DATA words58<>+12(SB)/2, $+4
-DATA words58<>+14(SB)/2, $+4
-DATA words58<>+16(SB)/2, $+4
-DATA words58<>+18(SB)/2, $+4
-DATA words58<>+20(SB)/2, $+4
-DATA words58<>+22(SB)/2, $+4
-DATA words58<>+24(SB)/2, $+4
-DATA words58<>+26(SB)/2, $+4
-DATA words58<>+28(SB)/2, $+4
-DATA words58<>+30(SB)/2, $+4
+DATA words58<>+0(SB)/2, $+8192
+DATA words58<>+2(SB)/2, $-10703
+DATA words58<>+4(SB)/2, $+8192
+DATA words58<>+6(SB)/2, $-10703
+DATA words58<>+8(SB)/2, $+8192
+DATA words58<>+10(SB)/2, $-10703
+DATA words58<>+12(SB)/2, $+8192
+DATA words58<>+14(SB)/2, $-10703
+DATA words58<>+16(SB)/2, $+8192
+DATA words58<>+18(SB)/2, $-10703
+DATA words58<>+20(SB)/2, $+8192
+DATA words58<>+22(SB)/2, $-10703
+DATA words58<>+24(SB)/2, $+8192
+DATA words58<>+26(SB)/2, $-10703
+DATA words58<>+28(SB)/2, $+8192
+DATA words58<>+30(SB)/2, $-10703
 GLOBL words58<>(SB), RODATA|NOPTR, $32
 
-DATA words59<>+0(SB)/2, $+128
-DATA words59<>+2(SB)/2, $+128
-DATA words59<>+4(SB)/2, $+128
-DATA words59<>+6(SB)/2, $+128
-DATA words59<>+8(SB)/2, $+128
-DATA words59<>+10(SB)/2, $+128
-DATA words59<>+12(SB)/2, $+128
-DATA words59<>+14(SB)/2, $+128
-DATA words59<>+16(SB)/2, $+128
-DATA words59<>+18(SB)/2, $+128
-DATA words59<>+20(SB)/2, $+128
-DATA words59<>+22(SB)/2, $+128
-DATA words59<>+24(SB)/2, $+128
-DATA words59<>+26(SB)/2, $+128
-DATA words59<>+28(SB)/2, $+128
-DATA words59<>+30(SB)/2, $+128
+DATA words59<>+0(SB)/2, $+4
+DATA words59<>+2(SB)/2, $+4
+DATA words59<>+4(SB)/2, $+4
+DATA words59<>+6(SB)/2, $+4
+DATA words59<>+8(SB)/2, $+4
+DATA words59<>+10(SB)/2, $+4
+DATA words59<>+12(SB)/2, $+4
+DATA words59<>+14(SB)/2, $+4
+DATA words59<>+16(SB)/2, $+4
+DATA words59<>+18(SB)/2, $+4
+DATA words59<>+20(SB)/2, $+4
+DATA words59<>+22(SB)/2, $+4
+DATA words59<>+24(SB)/2, $+4
+DATA words59<>+26(SB)/2, $+4
+DATA words59<>+28(SB)/2, $+4
+DATA words59<>+30(SB)/2, $+4
 GLOBL words59<>(SB), RODATA|NOPTR, $32
+
+DATA words60<>+0(SB)/2, $+128
+DATA words60<>+2(SB)/2, $+128
+DATA words60<>+4(SB)/2, $+128
+DATA words60<>+6(SB)/2, $+128
+DATA words60<>+8(SB)/2, $+128
+DATA words60<>+10(SB)/2, $+128
+DATA words60<>+12(SB)/2, $+128
+DATA words60<>+14(SB)/2, $+128
+DATA words60<>+16(SB)/2, $+128
+DATA words60<>+18(SB)/2, $+128
+DATA words60<>+20(SB)/2, $+128
+DATA words60<>+22(SB)/2, $+128
+DATA words60<>+24(SB)/2, $+128
+DATA words60<>+26(SB)/2, $+128
+DATA words60<>+28(SB)/2, $+128
+DATA words60<>+30(SB)/2, $+128
+GLOBL words60<>(SB), RODATA|NOPTR, $32
 
 // func upsampleH2V1AVX2(dst *uint8, near *uint8, n int)
 // Requires: AVX, AVX2, CMOV
@@ -11168,10 +11002,10 @@ upsampleH2V1:
 	VPADDW    Y0, Y0, Y3
 	VPADDW    Y3, Y0, Y0
 	VPADDW    Y0, Y1, Y1
-	VPADDW    words60<>+0(SB), Y1, Y1
+	VPADDW    words61<>+0(SB), Y1, Y1
 	VPSRLW    $0x02, Y1, Y1
 	VPADDW    Y0, Y2, Y2
-	VPADDW    words61<>+0(SB), Y2, Y2
+	VPADDW    words62<>+0(SB), Y2, Y2
 	VPSRLW    $0x02, Y2, Y2
 	VPSLLW    $0x08, Y2, Y2
 	VPOR      Y2, Y1, Y1
@@ -11187,41 +11021,41 @@ upsampleH2V1_done:
 	VZEROUPPER
 	RET
 
-DATA words60<>+0(SB)/2, $+1
-DATA words60<>+2(SB)/2, $+1
-DATA words60<>+4(SB)/2, $+1
-DATA words60<>+6(SB)/2, $+1
-DATA words60<>+8(SB)/2, $+1
-DATA words60<>+10(SB)/2, $+1
-DATA words60<>+12(SB)/2, $+1
-DATA words60<>+14(SB)/2, $+1
-DATA words60<>+16(SB)/2, $+1
-DATA words60<>+18(SB)/2, $+1
-DATA words60<>+20(SB)/2, $+1
-DATA words60<>+22(SB)/2, $+1
-DATA words60<>+24(SB)/2, $+1
-DATA words60<>+26(SB)/2, $+1
-DATA words60<>+28(SB)/2, $+1
-DATA words60<>+30(SB)/2, $+1
-GLOBL words60<>(SB), RODATA|NOPTR, $32
-
-DATA words61<>+0(SB)/2, $+2
-DATA words61<>+2(SB)/2, $+2
-DATA words61<>+4(SB)/2, $+2
-DATA words61<>+6(SB)/2, $+2
-DATA words61<>+8(SB)/2, $+2
-DATA words61<>+10(SB)/2, $+2
-DATA words61<>+12(SB)/2, $+2
-DATA words61<>+14(SB)/2, $+2
-DATA words61<>+16(SB)/2, $+2
-DATA words61<>+18(SB)/2, $+2
-DATA words61<>+20(SB)/2, $+2
-DATA words61<>+22(SB)/2, $+2
-DATA words61<>+24(SB)/2, $+2
-DATA words61<>+26(SB)/2, $+2
-DATA words61<>+28(SB)/2, $+2
-DATA words61<>+30(SB)/2, $+2
+DATA words61<>+0(SB)/2, $+1
+DATA words61<>+2(SB)/2, $+1
+DATA words61<>+4(SB)/2, $+1
+DATA words61<>+6(SB)/2, $+1
+DATA words61<>+8(SB)/2, $+1
+DATA words61<>+10(SB)/2, $+1
+DATA words61<>+12(SB)/2, $+1
+DATA words61<>+14(SB)/2, $+1
+DATA words61<>+16(SB)/2, $+1
+DATA words61<>+18(SB)/2, $+1
+DATA words61<>+20(SB)/2, $+1
+DATA words61<>+22(SB)/2, $+1
+DATA words61<>+24(SB)/2, $+1
+DATA words61<>+26(SB)/2, $+1
+DATA words61<>+28(SB)/2, $+1
+DATA words61<>+30(SB)/2, $+1
 GLOBL words61<>(SB), RODATA|NOPTR, $32
+
+DATA words62<>+0(SB)/2, $+2
+DATA words62<>+2(SB)/2, $+2
+DATA words62<>+4(SB)/2, $+2
+DATA words62<>+6(SB)/2, $+2
+DATA words62<>+8(SB)/2, $+2
+DATA words62<>+10(SB)/2, $+2
+DATA words62<>+12(SB)/2, $+2
+DATA words62<>+14(SB)/2, $+2
+DATA words62<>+16(SB)/2, $+2
+DATA words62<>+18(SB)/2, $+2
+DATA words62<>+20(SB)/2, $+2
+DATA words62<>+22(SB)/2, $+2
+DATA words62<>+24(SB)/2, $+2
+DATA words62<>+26(SB)/2, $+2
+DATA words62<>+28(SB)/2, $+2
+DATA words62<>+30(SB)/2, $+2
+GLOBL words62<>(SB), RODATA|NOPTR, $32
 
 // func upsampleH2V2AVX2(dst *uint8, near *uint8, far *uint8, n int)
 // Requires: AVX, AVX2, CMOV
@@ -11252,10 +11086,10 @@ upsampleH2V2:
 	VPADDW    Y0, Y0, Y3
 	VPADDW    Y3, Y0, Y0
 	VPADDW    Y0, Y1, Y1
-	VPADDW    words62<>+0(SB), Y1, Y1
+	VPADDW    words63<>+0(SB), Y1, Y1
 	VPSRLW    $0x04, Y1, Y1
 	VPADDW    Y0, Y2, Y2
-	VPADDW    words63<>+0(SB), Y2, Y2
+	VPADDW    words64<>+0(SB), Y2, Y2
 	VPSRLW    $0x04, Y2, Y2
 	VPSLLW    $0x08, Y2, Y2
 	VPOR      Y2, Y1, Y1
@@ -11271,41 +11105,41 @@ upsampleH2V2_done:
 	VZEROUPPER
 	RET
 
-DATA words62<>+0(SB)/2, $+8
-DATA words62<>+2(SB)/2, $+8
-DATA words62<>+4(SB)/2, $+8
-DATA words62<>+6(SB)/2, $+8
-DATA words62<>+8(SB)/2, $+8
-DATA words62<>+10(SB)/2, $+8
-DATA words62<>+12(SB)/2, $+8
-DATA words62<>+14(SB)/2, $+8
-DATA words62<>+16(SB)/2, $+8
-DATA words62<>+18(SB)/2, $+8
-DATA words62<>+20(SB)/2, $+8
-DATA words62<>+22(SB)/2, $+8
-DATA words62<>+24(SB)/2, $+8
-DATA words62<>+26(SB)/2, $+8
-DATA words62<>+28(SB)/2, $+8
-DATA words62<>+30(SB)/2, $+8
-GLOBL words62<>(SB), RODATA|NOPTR, $32
-
-DATA words63<>+0(SB)/2, $+7
-DATA words63<>+2(SB)/2, $+7
-DATA words63<>+4(SB)/2, $+7
-DATA words63<>+6(SB)/2, $+7
-DATA words63<>+8(SB)/2, $+7
-DATA words63<>+10(SB)/2, $+7
-DATA words63<>+12(SB)/2, $+7
-DATA words63<>+14(SB)/2, $+7
-DATA words63<>+16(SB)/2, $+7
-DATA words63<>+18(SB)/2, $+7
-DATA words63<>+20(SB)/2, $+7
-DATA words63<>+22(SB)/2, $+7
-DATA words63<>+24(SB)/2, $+7
-DATA words63<>+26(SB)/2, $+7
-DATA words63<>+28(SB)/2, $+7
-DATA words63<>+30(SB)/2, $+7
+DATA words63<>+0(SB)/2, $+8
+DATA words63<>+2(SB)/2, $+8
+DATA words63<>+4(SB)/2, $+8
+DATA words63<>+6(SB)/2, $+8
+DATA words63<>+8(SB)/2, $+8
+DATA words63<>+10(SB)/2, $+8
+DATA words63<>+12(SB)/2, $+8
+DATA words63<>+14(SB)/2, $+8
+DATA words63<>+16(SB)/2, $+8
+DATA words63<>+18(SB)/2, $+8
+DATA words63<>+20(SB)/2, $+8
+DATA words63<>+22(SB)/2, $+8
+DATA words63<>+24(SB)/2, $+8
+DATA words63<>+26(SB)/2, $+8
+DATA words63<>+28(SB)/2, $+8
+DATA words63<>+30(SB)/2, $+8
 GLOBL words63<>(SB), RODATA|NOPTR, $32
+
+DATA words64<>+0(SB)/2, $+7
+DATA words64<>+2(SB)/2, $+7
+DATA words64<>+4(SB)/2, $+7
+DATA words64<>+6(SB)/2, $+7
+DATA words64<>+8(SB)/2, $+7
+DATA words64<>+10(SB)/2, $+7
+DATA words64<>+12(SB)/2, $+7
+DATA words64<>+14(SB)/2, $+7
+DATA words64<>+16(SB)/2, $+7
+DATA words64<>+18(SB)/2, $+7
+DATA words64<>+20(SB)/2, $+7
+DATA words64<>+22(SB)/2, $+7
+DATA words64<>+24(SB)/2, $+7
+DATA words64<>+26(SB)/2, $+7
+DATA words64<>+28(SB)/2, $+7
+DATA words64<>+30(SB)/2, $+7
+GLOBL words64<>(SB), RODATA|NOPTR, $32
 
 // func upsampleH1V2AVX2(dst *uint8, near *uint8, far *uint8, n int, bias int)
 // Requires: AVX, AVX2, CMOV
@@ -11361,23 +11195,23 @@ ycbcr:
 	VPUNPCKLBW   Y0, Y1, Y4
 	VPUNPCKLBW   Y0, Y2, Y5
 	VPUNPCKLBW   Y0, Y3, Y6
-	VPADDW       words64<>+0(SB), Y5, Y5
-	VPADDW       words64<>+0(SB), Y6, Y6
+	VPADDW       words65<>+0(SB), Y5, Y5
+	VPADDW       words65<>+0(SB), Y6, Y6
 	VPADDW       Y6, Y6, Y7
-	VPMULHW      words65<>+0(SB), Y7, Y7
-	VPADDW       words60<>+0(SB), Y7, Y7
+	VPMULHW      words66<>+0(SB), Y7, Y7
+	VPADDW       words61<>+0(SB), Y7, Y7
 	VPSRAW       $0x01, Y7, Y7
 	VPADDW       Y5, Y5, Y9
-	VPMULHW      words66<>+0(SB), Y9, Y9
-	VPADDW       words60<>+0(SB), Y9, Y9
+	VPMULHW      words67<>+0(SB), Y9, Y9
+	VPADDW       words61<>+0(SB), Y9, Y9
 	VPSRAW       $0x01, Y9, Y9
 	VPUNPCKLWD   Y6, Y5, Y8
 	VPUNPCKHWD   Y6, Y5, Y10
-	VPMADDWD     words67<>+0(SB), Y8, Y8
-	VPADDD       words68<>+0(SB), Y8, Y8
+	VPMADDWD     words68<>+0(SB), Y8, Y8
+	VPADDD       words69<>+0(SB), Y8, Y8
 	VPSRAD       $0x10, Y8, Y8
-	VPMADDWD     words67<>+0(SB), Y10, Y10
-	VPADDD       words68<>+0(SB), Y10, Y10
+	VPMADDWD     words68<>+0(SB), Y10, Y10
+	VPADDD       words69<>+0(SB), Y10, Y10
 	VPSRAD       $0x10, Y10, Y10
 	VPACKSSDW    Y10, Y8, Y8
 	VPSUBW       Y6, Y8, Y8
@@ -11390,23 +11224,23 @@ ycbcr:
 	VPUNPCKHBW   Y0, Y1, Y1
 	VPUNPCKHBW   Y0, Y2, Y2
 	VPUNPCKHBW   Y0, Y3, Y3
-	VPADDW       words64<>+0(SB), Y2, Y2
-	VPADDW       words64<>+0(SB), Y3, Y3
+	VPADDW       words65<>+0(SB), Y2, Y2
+	VPADDW       words65<>+0(SB), Y3, Y3
 	VPADDW       Y3, Y3, Y4
-	VPMULHW      words65<>+0(SB), Y4, Y4
-	VPADDW       words60<>+0(SB), Y4, Y4
+	VPMULHW      words66<>+0(SB), Y4, Y4
+	VPADDW       words61<>+0(SB), Y4, Y4
 	VPSRAW       $0x01, Y4, Y4
 	VPADDW       Y2, Y2, Y6
-	VPMULHW      words66<>+0(SB), Y6, Y6
-	VPADDW       words60<>+0(SB), Y6, Y6
+	VPMULHW      words67<>+0(SB), Y6, Y6
+	VPADDW       words61<>+0(SB), Y6, Y6
 	VPSRAW       $0x01, Y6, Y6
 	VPUNPCKLWD   Y3, Y2, Y5
 	VPUNPCKHWD   Y3, Y2, Y10
-	VPMADDWD     words67<>+0(SB), Y5, Y5
-	VPADDD       words68<>+0(SB), Y5, Y5
+	VPMADDWD     words68<>+0(SB), Y5, Y5
+	VPADDD       words69<>+0(SB), Y5, Y5
 	VPSRAD       $0x10, Y5, Y5
-	VPMADDWD     words67<>+0(SB), Y10, Y10
-	VPADDD       words68<>+0(SB), Y10, Y10
+	VPMADDWD     words68<>+0(SB), Y10, Y10
+	VPADDD       words69<>+0(SB), Y10, Y10
 	VPSRAD       $0x10, Y10, Y10
 	VPACKSSDW    Y10, Y5, Y5
 	VPSUBW       Y3, Y5, Y5
@@ -11421,24 +11255,24 @@ ycbcr:
 	VPACKUSWB    Y6, Y9, Y9
 	LEAQ         (DI)(DI*2), R8
 	ADDQ         BX, R8
-	VPSHUFB      words69<>+0(SB), Y7, Y1
-	VPSHUFB      words70<>+0(SB), Y8, Y2
+	VPSHUFB      words70<>+0(SB), Y7, Y1
+	VPSHUFB      words71<>+0(SB), Y8, Y2
 	VPOR         Y2, Y1, Y1
-	VPSHUFB      words71<>+0(SB), Y9, Y2
+	VPSHUFB      words72<>+0(SB), Y9, Y2
 	VPOR         Y2, Y1, Y1
 	VMOVDQU      X1, (R8)
 	VEXTRACTI128 $0x01, Y1, 48(R8)
-	VPSHUFB      words72<>+0(SB), Y7, Y1
-	VPSHUFB      words73<>+0(SB), Y8, Y2
+	VPSHUFB      words73<>+0(SB), Y7, Y1
+	VPSHUFB      words74<>+0(SB), Y8, Y2
 	VPOR         Y2, Y1, Y1
-	VPSHUFB      words74<>+0(SB), Y9, Y2
+	VPSHUFB      words75<>+0(SB), Y9, Y2
 	VPOR         Y2, Y1, Y1
 	VMOVDQU      X1, 16(R8)
 	VEXTRACTI128 $0x01, Y1, 64(R8)
-	VPSHUFB      words75<>+0(SB), Y7, Y1
-	VPSHUFB      words76<>+0(SB), Y8, Y2
+	VPSHUFB      words76<>+0(SB), Y7, Y1
+	VPSHUFB      words77<>+0(SB), Y8, Y2
 	VPOR         Y2, Y1, Y1
-	VPSHUFB      words77<>+0(SB), Y9, Y2
+	VPSHUFB      words78<>+0(SB), Y9, Y2
 	VPOR         Y2, Y1, Y1
 	VMOVDQU      X1, 32(R8)
 	VEXTRACTI128 $0x01, Y1, 80(R8)
@@ -11453,393 +11287,393 @@ ycbcr_done:
 	VZEROUPPER
 	RET
 
-DATA words64<>+0(SB)/2, $-128
-DATA words64<>+2(SB)/2, $-128
-DATA words64<>+4(SB)/2, $-128
-DATA words64<>+6(SB)/2, $-128
-DATA words64<>+8(SB)/2, $-128
-DATA words64<>+10(SB)/2, $-128
-DATA words64<>+12(SB)/2, $-128
-DATA words64<>+14(SB)/2, $-128
-DATA words64<>+16(SB)/2, $-128
-DATA words64<>+18(SB)/2, $-128
-DATA words64<>+20(SB)/2, $-128
-DATA words64<>+22(SB)/2, $-128
-DATA words64<>+24(SB)/2, $-128
-DATA words64<>+26(SB)/2, $-128
-DATA words64<>+28(SB)/2, $-128
-DATA words64<>+30(SB)/2, $-128
-GLOBL words64<>(SB), RODATA|NOPTR, $32
-
-DATA words65<>+0(SB)/2, $+26345
-DATA words65<>+2(SB)/2, $+26345
-DATA words65<>+4(SB)/2, $+26345
-DATA words65<>+6(SB)/2, $+26345
-DATA words65<>+8(SB)/2, $+26345
-DATA words65<>+10(SB)/2, $+26345
-DATA words65<>+12(SB)/2, $+26345
-DATA words65<>+14(SB)/2, $+26345
-DATA words65<>+16(SB)/2, $+26345
-DATA words65<>+18(SB)/2, $+26345
-DATA words65<>+20(SB)/2, $+26345
-DATA words65<>+22(SB)/2, $+26345
-DATA words65<>+24(SB)/2, $+26345
-DATA words65<>+26(SB)/2, $+26345
-DATA words65<>+28(SB)/2, $+26345
-DATA words65<>+30(SB)/2, $+26345
+DATA words65<>+0(SB)/2, $-128
+DATA words65<>+2(SB)/2, $-128
+DATA words65<>+4(SB)/2, $-128
+DATA words65<>+6(SB)/2, $-128
+DATA words65<>+8(SB)/2, $-128
+DATA words65<>+10(SB)/2, $-128
+DATA words65<>+12(SB)/2, $-128
+DATA words65<>+14(SB)/2, $-128
+DATA words65<>+16(SB)/2, $-128
+DATA words65<>+18(SB)/2, $-128
+DATA words65<>+20(SB)/2, $-128
+DATA words65<>+22(SB)/2, $-128
+DATA words65<>+24(SB)/2, $-128
+DATA words65<>+26(SB)/2, $-128
+DATA words65<>+28(SB)/2, $-128
+DATA words65<>+30(SB)/2, $-128
 GLOBL words65<>(SB), RODATA|NOPTR, $32
 
-DATA words66<>+0(SB)/2, $-14942
-DATA words66<>+2(SB)/2, $-14942
-DATA words66<>+4(SB)/2, $-14942
-DATA words66<>+6(SB)/2, $-14942
-DATA words66<>+8(SB)/2, $-14942
-DATA words66<>+10(SB)/2, $-14942
-DATA words66<>+12(SB)/2, $-14942
-DATA words66<>+14(SB)/2, $-14942
-DATA words66<>+16(SB)/2, $-14942
-DATA words66<>+18(SB)/2, $-14942
-DATA words66<>+20(SB)/2, $-14942
-DATA words66<>+22(SB)/2, $-14942
-DATA words66<>+24(SB)/2, $-14942
-DATA words66<>+26(SB)/2, $-14942
-DATA words66<>+28(SB)/2, $-14942
-DATA words66<>+30(SB)/2, $-14942
+DATA words66<>+0(SB)/2, $+26345
+DATA words66<>+2(SB)/2, $+26345
+DATA words66<>+4(SB)/2, $+26345
+DATA words66<>+6(SB)/2, $+26345
+DATA words66<>+8(SB)/2, $+26345
+DATA words66<>+10(SB)/2, $+26345
+DATA words66<>+12(SB)/2, $+26345
+DATA words66<>+14(SB)/2, $+26345
+DATA words66<>+16(SB)/2, $+26345
+DATA words66<>+18(SB)/2, $+26345
+DATA words66<>+20(SB)/2, $+26345
+DATA words66<>+22(SB)/2, $+26345
+DATA words66<>+24(SB)/2, $+26345
+DATA words66<>+26(SB)/2, $+26345
+DATA words66<>+28(SB)/2, $+26345
+DATA words66<>+30(SB)/2, $+26345
 GLOBL words66<>(SB), RODATA|NOPTR, $32
 
-DATA words67<>+0(SB)/2, $-22554
-DATA words67<>+2(SB)/2, $+18734
-DATA words67<>+4(SB)/2, $-22554
-DATA words67<>+6(SB)/2, $+18734
-DATA words67<>+8(SB)/2, $-22554
-DATA words67<>+10(SB)/2, $+18734
-DATA words67<>+12(SB)/2, $-22554
-DATA words67<>+14(SB)/2, $+18734
-DATA words67<>+16(SB)/2, $-22554
-DATA words67<>+18(SB)/2, $+18734
-DATA words67<>+20(SB)/2, $-22554
-DATA words67<>+22(SB)/2, $+18734
-DATA words67<>+24(SB)/2, $-22554
-DATA words67<>+26(SB)/2, $+18734
-DATA words67<>+28(SB)/2, $-22554
-DATA words67<>+30(SB)/2, $+18734
+DATA words67<>+0(SB)/2, $-14942
+DATA words67<>+2(SB)/2, $-14942
+DATA words67<>+4(SB)/2, $-14942
+DATA words67<>+6(SB)/2, $-14942
+DATA words67<>+8(SB)/2, $-14942
+DATA words67<>+10(SB)/2, $-14942
+DATA words67<>+12(SB)/2, $-14942
+DATA words67<>+14(SB)/2, $-14942
+DATA words67<>+16(SB)/2, $-14942
+DATA words67<>+18(SB)/2, $-14942
+DATA words67<>+20(SB)/2, $-14942
+DATA words67<>+22(SB)/2, $-14942
+DATA words67<>+24(SB)/2, $-14942
+DATA words67<>+26(SB)/2, $-14942
+DATA words67<>+28(SB)/2, $-14942
+DATA words67<>+30(SB)/2, $-14942
 GLOBL words67<>(SB), RODATA|NOPTR, $32
 
-DATA words68<>+0(SB)/4, $+32768
-DATA words68<>+4(SB)/4, $+32768
-DATA words68<>+8(SB)/4, $+32768
-DATA words68<>+12(SB)/4, $+32768
-DATA words68<>+16(SB)/4, $+32768
-DATA words68<>+20(SB)/4, $+32768
-DATA words68<>+24(SB)/4, $+32768
-DATA words68<>+28(SB)/4, $+32768
+DATA words68<>+0(SB)/2, $-22554
+DATA words68<>+2(SB)/2, $+18734
+DATA words68<>+4(SB)/2, $-22554
+DATA words68<>+6(SB)/2, $+18734
+DATA words68<>+8(SB)/2, $-22554
+DATA words68<>+10(SB)/2, $+18734
+DATA words68<>+12(SB)/2, $-22554
+DATA words68<>+14(SB)/2, $+18734
+DATA words68<>+16(SB)/2, $-22554
+DATA words68<>+18(SB)/2, $+18734
+DATA words68<>+20(SB)/2, $-22554
+DATA words68<>+22(SB)/2, $+18734
+DATA words68<>+24(SB)/2, $-22554
+DATA words68<>+26(SB)/2, $+18734
+DATA words68<>+28(SB)/2, $-22554
+DATA words68<>+30(SB)/2, $+18734
 GLOBL words68<>(SB), RODATA|NOPTR, $32
 
-DATA words69<>+0(SB)/1, $+0
-DATA words69<>+1(SB)/1, $-1
-DATA words69<>+2(SB)/1, $-1
-DATA words69<>+3(SB)/1, $+1
-DATA words69<>+4(SB)/1, $-1
-DATA words69<>+5(SB)/1, $-1
-DATA words69<>+6(SB)/1, $+2
-DATA words69<>+7(SB)/1, $-1
-DATA words69<>+8(SB)/1, $-1
-DATA words69<>+9(SB)/1, $+3
-DATA words69<>+10(SB)/1, $-1
-DATA words69<>+11(SB)/1, $-1
-DATA words69<>+12(SB)/1, $+4
-DATA words69<>+13(SB)/1, $-1
-DATA words69<>+14(SB)/1, $-1
-DATA words69<>+15(SB)/1, $+5
-DATA words69<>+16(SB)/1, $+0
-DATA words69<>+17(SB)/1, $-1
-DATA words69<>+18(SB)/1, $-1
-DATA words69<>+19(SB)/1, $+1
-DATA words69<>+20(SB)/1, $-1
-DATA words69<>+21(SB)/1, $-1
-DATA words69<>+22(SB)/1, $+2
-DATA words69<>+23(SB)/1, $-1
-DATA words69<>+24(SB)/1, $-1
-DATA words69<>+25(SB)/1, $+3
-DATA words69<>+26(SB)/1, $-1
-DATA words69<>+27(SB)/1, $-1
-DATA words69<>+28(SB)/1, $+4
-DATA words69<>+29(SB)/1, $-1
-DATA words69<>+30(SB)/1, $-1
-DATA words69<>+31(SB)/1, $+5
+DATA words69<>+0(SB)/4, $+32768
+DATA words69<>+4(SB)/4, $+32768
+DATA words69<>+8(SB)/4, $+32768
+DATA words69<>+12(SB)/4, $+32768
+DATA words69<>+16(SB)/4, $+32768
+DATA words69<>+20(SB)/4, $+32768
+DATA words69<>+24(SB)/4, $+32768
+DATA words69<>+28(SB)/4, $+32768
 GLOBL words69<>(SB), RODATA|NOPTR, $32
 
-DATA words70<>+0(SB)/1, $-1
-DATA words70<>+1(SB)/1, $+0
+DATA words70<>+0(SB)/1, $+0
+DATA words70<>+1(SB)/1, $-1
 DATA words70<>+2(SB)/1, $-1
-DATA words70<>+3(SB)/1, $-1
-DATA words70<>+4(SB)/1, $+1
+DATA words70<>+3(SB)/1, $+1
+DATA words70<>+4(SB)/1, $-1
 DATA words70<>+5(SB)/1, $-1
-DATA words70<>+6(SB)/1, $-1
-DATA words70<>+7(SB)/1, $+2
+DATA words70<>+6(SB)/1, $+2
+DATA words70<>+7(SB)/1, $-1
 DATA words70<>+8(SB)/1, $-1
-DATA words70<>+9(SB)/1, $-1
-DATA words70<>+10(SB)/1, $+3
+DATA words70<>+9(SB)/1, $+3
+DATA words70<>+10(SB)/1, $-1
 DATA words70<>+11(SB)/1, $-1
-DATA words70<>+12(SB)/1, $-1
-DATA words70<>+13(SB)/1, $+4
+DATA words70<>+12(SB)/1, $+4
+DATA words70<>+13(SB)/1, $-1
 DATA words70<>+14(SB)/1, $-1
-DATA words70<>+15(SB)/1, $-1
-DATA words70<>+16(SB)/1, $-1
-DATA words70<>+17(SB)/1, $+0
+DATA words70<>+15(SB)/1, $+5
+DATA words70<>+16(SB)/1, $+0
+DATA words70<>+17(SB)/1, $-1
 DATA words70<>+18(SB)/1, $-1
-DATA words70<>+19(SB)/1, $-1
-DATA words70<>+20(SB)/1, $+1
+DATA words70<>+19(SB)/1, $+1
+DATA words70<>+20(SB)/1, $-1
 DATA words70<>+21(SB)/1, $-1
-DATA words70<>+22(SB)/1, $-1
-DATA words70<>+23(SB)/1, $+2
+DATA words70<>+22(SB)/1, $+2
+DATA words70<>+23(SB)/1, $-1
 DATA words70<>+24(SB)/1, $-1
-DATA words70<>+25(SB)/1, $-1
-DATA words70<>+26(SB)/1, $+3
+DATA words70<>+25(SB)/1, $+3
+DATA words70<>+26(SB)/1, $-1
 DATA words70<>+27(SB)/1, $-1
-DATA words70<>+28(SB)/1, $-1
-DATA words70<>+29(SB)/1, $+4
+DATA words70<>+28(SB)/1, $+4
+DATA words70<>+29(SB)/1, $-1
 DATA words70<>+30(SB)/1, $-1
-DATA words70<>+31(SB)/1, $-1
+DATA words70<>+31(SB)/1, $+5
 GLOBL words70<>(SB), RODATA|NOPTR, $32
 
 DATA words71<>+0(SB)/1, $-1
-DATA words71<>+1(SB)/1, $-1
-DATA words71<>+2(SB)/1, $+0
+DATA words71<>+1(SB)/1, $+0
+DATA words71<>+2(SB)/1, $-1
 DATA words71<>+3(SB)/1, $-1
-DATA words71<>+4(SB)/1, $-1
-DATA words71<>+5(SB)/1, $+1
+DATA words71<>+4(SB)/1, $+1
+DATA words71<>+5(SB)/1, $-1
 DATA words71<>+6(SB)/1, $-1
-DATA words71<>+7(SB)/1, $-1
-DATA words71<>+8(SB)/1, $+2
+DATA words71<>+7(SB)/1, $+2
+DATA words71<>+8(SB)/1, $-1
 DATA words71<>+9(SB)/1, $-1
-DATA words71<>+10(SB)/1, $-1
-DATA words71<>+11(SB)/1, $+3
+DATA words71<>+10(SB)/1, $+3
+DATA words71<>+11(SB)/1, $-1
 DATA words71<>+12(SB)/1, $-1
-DATA words71<>+13(SB)/1, $-1
-DATA words71<>+14(SB)/1, $+4
+DATA words71<>+13(SB)/1, $+4
+DATA words71<>+14(SB)/1, $-1
 DATA words71<>+15(SB)/1, $-1
 DATA words71<>+16(SB)/1, $-1
-DATA words71<>+17(SB)/1, $-1
-DATA words71<>+18(SB)/1, $+0
+DATA words71<>+17(SB)/1, $+0
+DATA words71<>+18(SB)/1, $-1
 DATA words71<>+19(SB)/1, $-1
-DATA words71<>+20(SB)/1, $-1
-DATA words71<>+21(SB)/1, $+1
+DATA words71<>+20(SB)/1, $+1
+DATA words71<>+21(SB)/1, $-1
 DATA words71<>+22(SB)/1, $-1
-DATA words71<>+23(SB)/1, $-1
-DATA words71<>+24(SB)/1, $+2
+DATA words71<>+23(SB)/1, $+2
+DATA words71<>+24(SB)/1, $-1
 DATA words71<>+25(SB)/1, $-1
-DATA words71<>+26(SB)/1, $-1
-DATA words71<>+27(SB)/1, $+3
+DATA words71<>+26(SB)/1, $+3
+DATA words71<>+27(SB)/1, $-1
 DATA words71<>+28(SB)/1, $-1
-DATA words71<>+29(SB)/1, $-1
-DATA words71<>+30(SB)/1, $+4
+DATA words71<>+29(SB)/1, $+4
+DATA words71<>+30(SB)/1, $-1
 DATA words71<>+31(SB)/1, $-1
 GLOBL words71<>(SB), RODATA|NOPTR, $32
 
 DATA words72<>+0(SB)/1, $-1
 DATA words72<>+1(SB)/1, $-1
-DATA words72<>+2(SB)/1, $+6
+DATA words72<>+2(SB)/1, $+0
 DATA words72<>+3(SB)/1, $-1
 DATA words72<>+4(SB)/1, $-1
-DATA words72<>+5(SB)/1, $+7
+DATA words72<>+5(SB)/1, $+1
 DATA words72<>+6(SB)/1, $-1
 DATA words72<>+7(SB)/1, $-1
-DATA words72<>+8(SB)/1, $+8
+DATA words72<>+8(SB)/1, $+2
 DATA words72<>+9(SB)/1, $-1
 DATA words72<>+10(SB)/1, $-1
-DATA words72<>+11(SB)/1, $+9
+DATA words72<>+11(SB)/1, $+3
 DATA words72<>+12(SB)/1, $-1
 DATA words72<>+13(SB)/1, $-1
-DATA words72<>+14(SB)/1, $+10
+DATA words72<>+14(SB)/1, $+4
 DATA words72<>+15(SB)/1, $-1
 DATA words72<>+16(SB)/1, $-1
 DATA words72<>+17(SB)/1, $-1
-DATA words72<>+18(SB)/1, $+6
+DATA words72<>+18(SB)/1, $+0
 DATA words72<>+19(SB)/1, $-1
 DATA words72<>+20(SB)/1, $-1
-DATA words72<>+21(SB)/1, $+7
+DATA words72<>+21(SB)/1, $+1
 DATA words72<>+22(SB)/1, $-1
 DATA words72<>+23(SB)/1, $-1
-DATA words72<>+24(SB)/1, $+8
+DATA words72<>+24(SB)/1, $+2
 DATA words72<>+25(SB)/1, $-1
 DATA words72<>+26(SB)/1, $-1
-DATA words72<>+27(SB)/1, $+9
+DATA words72<>+27(SB)/1, $+3
 DATA words72<>+28(SB)/1, $-1
 DATA words72<>+29(SB)/1, $-1
-DATA words72<>+30(SB)/1, $+10
+DATA words72<>+30(SB)/1, $+4
 DATA words72<>+31(SB)/1, $-1
 GLOBL words72<>(SB), RODATA|NOPTR, $32
 
-DATA words73<>+0(SB)/1, $+5
+DATA words73<>+0(SB)/1, $-1
 DATA words73<>+1(SB)/1, $-1
-DATA words73<>+2(SB)/1, $-1
-DATA words73<>+3(SB)/1, $+6
+DATA words73<>+2(SB)/1, $+6
+DATA words73<>+3(SB)/1, $-1
 DATA words73<>+4(SB)/1, $-1
-DATA words73<>+5(SB)/1, $-1
-DATA words73<>+6(SB)/1, $+7
+DATA words73<>+5(SB)/1, $+7
+DATA words73<>+6(SB)/1, $-1
 DATA words73<>+7(SB)/1, $-1
-DATA words73<>+8(SB)/1, $-1
-DATA words73<>+9(SB)/1, $+8
+DATA words73<>+8(SB)/1, $+8
+DATA words73<>+9(SB)/1, $-1
 DATA words73<>+10(SB)/1, $-1
-DATA words73<>+11(SB)/1, $-1
-DATA words73<>+12(SB)/1, $+9
+DATA words73<>+11(SB)/1, $+9
+DATA words73<>+12(SB)/1, $-1
 DATA words73<>+13(SB)/1, $-1
-DATA words73<>+14(SB)/1, $-1
-DATA words73<>+15(SB)/1, $+10
-DATA words73<>+16(SB)/1, $+5
+DATA words73<>+14(SB)/1, $+10
+DATA words73<>+15(SB)/1, $-1
+DATA words73<>+16(SB)/1, $-1
 DATA words73<>+17(SB)/1, $-1
-DATA words73<>+18(SB)/1, $-1
-DATA words73<>+19(SB)/1, $+6
+DATA words73<>+18(SB)/1, $+6
+DATA words73<>+19(SB)/1, $-1
 DATA words73<>+20(SB)/1, $-1
-DATA words73<>+21(SB)/1, $-1
-DATA words73<>+22(SB)/1, $+7
+DATA words73<>+21(SB)/1, $+7
+DATA words73<>+22(SB)/1, $-1
 DATA words73<>+23(SB)/1, $-1
-DATA words73<>+24(SB)/1, $-1
-DATA words73<>+25(SB)/1, $+8
+DATA words73<>+24(SB)/1, $+8
+DATA words73<>+25(SB)/1, $-1
 DATA words73<>+26(SB)/1, $-1
-DATA words73<>+27(SB)/1, $-1
-DATA words73<>+28(SB)/1, $+9
+DATA words73<>+27(SB)/1, $+9
+DATA words73<>+28(SB)/1, $-1
 DATA words73<>+29(SB)/1, $-1
-DATA words73<>+30(SB)/1, $-1
-DATA words73<>+31(SB)/1, $+10
+DATA words73<>+30(SB)/1, $+10
+DATA words73<>+31(SB)/1, $-1
 GLOBL words73<>(SB), RODATA|NOPTR, $32
 
-DATA words74<>+0(SB)/1, $-1
-DATA words74<>+1(SB)/1, $+5
+DATA words74<>+0(SB)/1, $+5
+DATA words74<>+1(SB)/1, $-1
 DATA words74<>+2(SB)/1, $-1
-DATA words74<>+3(SB)/1, $-1
-DATA words74<>+4(SB)/1, $+6
+DATA words74<>+3(SB)/1, $+6
+DATA words74<>+4(SB)/1, $-1
 DATA words74<>+5(SB)/1, $-1
-DATA words74<>+6(SB)/1, $-1
-DATA words74<>+7(SB)/1, $+7
+DATA words74<>+6(SB)/1, $+7
+DATA words74<>+7(SB)/1, $-1
 DATA words74<>+8(SB)/1, $-1
-DATA words74<>+9(SB)/1, $-1
-DATA words74<>+10(SB)/1, $+8
+DATA words74<>+9(SB)/1, $+8
+DATA words74<>+10(SB)/1, $-1
 DATA words74<>+11(SB)/1, $-1
-DATA words74<>+12(SB)/1, $-1
-DATA words74<>+13(SB)/1, $+9
+DATA words74<>+12(SB)/1, $+9
+DATA words74<>+13(SB)/1, $-1
 DATA words74<>+14(SB)/1, $-1
-DATA words74<>+15(SB)/1, $-1
-DATA words74<>+16(SB)/1, $-1
-DATA words74<>+17(SB)/1, $+5
+DATA words74<>+15(SB)/1, $+10
+DATA words74<>+16(SB)/1, $+5
+DATA words74<>+17(SB)/1, $-1
 DATA words74<>+18(SB)/1, $-1
-DATA words74<>+19(SB)/1, $-1
-DATA words74<>+20(SB)/1, $+6
+DATA words74<>+19(SB)/1, $+6
+DATA words74<>+20(SB)/1, $-1
 DATA words74<>+21(SB)/1, $-1
-DATA words74<>+22(SB)/1, $-1
-DATA words74<>+23(SB)/1, $+7
+DATA words74<>+22(SB)/1, $+7
+DATA words74<>+23(SB)/1, $-1
 DATA words74<>+24(SB)/1, $-1
-DATA words74<>+25(SB)/1, $-1
-DATA words74<>+26(SB)/1, $+8
+DATA words74<>+25(SB)/1, $+8
+DATA words74<>+26(SB)/1, $-1
 DATA words74<>+27(SB)/1, $-1
-DATA words74<>+28(SB)/1, $-1
-DATA words74<>+29(SB)/1, $+9
+DATA words74<>+28(SB)/1, $+9
+DATA words74<>+29(SB)/1, $-1
 DATA words74<>+30(SB)/1, $-1
-DATA words74<>+31(SB)/1, $-1
+DATA words74<>+31(SB)/1, $+10
 GLOBL words74<>(SB), RODATA|NOPTR, $32
 
 DATA words75<>+0(SB)/1, $-1
-DATA words75<>+1(SB)/1, $+11
+DATA words75<>+1(SB)/1, $+5
 DATA words75<>+2(SB)/1, $-1
 DATA words75<>+3(SB)/1, $-1
-DATA words75<>+4(SB)/1, $+12
+DATA words75<>+4(SB)/1, $+6
 DATA words75<>+5(SB)/1, $-1
 DATA words75<>+6(SB)/1, $-1
-DATA words75<>+7(SB)/1, $+13
+DATA words75<>+7(SB)/1, $+7
 DATA words75<>+8(SB)/1, $-1
 DATA words75<>+9(SB)/1, $-1
-DATA words75<>+10(SB)/1, $+14
+DATA words75<>+10(SB)/1, $+8
 DATA words75<>+11(SB)/1, $-1
 DATA words75<>+12(SB)/1, $-1
-DATA words75<>+13(SB)/1, $+15
+DATA words75<>+13(SB)/1, $+9
 DATA words75<>+14(SB)/1, $-1
 DATA words75<>+15(SB)/1, $-1
 DATA words75<>+16(SB)/1, $-1
-DATA words75<>+17(SB)/1, $+11
+DATA words75<>+17(SB)/1, $+5
 DATA words75<>+18(SB)/1, $-1
 DATA words75<>+19(SB)/1, $-1
-DATA words75<>+20(SB)/1, $+12
+DATA words75<>+20(SB)/1, $+6
 DATA words75<>+21(SB)/1, $-1
 DATA words75<>+22(SB)/1, $-1
-DATA words75<>+23(SB)/1, $+13
+DATA words75<>+23(SB)/1, $+7
 DATA words75<>+24(SB)/1, $-1
 DATA words75<>+25(SB)/1, $-1
-DATA words75<>+26(SB)/1, $+14
+DATA words75<>+26(SB)/1, $+8
 DATA words75<>+27(SB)/1, $-1
 DATA words75<>+28(SB)/1, $-1
-DATA words75<>+29(SB)/1, $+15
+DATA words75<>+29(SB)/1, $+9
 DATA words75<>+30(SB)/1, $-1
 DATA words75<>+31(SB)/1, $-1
 GLOBL words75<>(SB), RODATA|NOPTR, $32
 
 DATA words76<>+0(SB)/1, $-1
-DATA words76<>+1(SB)/1, $-1
-DATA words76<>+2(SB)/1, $+11
+DATA words76<>+1(SB)/1, $+11
+DATA words76<>+2(SB)/1, $-1
 DATA words76<>+3(SB)/1, $-1
-DATA words76<>+4(SB)/1, $-1
-DATA words76<>+5(SB)/1, $+12
+DATA words76<>+4(SB)/1, $+12
+DATA words76<>+5(SB)/1, $-1
 DATA words76<>+6(SB)/1, $-1
-DATA words76<>+7(SB)/1, $-1
-DATA words76<>+8(SB)/1, $+13
+DATA words76<>+7(SB)/1, $+13
+DATA words76<>+8(SB)/1, $-1
 DATA words76<>+9(SB)/1, $-1
-DATA words76<>+10(SB)/1, $-1
-DATA words76<>+11(SB)/1, $+14
+DATA words76<>+10(SB)/1, $+14
+DATA words76<>+11(SB)/1, $-1
 DATA words76<>+12(SB)/1, $-1
-DATA words76<>+13(SB)/1, $-1
-DATA words76<>+14(SB)/1, $+15
+DATA words76<>+13(SB)/1, $+15
+DATA words76<>+14(SB)/1, $-1
 DATA words76<>+15(SB)/1, $-1
 DATA words76<>+16(SB)/1, $-1
-DATA words76<>+17(SB)/1, $-1
-DATA words76<>+18(SB)/1, $+11
+DATA words76<>+17(SB)/1, $+11
+DATA words76<>+18(SB)/1, $-1
 DATA words76<>+19(SB)/1, $-1
-DATA words76<>+20(SB)/1, $-1
-DATA words76<>+21(SB)/1, $+12
+DATA words76<>+20(SB)/1, $+12
+DATA words76<>+21(SB)/1, $-1
 DATA words76<>+22(SB)/1, $-1
-DATA words76<>+23(SB)/1, $-1
-DATA words76<>+24(SB)/1, $+13
+DATA words76<>+23(SB)/1, $+13
+DATA words76<>+24(SB)/1, $-1
 DATA words76<>+25(SB)/1, $-1
-DATA words76<>+26(SB)/1, $-1
-DATA words76<>+27(SB)/1, $+14
+DATA words76<>+26(SB)/1, $+14
+DATA words76<>+27(SB)/1, $-1
 DATA words76<>+28(SB)/1, $-1
-DATA words76<>+29(SB)/1, $-1
-DATA words76<>+30(SB)/1, $+15
+DATA words76<>+29(SB)/1, $+15
+DATA words76<>+30(SB)/1, $-1
 DATA words76<>+31(SB)/1, $-1
 GLOBL words76<>(SB), RODATA|NOPTR, $32
 
-DATA words77<>+0(SB)/1, $+10
+DATA words77<>+0(SB)/1, $-1
 DATA words77<>+1(SB)/1, $-1
-DATA words77<>+2(SB)/1, $-1
-DATA words77<>+3(SB)/1, $+11
+DATA words77<>+2(SB)/1, $+11
+DATA words77<>+3(SB)/1, $-1
 DATA words77<>+4(SB)/1, $-1
-DATA words77<>+5(SB)/1, $-1
-DATA words77<>+6(SB)/1, $+12
+DATA words77<>+5(SB)/1, $+12
+DATA words77<>+6(SB)/1, $-1
 DATA words77<>+7(SB)/1, $-1
-DATA words77<>+8(SB)/1, $-1
-DATA words77<>+9(SB)/1, $+13
+DATA words77<>+8(SB)/1, $+13
+DATA words77<>+9(SB)/1, $-1
 DATA words77<>+10(SB)/1, $-1
-DATA words77<>+11(SB)/1, $-1
-DATA words77<>+12(SB)/1, $+14
+DATA words77<>+11(SB)/1, $+14
+DATA words77<>+12(SB)/1, $-1
 DATA words77<>+13(SB)/1, $-1
-DATA words77<>+14(SB)/1, $-1
-DATA words77<>+15(SB)/1, $+15
-DATA words77<>+16(SB)/1, $+10
+DATA words77<>+14(SB)/1, $+15
+DATA words77<>+15(SB)/1, $-1
+DATA words77<>+16(SB)/1, $-1
 DATA words77<>+17(SB)/1, $-1
-DATA words77<>+18(SB)/1, $-1
-DATA words77<>+19(SB)/1, $+11
+DATA words77<>+18(SB)/1, $+11
+DATA words77<>+19(SB)/1, $-1
 DATA words77<>+20(SB)/1, $-1
-DATA words77<>+21(SB)/1, $-1
-DATA words77<>+22(SB)/1, $+12
+DATA words77<>+21(SB)/1, $+12
+DATA words77<>+22(SB)/1, $-1
 DATA words77<>+23(SB)/1, $-1
-DATA words77<>+24(SB)/1, $-1
-DATA words77<>+25(SB)/1, $+13
+DATA words77<>+24(SB)/1, $+13
+DATA words77<>+25(SB)/1, $-1
 DATA words77<>+26(SB)/1, $-1
-DATA words77<>+27(SB)/1, $-1
-DATA words77<>+28(SB)/1, $+14
+DATA words77<>+27(SB)/1, $+14
+DATA words77<>+28(SB)/1, $-1
 DATA words77<>+29(SB)/1, $-1
-DATA words77<>+30(SB)/1, $-1
-DATA words77<>+31(SB)/1, $+15
+DATA words77<>+30(SB)/1, $+15
+DATA words77<>+31(SB)/1, $-1
 GLOBL words77<>(SB), RODATA|NOPTR, $32
+
+DATA words78<>+0(SB)/1, $+10
+DATA words78<>+1(SB)/1, $-1
+DATA words78<>+2(SB)/1, $-1
+DATA words78<>+3(SB)/1, $+11
+DATA words78<>+4(SB)/1, $-1
+DATA words78<>+5(SB)/1, $-1
+DATA words78<>+6(SB)/1, $+12
+DATA words78<>+7(SB)/1, $-1
+DATA words78<>+8(SB)/1, $-1
+DATA words78<>+9(SB)/1, $+13
+DATA words78<>+10(SB)/1, $-1
+DATA words78<>+11(SB)/1, $-1
+DATA words78<>+12(SB)/1, $+14
+DATA words78<>+13(SB)/1, $-1
+DATA words78<>+14(SB)/1, $-1
+DATA words78<>+15(SB)/1, $+15
+DATA words78<>+16(SB)/1, $+10
+DATA words78<>+17(SB)/1, $-1
+DATA words78<>+18(SB)/1, $-1
+DATA words78<>+19(SB)/1, $+11
+DATA words78<>+20(SB)/1, $-1
+DATA words78<>+21(SB)/1, $-1
+DATA words78<>+22(SB)/1, $+12
+DATA words78<>+23(SB)/1, $-1
+DATA words78<>+24(SB)/1, $-1
+DATA words78<>+25(SB)/1, $+13
+DATA words78<>+26(SB)/1, $-1
+DATA words78<>+27(SB)/1, $-1
+DATA words78<>+28(SB)/1, $+14
+DATA words78<>+29(SB)/1, $-1
+DATA words78<>+30(SB)/1, $-1
+DATA words78<>+31(SB)/1, $+15
+GLOBL words78<>(SB), RODATA|NOPTR, $32
 
 // func acrossAVX2(a *byte)
 // Requires: AVX, AVX2
@@ -11856,20 +11690,20 @@ TEXT ·acrossAVX2(SB), NOSPLIT, $0-8
 	MOVQ    (AX), R10
 	MOVQ    8(AX), R11
 	LEAQ    (R11)(R11*2), R12
-	VMOVDQU words78<>+0(SB), Y0
+	VMOVDQU words79<>+0(SB), Y0
 
 across_pixel:
 	MOVQ    56(AX), R14
 	MOVLQSX (DI), R13
 	LEAQ    (R13)(R13*2), R13
 	VPXOR   Y1, Y1, Y1
-	VMOVDQU words79<>+0(SB), Y2
+	VMOVDQU words80<>+0(SB), Y2
 	VPXOR   Y3, Y3, Y3
-	VMOVDQU words79<>+0(SB), Y4
+	VMOVDQU words80<>+0(SB), Y4
 	VPXOR   Y5, Y5, Y5
-	VMOVDQU words79<>+0(SB), Y6
+	VMOVDQU words80<>+0(SB), Y6
 	VPXOR   Y7, Y7, Y7
-	VMOVDQU words79<>+0(SB), Y8
+	VMOVDQU words80<>+0(SB), Y8
 
 across_unit:
 	VPBROADCASTQ   (R8), Y9
@@ -11929,49 +11763,49 @@ across_unit:
 	VZEROUPPER
 	RET
 
-DATA words78<>+0(SB)/1, $+0
-DATA words78<>+1(SB)/1, $-1
-DATA words78<>+2(SB)/1, $+3
-DATA words78<>+3(SB)/1, $-1
-DATA words78<>+4(SB)/1, $+6
-DATA words78<>+5(SB)/1, $-1
-DATA words78<>+6(SB)/1, $+9
-DATA words78<>+7(SB)/1, $-1
-DATA words78<>+8(SB)/1, $+1
-DATA words78<>+9(SB)/1, $-1
-DATA words78<>+10(SB)/1, $+4
-DATA words78<>+11(SB)/1, $-1
-DATA words78<>+12(SB)/1, $+7
-DATA words78<>+13(SB)/1, $-1
-DATA words78<>+14(SB)/1, $+10
-DATA words78<>+15(SB)/1, $-1
-DATA words78<>+16(SB)/1, $+2
-DATA words78<>+17(SB)/1, $-1
-DATA words78<>+18(SB)/1, $+5
-DATA words78<>+19(SB)/1, $-1
-DATA words78<>+20(SB)/1, $+8
-DATA words78<>+21(SB)/1, $-1
-DATA words78<>+22(SB)/1, $+11
-DATA words78<>+23(SB)/1, $-1
-DATA words78<>+24(SB)/1, $-1
-DATA words78<>+25(SB)/1, $-1
-DATA words78<>+26(SB)/1, $-1
-DATA words78<>+27(SB)/1, $-1
-DATA words78<>+28(SB)/1, $-1
-DATA words78<>+29(SB)/1, $-1
-DATA words78<>+30(SB)/1, $-1
-DATA words78<>+31(SB)/1, $-1
-GLOBL words78<>(SB), RODATA|NOPTR, $32
-
-DATA words79<>+0(SB)/4, $+2097152
-DATA words79<>+4(SB)/4, $+0
-DATA words79<>+8(SB)/4, $+2097152
-DATA words79<>+12(SB)/4, $+0
-DATA words79<>+16(SB)/4, $+2097152
-DATA words79<>+20(SB)/4, $+0
-DATA words79<>+24(SB)/4, $+2097152
-DATA words79<>+28(SB)/4, $+0
+DATA words79<>+0(SB)/1, $+0
+DATA words79<>+1(SB)/1, $-1
+DATA words79<>+2(SB)/1, $+3
+DATA words79<>+3(SB)/1, $-1
+DATA words79<>+4(SB)/1, $+6
+DATA words79<>+5(SB)/1, $-1
+DATA words79<>+6(SB)/1, $+9
+DATA words79<>+7(SB)/1, $-1
+DATA words79<>+8(SB)/1, $+1
+DATA words79<>+9(SB)/1, $-1
+DATA words79<>+10(SB)/1, $+4
+DATA words79<>+11(SB)/1, $-1
+DATA words79<>+12(SB)/1, $+7
+DATA words79<>+13(SB)/1, $-1
+DATA words79<>+14(SB)/1, $+10
+DATA words79<>+15(SB)/1, $-1
+DATA words79<>+16(SB)/1, $+2
+DATA words79<>+17(SB)/1, $-1
+DATA words79<>+18(SB)/1, $+5
+DATA words79<>+19(SB)/1, $-1
+DATA words79<>+20(SB)/1, $+8
+DATA words79<>+21(SB)/1, $-1
+DATA words79<>+22(SB)/1, $+11
+DATA words79<>+23(SB)/1, $-1
+DATA words79<>+24(SB)/1, $-1
+DATA words79<>+25(SB)/1, $-1
+DATA words79<>+26(SB)/1, $-1
+DATA words79<>+27(SB)/1, $-1
+DATA words79<>+28(SB)/1, $-1
+DATA words79<>+29(SB)/1, $-1
+DATA words79<>+30(SB)/1, $-1
+DATA words79<>+31(SB)/1, $-1
 GLOBL words79<>(SB), RODATA|NOPTR, $32
+
+DATA words80<>+0(SB)/4, $+2097152
+DATA words80<>+4(SB)/4, $+0
+DATA words80<>+8(SB)/4, $+2097152
+DATA words80<>+12(SB)/4, $+0
+DATA words80<>+16(SB)/4, $+2097152
+DATA words80<>+20(SB)/4, $+0
+DATA words80<>+24(SB)/4, $+2097152
+DATA words80<>+28(SB)/4, $+0
+GLOBL words80<>(SB), RODATA|NOPTR, $32
 
 // func downAVX2(a *byte)
 // Requires: AVX, AVX2, CMOV
@@ -11997,13 +11831,13 @@ down_chunk:
 	LEAQ    (R9)(R10*1), R11
 	MOVQ    BX, R12
 	VPXOR   Y1, Y1, Y1
-	VMOVDQU words80<>+0(SB), Y2
+	VMOVDQU words81<>+0(SB), Y2
 	VPXOR   Y3, Y3, Y3
-	VMOVDQU words80<>+0(SB), Y4
+	VMOVDQU words81<>+0(SB), Y4
 	VPXOR   Y5, Y5, Y5
-	VMOVDQU words80<>+0(SB), Y6
+	VMOVDQU words81<>+0(SB), Y6
 	VPXOR   Y7, Y7, Y7
-	VMOVDQU words80<>+0(SB), Y8
+	VMOVDQU words81<>+0(SB), Y8
 
 down_unit:
 	VMOVDQU      (R11), Y9
@@ -12094,15 +11928,15 @@ down_chunk_done:
 	VZEROUPPER
 	RET
 
-DATA words80<>+0(SB)/4, $+2097152
-DATA words80<>+4(SB)/4, $+2097152
-DATA words80<>+8(SB)/4, $+2097152
-DATA words80<>+12(SB)/4, $+2097152
-DATA words80<>+16(SB)/4, $+2097152
-DATA words80<>+20(SB)/4, $+2097152
-DATA words80<>+24(SB)/4, $+2097152
-DATA words80<>+28(SB)/4, $+2097152
-GLOBL words80<>(SB), RODATA|NOPTR, $32
+DATA words81<>+0(SB)/4, $+2097152
+DATA words81<>+4(SB)/4, $+2097152
+DATA words81<>+8(SB)/4, $+2097152
+DATA words81<>+12(SB)/4, $+2097152
+DATA words81<>+16(SB)/4, $+2097152
+DATA words81<>+20(SB)/4, $+2097152
+DATA words81<>+24(SB)/4, $+2097152
+DATA words81<>+28(SB)/4, $+2097152
+GLOBL words81<>(SB), RODATA|NOPTR, $32
 
 // func gemmTAVX2(a *byte)
 // Requires: AVX, CMOV, FMA3, MMX+
@@ -12967,7 +12801,6 @@ relu2_row:
 	VFMADD213PS Y3, Y1, Y5
 	VXORPS      Y6, Y6, Y6
 	VMAXPS      Y6, Y4, Y4
-	VXORPS      Y6, Y6, Y6
 	VMAXPS      Y6, Y5, Y5
 	VMOVUPS     Y4, (DI)
 	VMOVUPS     Y5, 32(DI)
@@ -13083,28 +12916,28 @@ relu62:
 	MOVQ    16(AX), R11
 
 relu62_row:
-	PREFETCHT0  (R10)(BX*1)
-	PREFETCHT0  (R11)(BX*1)
-	ADDQ        $+64, BX
-	VMOVUPS     (SI), Y4
-	VMOVUPS     32(SI), Y5
-	ADDQ        R9, SI
-	VFMADD213PS Y2, Y0, Y4
-	VFMADD213PS Y3, Y1, Y5
-	VXORPS      Y6, Y6, Y6
-	VMAXPS      Y6, Y4, Y4
-	VMINPS      f40c00000x8<>+0(SB), Y4, Y4
-	VXORPS      Y6, Y6, Y6
-	VMAXPS      Y6, Y5, Y5
-	VMINPS      f40c00000x8<>+0(SB), Y5, Y5
-	VMOVUPS     Y4, (DI)
-	VMOVUPS     Y5, 32(DI)
-	ADDQ        R9, DI
-	DECQ        R8
-	JNZ         relu62_row
-	SUBQ        $+16, CX
-	ADDQ        $+64, DX
-	JMP         relu62
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	ADDQ         R9, SI
+	VFMADD213PS  Y2, Y0, Y4
+	VFMADD213PS  Y3, Y1, Y5
+	VXORPS       Y6, Y6, Y6
+	VBROADCASTSS f40c00000x1<>+0(SB), Y7
+	VMAXPS       Y6, Y4, Y4
+	VMINPS       Y7, Y4, Y4
+	VMAXPS       Y6, Y5, Y5
+	VMINPS       Y7, Y5, Y5
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          relu62_row
+	SUBQ         $+16, CX
+	ADDQ         $+64, DX
+	JMP          relu62
 
 relu62_end:
 relu61:
@@ -13124,22 +12957,23 @@ relu61:
 	MOVQ    16(AX), R11
 
 relu61_row:
-	PREFETCHT0  (R10)(BX*1)
-	PREFETCHT0  (R11)(BX*1)
-	ADDQ        $+32, BX
-	VMOVUPS     (SI), Y2
-	ADDQ        R9, SI
-	VFMADD213PS Y1, Y0, Y2
-	VXORPS      Y3, Y3, Y3
-	VMAXPS      Y3, Y2, Y2
-	VMINPS      f40c00000x8<>+0(SB), Y2, Y2
-	VMOVUPS     Y2, (DI)
-	ADDQ        R9, DI
-	DECQ        R8
-	JNZ         relu61_row
-	SUBQ        $+8, CX
-	ADDQ        $+32, DX
-	JMP         relu61
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+32, BX
+	VMOVUPS      (SI), Y2
+	ADDQ         R9, SI
+	VFMADD213PS  Y1, Y0, Y2
+	VXORPS       Y3, Y3, Y3
+	VBROADCASTSS f40c00000x1<>+0(SB), Y4
+	VMAXPS       Y3, Y2, Y2
+	VMINPS       Y4, Y2, Y2
+	VMOVUPS      Y2, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          relu61_row
+	SUBQ         $+8, CX
+	ADDQ         $+32, DX
+	JMP          relu61
 
 relu61_end:
 	CMPQ       CX, $0x00
@@ -13168,19 +13002,20 @@ relu61_end:
 	MOVQ       16(AX), AX
 
 relu6_tail_row:
-	PREFETCHT0  (R8)(BX*1)
-	PREFETCHT0  (AX)(BX*1)
-	ADDQ        $+32, BX
-	VMASKMOVPS  (CX), Y0, Y3
-	ADDQ        DI, CX
-	VFMADD213PS Y2, Y1, Y3
-	VXORPS      Y4, Y4, Y4
-	VMAXPS      Y4, Y3, Y3
-	VMINPS      f40c00000x8<>+0(SB), Y3, Y3
-	VMASKMOVPS  Y3, Y0, (SI)
-	ADDQ        DI, SI
-	DECQ        DX
-	JNZ         relu6_tail_row
+	PREFETCHT0   (R8)(BX*1)
+	PREFETCHT0   (AX)(BX*1)
+	ADDQ         $+32, BX
+	VMASKMOVPS   (CX), Y0, Y3
+	ADDQ         DI, CX
+	VFMADD213PS  Y2, Y1, Y3
+	VXORPS       Y4, Y4, Y4
+	VBROADCASTSS f40c00000x1<>+0(SB), Y5
+	VMAXPS       Y4, Y3, Y3
+	VMINPS       Y5, Y3, Y3
+	VMASKMOVPS   Y3, Y0, (SI)
+	ADDQ         DI, SI
+	DECQ         DX
+	JNZ          relu6_tail_row
 
 relu6_done:
 	VZEROUPPER
@@ -16156,9 +15991,6 @@ tanh_done:
 
 next_tanh:
 	RET
-
-DATA f40c00000x1<>+0(SB)/4, $0x40c00000
-GLOBL f40c00000x1<>(SB), RODATA|NOPTR, $4
 
 DATA f40400000x1<>+0(SB)/4, $0x40400000
 GLOBL f40400000x1<>(SB), RODATA|NOPTR, $4

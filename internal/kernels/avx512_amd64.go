@@ -11,6 +11,21 @@ func gemmAVX512(a *byte)
 func depthwiseAVX512(a *byte)
 
 //go:noescape
+func slide1AVX512(a *byte)
+
+//go:noescape
+func slide2AVX512(a *byte)
+
+//go:noescape
+func strip5x1AVX512(a *byte)
+
+//go:noescape
+func strip7x1AVX512(a *byte)
+
+//go:noescape
+func strip5x2AVX512(a *byte)
+
+//go:noescape
 func actAVX512(x *float32, n int, act int)
 
 //go:noescape

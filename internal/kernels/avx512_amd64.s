@@ -47,8 +47,8 @@ columns32_rows12:
 	VMOVUPS    (DX), Z22
 	VMOVUPS    64(DX), Z23
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
 	ADDQ       SI, BX
@@ -85,6 +85,7 @@ columns32_rows12:
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	LEAQ       (BX)(CX*2), SI
 	ADDQ       CX, SI
@@ -397,130 +398,85 @@ columns32_rows12_nores:
 	JNE    columns32_rows12_not_relu
 	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z0, Z0
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z1, Z1
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z2, Z2
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z3, Z3
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z4, Z4
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z5, Z5
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z6, Z6
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z7, Z7
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z8, Z8
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z9, Z9
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z10, Z10
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z11, Z11
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z12, Z12
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z13, Z13
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z14, Z14
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z15, Z15
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z16, Z16
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z17, Z17
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z18, Z18
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z19, Z19
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z20, Z20
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z21, Z21
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z22, Z22
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z23, Z23
 	JMP    columns32_rows12_done
 
 columns32_rows12_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         columns32_rows12_not_relu6
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z3, Z3
-	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z4, Z4
-	VMINPS.BCST f40c00000x1<>+0(SB), Z4, Z4
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z5, Z5
-	VMINPS.BCST f40c00000x1<>+0(SB), Z5, Z5
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z6, Z6
-	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z7, Z7
-	VMINPS.BCST f40c00000x1<>+0(SB), Z7, Z7
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z8, Z8
-	VMINPS.BCST f40c00000x1<>+0(SB), Z8, Z8
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z9, Z9
-	VMINPS.BCST f40c00000x1<>+0(SB), Z9, Z9
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z10, Z10
-	VMINPS.BCST f40c00000x1<>+0(SB), Z10, Z10
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z11, Z11
-	VMINPS.BCST f40c00000x1<>+0(SB), Z11, Z11
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z12, Z12
-	VMINPS.BCST f40c00000x1<>+0(SB), Z12, Z12
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z13, Z13
-	VMINPS.BCST f40c00000x1<>+0(SB), Z13, Z13
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z14, Z14
-	VMINPS.BCST f40c00000x1<>+0(SB), Z14, Z14
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z15, Z15
-	VMINPS.BCST f40c00000x1<>+0(SB), Z15, Z15
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z16, Z16
-	VMINPS.BCST f40c00000x1<>+0(SB), Z16, Z16
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z17, Z17
-	VMINPS.BCST f40c00000x1<>+0(SB), Z17, Z17
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z18, Z18
-	VMINPS.BCST f40c00000x1<>+0(SB), Z18, Z18
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z19, Z19
-	VMINPS.BCST f40c00000x1<>+0(SB), Z19, Z19
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z20, Z20
-	VMINPS.BCST f40c00000x1<>+0(SB), Z20, Z20
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z21, Z21
-	VMINPS.BCST f40c00000x1<>+0(SB), Z21, Z21
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z22, Z22
-	VMINPS.BCST f40c00000x1<>+0(SB), Z22, Z22
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z23, Z23
-	VMINPS.BCST f40c00000x1<>+0(SB), Z23, Z23
-	JMP         columns32_rows12_done
+	CMPQ         80(AX), $+2
+	JNE          columns32_rows12_not_relu6
+	VXORPS       Z24, Z24, Z24
+	VBROADCASTSS f40c00000x1<>+0(SB), Z25
+	VMAXPS       Z24, Z0, Z0
+	VMINPS       Z25, Z0, Z0
+	VMAXPS       Z24, Z1, Z1
+	VMINPS       Z25, Z1, Z1
+	VMAXPS       Z24, Z2, Z2
+	VMINPS       Z25, Z2, Z2
+	VMAXPS       Z24, Z3, Z3
+	VMINPS       Z25, Z3, Z3
+	VMAXPS       Z24, Z4, Z4
+	VMINPS       Z25, Z4, Z4
+	VMAXPS       Z24, Z5, Z5
+	VMINPS       Z25, Z5, Z5
+	VMAXPS       Z24, Z6, Z6
+	VMINPS       Z25, Z6, Z6
+	VMAXPS       Z24, Z7, Z7
+	VMINPS       Z25, Z7, Z7
+	VMAXPS       Z24, Z8, Z8
+	VMINPS       Z25, Z8, Z8
+	VMAXPS       Z24, Z9, Z9
+	VMINPS       Z25, Z9, Z9
+	VMAXPS       Z24, Z10, Z10
+	VMINPS       Z25, Z10, Z10
+	VMAXPS       Z24, Z11, Z11
+	VMINPS       Z25, Z11, Z11
+	VMAXPS       Z24, Z12, Z12
+	VMINPS       Z25, Z12, Z12
+	VMAXPS       Z24, Z13, Z13
+	VMINPS       Z25, Z13, Z13
+	VMAXPS       Z24, Z14, Z14
+	VMINPS       Z25, Z14, Z14
+	VMAXPS       Z24, Z15, Z15
+	VMINPS       Z25, Z15, Z15
+	VMAXPS       Z24, Z16, Z16
+	VMINPS       Z25, Z16, Z16
+	VMAXPS       Z24, Z17, Z17
+	VMINPS       Z25, Z17, Z17
+	VMAXPS       Z24, Z18, Z18
+	VMINPS       Z25, Z18, Z18
+	VMAXPS       Z24, Z19, Z19
+	VMINPS       Z25, Z19, Z19
+	VMAXPS       Z24, Z20, Z20
+	VMINPS       Z25, Z20, Z20
+	VMAXPS       Z24, Z21, Z21
+	VMINPS       Z25, Z21, Z21
+	VMAXPS       Z24, Z22, Z22
+	VMINPS       Z25, Z22, Z22
+	VMAXPS       Z24, Z23, Z23
+	VMINPS       Z25, Z23, Z23
+	JMP          columns32_rows12_done
 
 columns32_rows12_not_relu6:
 	CMPQ             80(AX), $+3
@@ -1048,8 +1004,8 @@ columns32_rows4:
 	VMOVUPS    (DX), Z6
 	VMOVUPS    64(DX), Z7
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
 	ADDQ       SI, BX
@@ -1062,6 +1018,7 @@ columns32_rows4:
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	LEAQ       (BX)(CX*2), SI
 	ADDQ       CX, SI
@@ -1204,50 +1161,37 @@ columns32_rows4_nores:
 	JNE    columns32_rows4_not_relu
 	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z0, Z0
-	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z1, Z1
-	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z2, Z2
-	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z3, Z3
-	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z4, Z4
-	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z5, Z5
-	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z6, Z6
-	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z7, Z7
 	JMP    columns32_rows4_done
 
 columns32_rows4_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         columns32_rows4_not_relu6
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z3, Z3
-	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z4, Z4
-	VMINPS.BCST f40c00000x1<>+0(SB), Z4, Z4
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z5, Z5
-	VMINPS.BCST f40c00000x1<>+0(SB), Z5, Z5
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z6, Z6
-	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z7, Z7
-	VMINPS.BCST f40c00000x1<>+0(SB), Z7, Z7
-	JMP         columns32_rows4_done
+	CMPQ         80(AX), $+2
+	JNE          columns32_rows4_not_relu6
+	VXORPS       Z8, Z8, Z8
+	VBROADCASTSS f40c00000x1<>+0(SB), Z9
+	VMAXPS       Z8, Z0, Z0
+	VMINPS       Z9, Z0, Z0
+	VMAXPS       Z8, Z1, Z1
+	VMINPS       Z9, Z1, Z1
+	VMAXPS       Z8, Z2, Z2
+	VMINPS       Z9, Z2, Z2
+	VMAXPS       Z8, Z3, Z3
+	VMINPS       Z9, Z3, Z3
+	VMAXPS       Z8, Z4, Z4
+	VMINPS       Z9, Z4, Z4
+	VMAXPS       Z8, Z5, Z5
+	VMINPS       Z9, Z5, Z5
+	VMAXPS       Z8, Z6, Z6
+	VMINPS       Z9, Z6, Z6
+	VMAXPS       Z8, Z7, Z7
+	VMINPS       Z9, Z7, Z7
+	JMP          columns32_rows4_done
 
 columns32_rows4_not_relu6:
 	CMPQ             80(AX), $+3
@@ -1443,14 +1387,15 @@ columns32_rows2:
 	VMOVUPS    (DX), Z2
 	VMOVUPS    64(DX), Z3
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
 	ADDQ       SI, BX
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	MOVQ       88(AX), DI
 
@@ -1540,30 +1485,25 @@ columns32_rows2_nores:
 	JNE    columns32_rows2_not_relu
 	VXORPS Z4, Z4, Z4
 	VMAXPS Z4, Z0, Z0
-	VXORPS Z4, Z4, Z4
 	VMAXPS Z4, Z1, Z1
-	VXORPS Z4, Z4, Z4
 	VMAXPS Z4, Z2, Z2
-	VXORPS Z4, Z4, Z4
 	VMAXPS Z4, Z3, Z3
 	JMP    columns32_rows2_done
 
 columns32_rows2_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         columns32_rows2_not_relu6
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z3, Z3
-	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
-	JMP         columns32_rows2_done
+	CMPQ         80(AX), $+2
+	JNE          columns32_rows2_not_relu6
+	VXORPS       Z4, Z4, Z4
+	VBROADCASTSS f40c00000x1<>+0(SB), Z5
+	VMAXPS       Z4, Z0, Z0
+	VMINPS       Z5, Z0, Z0
+	VMAXPS       Z4, Z1, Z1
+	VMINPS       Z5, Z1, Z1
+	VMAXPS       Z4, Z2, Z2
+	VMINPS       Z5, Z2, Z2
+	VMAXPS       Z4, Z3, Z3
+	VMINPS       Z5, Z3, Z3
+	JMP          columns32_rows2_done
 
 columns32_rows2_not_relu6:
 	CMPQ             80(AX), $+3
@@ -1675,11 +1615,12 @@ columns32_rows1:
 	VMOVUPS    (DX), Z0
 	VMOVUPS    64(DX), Z1
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	MOVQ       88(AX), DI
 
@@ -1749,20 +1690,19 @@ columns32_rows1_nores:
 	JNE    columns32_rows1_not_relu
 	VXORPS Z2, Z2, Z2
 	VMAXPS Z2, Z0, Z0
-	VXORPS Z2, Z2, Z2
 	VMAXPS Z2, Z1, Z1
 	JMP    columns32_rows1_done
 
 columns32_rows1_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         columns32_rows1_not_relu6
-	VXORPS      Z2, Z2, Z2
-	VMAXPS      Z2, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z2, Z2, Z2
-	VMAXPS      Z2, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	JMP         columns32_rows1_done
+	CMPQ         80(AX), $+2
+	JNE          columns32_rows1_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	JMP          columns32_rows1_done
 
 columns32_rows1_not_relu6:
 	CMPQ             80(AX), $+3
@@ -1862,8 +1802,8 @@ upto8_rows12:
 	VMOVUPS    (DX), Y10
 	VMOVUPS    (DX), Y11
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	ADDQ       SI, BX
 	PREFETCHT0 (BX)
@@ -1888,6 +1828,7 @@ upto8_rows12:
 	ADDQ       SI, BX
 	PREFETCHT0 (BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	LEAQ       (BX)(CX*2), SI
 	ADDQ       CX, SI
@@ -2111,70 +2052,49 @@ upto8_rows12_nores:
 	JNE    upto8_rows12_not_relu
 	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y0, Y0
-	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y1, Y1
-	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y2, Y2
-	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y3, Y3
-	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y4, Y4
-	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y5, Y5
-	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y6, Y6
-	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y7, Y7
-	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y8, Y8
-	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y9, Y9
-	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y10, Y10
-	VXORPS Y12, Y12, Y12
 	VMAXPS Y12, Y11, Y11
 	JMP    upto8_rows12_done
 
 upto8_rows12_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         upto8_rows12_not_relu6
-	VXORPS      Y12, Y12, Y12
-	VMAXPS      Y12, Y0, Y0
-	VMINPS.BCST f40c00000x1<>+0(SB), Y0, Y0
-	VXORPS      Y12, Y12, Y12
-	VMAXPS      Y12, Y1, Y1
-	VMINPS.BCST f40c00000x1<>+0(SB), Y1, Y1
-	VXORPS      Y12, Y12, Y12
-	VMAXPS      Y12, Y2, Y2
-	VMINPS.BCST f40c00000x1<>+0(SB), Y2, Y2
-	VXORPS      Y12, Y12, Y12
-	VMAXPS      Y12, Y3, Y3
-	VMINPS.BCST f40c00000x1<>+0(SB), Y3, Y3
-	VXORPS      Y12, Y12, Y12
-	VMAXPS      Y12, Y4, Y4
-	VMINPS.BCST f40c00000x1<>+0(SB), Y4, Y4
-	VXORPS      Y12, Y12, Y12
-	VMAXPS      Y12, Y5, Y5
-	VMINPS.BCST f40c00000x1<>+0(SB), Y5, Y5
-	VXORPS      Y12, Y12, Y12
-	VMAXPS      Y12, Y6, Y6
-	VMINPS.BCST f40c00000x1<>+0(SB), Y6, Y6
-	VXORPS      Y12, Y12, Y12
-	VMAXPS      Y12, Y7, Y7
-	VMINPS.BCST f40c00000x1<>+0(SB), Y7, Y7
-	VXORPS      Y12, Y12, Y12
-	VMAXPS      Y12, Y8, Y8
-	VMINPS.BCST f40c00000x1<>+0(SB), Y8, Y8
-	VXORPS      Y12, Y12, Y12
-	VMAXPS      Y12, Y9, Y9
-	VMINPS.BCST f40c00000x1<>+0(SB), Y9, Y9
-	VXORPS      Y12, Y12, Y12
-	VMAXPS      Y12, Y10, Y10
-	VMINPS.BCST f40c00000x1<>+0(SB), Y10, Y10
-	VXORPS      Y12, Y12, Y12
-	VMAXPS      Y12, Y11, Y11
-	VMINPS.BCST f40c00000x1<>+0(SB), Y11, Y11
-	JMP         upto8_rows12_done
+	CMPQ         80(AX), $+2
+	JNE          upto8_rows12_not_relu6
+	VXORPS       Y12, Y12, Y12
+	VBROADCASTSS f40c00000x1<>+0(SB), Y13
+	VMAXPS       Y12, Y0, Y0
+	VMINPS       Y13, Y0, Y0
+	VMAXPS       Y12, Y1, Y1
+	VMINPS       Y13, Y1, Y1
+	VMAXPS       Y12, Y2, Y2
+	VMINPS       Y13, Y2, Y2
+	VMAXPS       Y12, Y3, Y3
+	VMINPS       Y13, Y3, Y3
+	VMAXPS       Y12, Y4, Y4
+	VMINPS       Y13, Y4, Y4
+	VMAXPS       Y12, Y5, Y5
+	VMINPS       Y13, Y5, Y5
+	VMAXPS       Y12, Y6, Y6
+	VMINPS       Y13, Y6, Y6
+	VMAXPS       Y12, Y7, Y7
+	VMINPS       Y13, Y7, Y7
+	VMAXPS       Y12, Y8, Y8
+	VMINPS       Y13, Y8, Y8
+	VMAXPS       Y12, Y9, Y9
+	VMINPS       Y13, Y9, Y9
+	VMAXPS       Y12, Y10, Y10
+	VMINPS       Y13, Y10, Y10
+	VMAXPS       Y12, Y11, Y11
+	VMINPS       Y13, Y11, Y11
+	JMP          upto8_rows12_done
 
 upto8_rows12_not_relu6:
 	CMPQ             80(AX), $+3
@@ -2458,8 +2378,8 @@ upto8_rows4:
 	VMOVUPS    (DX), Y2
 	VMOVUPS    (DX), Y3
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	ADDQ       SI, BX
 	PREFETCHT0 (BX)
@@ -2468,6 +2388,7 @@ upto8_rows4:
 	ADDQ       SI, BX
 	PREFETCHT0 (BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	LEAQ       (BX)(CX*2), SI
 	ADDQ       CX, SI
@@ -2577,30 +2498,25 @@ upto8_rows4_nores:
 	JNE    upto8_rows4_not_relu
 	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y0, Y0
-	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y1, Y1
-	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y2, Y2
-	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y3, Y3
 	JMP    upto8_rows4_done
 
 upto8_rows4_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         upto8_rows4_not_relu6
-	VXORPS      Y4, Y4, Y4
-	VMAXPS      Y4, Y0, Y0
-	VMINPS.BCST f40c00000x1<>+0(SB), Y0, Y0
-	VXORPS      Y4, Y4, Y4
-	VMAXPS      Y4, Y1, Y1
-	VMINPS.BCST f40c00000x1<>+0(SB), Y1, Y1
-	VXORPS      Y4, Y4, Y4
-	VMAXPS      Y4, Y2, Y2
-	VMINPS.BCST f40c00000x1<>+0(SB), Y2, Y2
-	VXORPS      Y4, Y4, Y4
-	VMAXPS      Y4, Y3, Y3
-	VMINPS.BCST f40c00000x1<>+0(SB), Y3, Y3
-	JMP         upto8_rows4_done
+	CMPQ         80(AX), $+2
+	JNE          upto8_rows4_not_relu6
+	VXORPS       Y4, Y4, Y4
+	VBROADCASTSS f40c00000x1<>+0(SB), Y5
+	VMAXPS       Y4, Y0, Y0
+	VMINPS       Y5, Y0, Y0
+	VMAXPS       Y4, Y1, Y1
+	VMINPS       Y5, Y1, Y1
+	VMAXPS       Y4, Y2, Y2
+	VMINPS       Y5, Y2, Y2
+	VMAXPS       Y4, Y3, Y3
+	VMINPS       Y5, Y3, Y3
+	JMP          upto8_rows4_done
 
 upto8_rows4_not_relu6:
 	CMPQ             80(AX), $+3
@@ -2714,12 +2630,13 @@ upto8_rows2:
 	VMOVUPS    (DX), Y0
 	VMOVUPS    (DX), Y1
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	ADDQ       SI, BX
 	PREFETCHT0 (BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	MOVQ       88(AX), DI
 
@@ -2790,20 +2707,19 @@ upto8_rows2_nores:
 	JNE    upto8_rows2_not_relu
 	VXORPS Y2, Y2, Y2
 	VMAXPS Y2, Y0, Y0
-	VXORPS Y2, Y2, Y2
 	VMAXPS Y2, Y1, Y1
 	JMP    upto8_rows2_done
 
 upto8_rows2_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         upto8_rows2_not_relu6
-	VXORPS      Y2, Y2, Y2
-	VMAXPS      Y2, Y0, Y0
-	VMINPS.BCST f40c00000x1<>+0(SB), Y0, Y0
-	VXORPS      Y2, Y2, Y2
-	VMAXPS      Y2, Y1, Y1
-	VMINPS.BCST f40c00000x1<>+0(SB), Y1, Y1
-	JMP         upto8_rows2_done
+	CMPQ         80(AX), $+2
+	JNE          upto8_rows2_not_relu6
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS f40c00000x1<>+0(SB), Y3
+	VMAXPS       Y2, Y0, Y0
+	VMINPS       Y3, Y0, Y0
+	VMAXPS       Y2, Y1, Y1
+	VMINPS       Y3, Y1, Y1
+	JMP          upto8_rows2_done
 
 upto8_rows2_not_relu6:
 	CMPQ             80(AX), $+3
@@ -2874,10 +2790,11 @@ upto8_rows1:
 	MOVQ       16(AX), DX
 	VMOVUPS    (DX), Y0
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	MOVQ       88(AX), DI
 
@@ -2938,12 +2855,13 @@ upto8_rows1_nores:
 	JMP    upto8_rows1_done
 
 upto8_rows1_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         upto8_rows1_not_relu6
-	VXORPS      Y1, Y1, Y1
-	VMAXPS      Y1, Y0, Y0
-	VMINPS.BCST f40c00000x1<>+0(SB), Y0, Y0
-	JMP         upto8_rows1_done
+	CMPQ         80(AX), $+2
+	JNE          upto8_rows1_not_relu6
+	VXORPS       Y1, Y1, Y1
+	VBROADCASTSS f40c00000x1<>+0(SB), Y2
+	VMAXPS       Y1, Y0, Y0
+	VMINPS       Y2, Y0, Y0
+	JMP          upto8_rows1_done
 
 upto8_rows1_not_relu6:
 	CMPQ             80(AX), $+3
@@ -3046,8 +2964,8 @@ upto16_rows12:
 	VMOVUPS    (DX), Y22
 	VMOVUPS    32(DX), Y23
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	PREFETCHT0 32(BX)
 	ADDQ       SI, BX
@@ -3084,6 +3002,7 @@ upto16_rows12:
 	PREFETCHT0 (BX)
 	PREFETCHT0 32(BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	LEAQ       (BX)(CX*2), SI
 	ADDQ       CX, SI
@@ -3396,130 +3315,85 @@ upto16_rows12_nores:
 	JNE    upto16_rows12_not_relu
 	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y0, Y0
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y1, Y1
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y2, Y2
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y3, Y3
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y4, Y4
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y5, Y5
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y6, Y6
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y7, Y7
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y8, Y8
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y9, Y9
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y10, Y10
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y11, Y11
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y12, Y12
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y13, Y13
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y14, Y14
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y15, Y15
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y16, Y16
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y17, Y17
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y18, Y18
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y19, Y19
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y20, Y20
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y21, Y21
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y22, Y22
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y23, Y23
 	JMP    upto16_rows12_done
 
 upto16_rows12_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         upto16_rows12_not_relu6
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y0, Y0
-	VMINPS.BCST f40c00000x1<>+0(SB), Y0, Y0
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y1, Y1
-	VMINPS.BCST f40c00000x1<>+0(SB), Y1, Y1
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y2, Y2
-	VMINPS.BCST f40c00000x1<>+0(SB), Y2, Y2
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y3, Y3
-	VMINPS.BCST f40c00000x1<>+0(SB), Y3, Y3
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y4, Y4
-	VMINPS.BCST f40c00000x1<>+0(SB), Y4, Y4
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y5, Y5
-	VMINPS.BCST f40c00000x1<>+0(SB), Y5, Y5
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y6, Y6
-	VMINPS.BCST f40c00000x1<>+0(SB), Y6, Y6
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y7, Y7
-	VMINPS.BCST f40c00000x1<>+0(SB), Y7, Y7
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y8, Y8
-	VMINPS.BCST f40c00000x1<>+0(SB), Y8, Y8
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y9, Y9
-	VMINPS.BCST f40c00000x1<>+0(SB), Y9, Y9
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y10, Y10
-	VMINPS.BCST f40c00000x1<>+0(SB), Y10, Y10
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y11, Y11
-	VMINPS.BCST f40c00000x1<>+0(SB), Y11, Y11
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y12, Y12
-	VMINPS.BCST f40c00000x1<>+0(SB), Y12, Y12
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y13, Y13
-	VMINPS.BCST f40c00000x1<>+0(SB), Y13, Y13
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y14, Y14
-	VMINPS.BCST f40c00000x1<>+0(SB), Y14, Y14
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y15, Y15
-	VMINPS.BCST f40c00000x1<>+0(SB), Y15, Y15
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y16, Y16
-	VMINPS.BCST f40c00000x1<>+0(SB), Y16, Y16
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y17, Y17
-	VMINPS.BCST f40c00000x1<>+0(SB), Y17, Y17
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y18, Y18
-	VMINPS.BCST f40c00000x1<>+0(SB), Y18, Y18
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y19, Y19
-	VMINPS.BCST f40c00000x1<>+0(SB), Y19, Y19
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y20, Y20
-	VMINPS.BCST f40c00000x1<>+0(SB), Y20, Y20
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y21, Y21
-	VMINPS.BCST f40c00000x1<>+0(SB), Y21, Y21
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y22, Y22
-	VMINPS.BCST f40c00000x1<>+0(SB), Y22, Y22
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y23, Y23
-	VMINPS.BCST f40c00000x1<>+0(SB), Y23, Y23
-	JMP         upto16_rows12_done
+	CMPQ         80(AX), $+2
+	JNE          upto16_rows12_not_relu6
+	VXORPS       Y24, Y24, Y24
+	VBROADCASTSS f40c00000x1<>+0(SB), Y25
+	VMAXPS       Y24, Y0, Y0
+	VMINPS       Y25, Y0, Y0
+	VMAXPS       Y24, Y1, Y1
+	VMINPS       Y25, Y1, Y1
+	VMAXPS       Y24, Y2, Y2
+	VMINPS       Y25, Y2, Y2
+	VMAXPS       Y24, Y3, Y3
+	VMINPS       Y25, Y3, Y3
+	VMAXPS       Y24, Y4, Y4
+	VMINPS       Y25, Y4, Y4
+	VMAXPS       Y24, Y5, Y5
+	VMINPS       Y25, Y5, Y5
+	VMAXPS       Y24, Y6, Y6
+	VMINPS       Y25, Y6, Y6
+	VMAXPS       Y24, Y7, Y7
+	VMINPS       Y25, Y7, Y7
+	VMAXPS       Y24, Y8, Y8
+	VMINPS       Y25, Y8, Y8
+	VMAXPS       Y24, Y9, Y9
+	VMINPS       Y25, Y9, Y9
+	VMAXPS       Y24, Y10, Y10
+	VMINPS       Y25, Y10, Y10
+	VMAXPS       Y24, Y11, Y11
+	VMINPS       Y25, Y11, Y11
+	VMAXPS       Y24, Y12, Y12
+	VMINPS       Y25, Y12, Y12
+	VMAXPS       Y24, Y13, Y13
+	VMINPS       Y25, Y13, Y13
+	VMAXPS       Y24, Y14, Y14
+	VMINPS       Y25, Y14, Y14
+	VMAXPS       Y24, Y15, Y15
+	VMINPS       Y25, Y15, Y15
+	VMAXPS       Y24, Y16, Y16
+	VMINPS       Y25, Y16, Y16
+	VMAXPS       Y24, Y17, Y17
+	VMINPS       Y25, Y17, Y17
+	VMAXPS       Y24, Y18, Y18
+	VMINPS       Y25, Y18, Y18
+	VMAXPS       Y24, Y19, Y19
+	VMINPS       Y25, Y19, Y19
+	VMAXPS       Y24, Y20, Y20
+	VMINPS       Y25, Y20, Y20
+	VMAXPS       Y24, Y21, Y21
+	VMINPS       Y25, Y21, Y21
+	VMAXPS       Y24, Y22, Y22
+	VMINPS       Y25, Y22, Y22
+	VMAXPS       Y24, Y23, Y23
+	VMINPS       Y25, Y23, Y23
+	JMP          upto16_rows12_done
 
 upto16_rows12_not_relu6:
 	CMPQ             80(AX), $+3
@@ -4047,8 +3921,8 @@ upto16_rows4:
 	VMOVUPS    (DX), Y6
 	VMOVUPS    32(DX), Y7
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	PREFETCHT0 32(BX)
 	ADDQ       SI, BX
@@ -4061,6 +3935,7 @@ upto16_rows4:
 	PREFETCHT0 (BX)
 	PREFETCHT0 32(BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	LEAQ       (BX)(CX*2), SI
 	ADDQ       CX, SI
@@ -4203,50 +4078,37 @@ upto16_rows4_nores:
 	JNE    upto16_rows4_not_relu
 	VXORPS Y8, Y8, Y8
 	VMAXPS Y8, Y0, Y0
-	VXORPS Y8, Y8, Y8
 	VMAXPS Y8, Y1, Y1
-	VXORPS Y8, Y8, Y8
 	VMAXPS Y8, Y2, Y2
-	VXORPS Y8, Y8, Y8
 	VMAXPS Y8, Y3, Y3
-	VXORPS Y8, Y8, Y8
 	VMAXPS Y8, Y4, Y4
-	VXORPS Y8, Y8, Y8
 	VMAXPS Y8, Y5, Y5
-	VXORPS Y8, Y8, Y8
 	VMAXPS Y8, Y6, Y6
-	VXORPS Y8, Y8, Y8
 	VMAXPS Y8, Y7, Y7
 	JMP    upto16_rows4_done
 
 upto16_rows4_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         upto16_rows4_not_relu6
-	VXORPS      Y8, Y8, Y8
-	VMAXPS      Y8, Y0, Y0
-	VMINPS.BCST f40c00000x1<>+0(SB), Y0, Y0
-	VXORPS      Y8, Y8, Y8
-	VMAXPS      Y8, Y1, Y1
-	VMINPS.BCST f40c00000x1<>+0(SB), Y1, Y1
-	VXORPS      Y8, Y8, Y8
-	VMAXPS      Y8, Y2, Y2
-	VMINPS.BCST f40c00000x1<>+0(SB), Y2, Y2
-	VXORPS      Y8, Y8, Y8
-	VMAXPS      Y8, Y3, Y3
-	VMINPS.BCST f40c00000x1<>+0(SB), Y3, Y3
-	VXORPS      Y8, Y8, Y8
-	VMAXPS      Y8, Y4, Y4
-	VMINPS.BCST f40c00000x1<>+0(SB), Y4, Y4
-	VXORPS      Y8, Y8, Y8
-	VMAXPS      Y8, Y5, Y5
-	VMINPS.BCST f40c00000x1<>+0(SB), Y5, Y5
-	VXORPS      Y8, Y8, Y8
-	VMAXPS      Y8, Y6, Y6
-	VMINPS.BCST f40c00000x1<>+0(SB), Y6, Y6
-	VXORPS      Y8, Y8, Y8
-	VMAXPS      Y8, Y7, Y7
-	VMINPS.BCST f40c00000x1<>+0(SB), Y7, Y7
-	JMP         upto16_rows4_done
+	CMPQ         80(AX), $+2
+	JNE          upto16_rows4_not_relu6
+	VXORPS       Y8, Y8, Y8
+	VBROADCASTSS f40c00000x1<>+0(SB), Y9
+	VMAXPS       Y8, Y0, Y0
+	VMINPS       Y9, Y0, Y0
+	VMAXPS       Y8, Y1, Y1
+	VMINPS       Y9, Y1, Y1
+	VMAXPS       Y8, Y2, Y2
+	VMINPS       Y9, Y2, Y2
+	VMAXPS       Y8, Y3, Y3
+	VMINPS       Y9, Y3, Y3
+	VMAXPS       Y8, Y4, Y4
+	VMINPS       Y9, Y4, Y4
+	VMAXPS       Y8, Y5, Y5
+	VMINPS       Y9, Y5, Y5
+	VMAXPS       Y8, Y6, Y6
+	VMINPS       Y9, Y6, Y6
+	VMAXPS       Y8, Y7, Y7
+	VMINPS       Y9, Y7, Y7
+	JMP          upto16_rows4_done
 
 upto16_rows4_not_relu6:
 	CMPQ             80(AX), $+3
@@ -4442,14 +4304,15 @@ upto16_rows2:
 	VMOVUPS    (DX), Y2
 	VMOVUPS    32(DX), Y3
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	PREFETCHT0 32(BX)
 	ADDQ       SI, BX
 	PREFETCHT0 (BX)
 	PREFETCHT0 32(BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	MOVQ       88(AX), DI
 
@@ -4539,30 +4402,25 @@ upto16_rows2_nores:
 	JNE    upto16_rows2_not_relu
 	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y0, Y0
-	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y1, Y1
-	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y2, Y2
-	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y3, Y3
 	JMP    upto16_rows2_done
 
 upto16_rows2_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         upto16_rows2_not_relu6
-	VXORPS      Y4, Y4, Y4
-	VMAXPS      Y4, Y0, Y0
-	VMINPS.BCST f40c00000x1<>+0(SB), Y0, Y0
-	VXORPS      Y4, Y4, Y4
-	VMAXPS      Y4, Y1, Y1
-	VMINPS.BCST f40c00000x1<>+0(SB), Y1, Y1
-	VXORPS      Y4, Y4, Y4
-	VMAXPS      Y4, Y2, Y2
-	VMINPS.BCST f40c00000x1<>+0(SB), Y2, Y2
-	VXORPS      Y4, Y4, Y4
-	VMAXPS      Y4, Y3, Y3
-	VMINPS.BCST f40c00000x1<>+0(SB), Y3, Y3
-	JMP         upto16_rows2_done
+	CMPQ         80(AX), $+2
+	JNE          upto16_rows2_not_relu6
+	VXORPS       Y4, Y4, Y4
+	VBROADCASTSS f40c00000x1<>+0(SB), Y5
+	VMAXPS       Y4, Y0, Y0
+	VMINPS       Y5, Y0, Y0
+	VMAXPS       Y4, Y1, Y1
+	VMINPS       Y5, Y1, Y1
+	VMAXPS       Y4, Y2, Y2
+	VMINPS       Y5, Y2, Y2
+	VMAXPS       Y4, Y3, Y3
+	VMINPS       Y5, Y3, Y3
+	JMP          upto16_rows2_done
 
 upto16_rows2_not_relu6:
 	CMPQ             80(AX), $+3
@@ -4674,11 +4532,12 @@ upto16_rows1:
 	VMOVUPS    (DX), Y0
 	VMOVUPS    32(DX), Y1
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	PREFETCHT0 32(BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	MOVQ       88(AX), DI
 
@@ -4748,20 +4607,19 @@ upto16_rows1_nores:
 	JNE    upto16_rows1_not_relu
 	VXORPS Y2, Y2, Y2
 	VMAXPS Y2, Y0, Y0
-	VXORPS Y2, Y2, Y2
 	VMAXPS Y2, Y1, Y1
 	JMP    upto16_rows1_done
 
 upto16_rows1_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         upto16_rows1_not_relu6
-	VXORPS      Y2, Y2, Y2
-	VMAXPS      Y2, Y0, Y0
-	VMINPS.BCST f40c00000x1<>+0(SB), Y0, Y0
-	VXORPS      Y2, Y2, Y2
-	VMAXPS      Y2, Y1, Y1
-	VMINPS.BCST f40c00000x1<>+0(SB), Y1, Y1
-	JMP         upto16_rows1_done
+	CMPQ         80(AX), $+2
+	JNE          upto16_rows1_not_relu6
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS f40c00000x1<>+0(SB), Y3
+	VMAXPS       Y2, Y0, Y0
+	VMINPS       Y3, Y0, Y0
+	VMAXPS       Y2, Y1, Y1
+	VMINPS       Y3, Y1, Y1
+	JMP          upto16_rows1_done
 
 upto16_rows1_not_relu6:
 	CMPQ             80(AX), $+3
@@ -4884,8 +4742,8 @@ upto24_rows12:
 	VMOVUPS    (DX), Z22
 	VMOVUPS    64(DX), Y23
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
 	ADDQ       SI, BX
@@ -4922,6 +4780,7 @@ upto24_rows12:
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	LEAQ       (BX)(CX*2), SI
 	ADDQ       CX, SI
@@ -5234,70 +5093,49 @@ upto24_rows12_nores:
 	JNE    upto24_rows12_not_relu
 	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z0, Z0
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z2, Z2
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z4, Z4
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z6, Z6
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z8, Z8
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z10, Z10
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z12, Z12
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z14, Z14
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z16, Z16
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z18, Z18
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z20, Z20
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z22, Z22
 	JMP    upto24_rows12_done
 
 upto24_rows12_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         upto24_rows12_not_relu6
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z4, Z4
-	VMINPS.BCST f40c00000x1<>+0(SB), Z4, Z4
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z6, Z6
-	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z8, Z8
-	VMINPS.BCST f40c00000x1<>+0(SB), Z8, Z8
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z10, Z10
-	VMINPS.BCST f40c00000x1<>+0(SB), Z10, Z10
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z12, Z12
-	VMINPS.BCST f40c00000x1<>+0(SB), Z12, Z12
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z14, Z14
-	VMINPS.BCST f40c00000x1<>+0(SB), Z14, Z14
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z16, Z16
-	VMINPS.BCST f40c00000x1<>+0(SB), Z16, Z16
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z18, Z18
-	VMINPS.BCST f40c00000x1<>+0(SB), Z18, Z18
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z20, Z20
-	VMINPS.BCST f40c00000x1<>+0(SB), Z20, Z20
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z22, Z22
-	VMINPS.BCST f40c00000x1<>+0(SB), Z22, Z22
-	JMP         upto24_rows12_done
+	CMPQ         80(AX), $+2
+	JNE          upto24_rows12_not_relu6
+	VXORPS       Z24, Z24, Z24
+	VBROADCASTSS f40c00000x1<>+0(SB), Z25
+	VMAXPS       Z24, Z0, Z0
+	VMINPS       Z25, Z0, Z0
+	VMAXPS       Z24, Z2, Z2
+	VMINPS       Z25, Z2, Z2
+	VMAXPS       Z24, Z4, Z4
+	VMINPS       Z25, Z4, Z4
+	VMAXPS       Z24, Z6, Z6
+	VMINPS       Z25, Z6, Z6
+	VMAXPS       Z24, Z8, Z8
+	VMINPS       Z25, Z8, Z8
+	VMAXPS       Z24, Z10, Z10
+	VMINPS       Z25, Z10, Z10
+	VMAXPS       Z24, Z12, Z12
+	VMINPS       Z25, Z12, Z12
+	VMAXPS       Z24, Z14, Z14
+	VMINPS       Z25, Z14, Z14
+	VMAXPS       Z24, Z16, Z16
+	VMINPS       Z25, Z16, Z16
+	VMAXPS       Z24, Z18, Z18
+	VMINPS       Z25, Z18, Z18
+	VMAXPS       Z24, Z20, Z20
+	VMINPS       Z25, Z20, Z20
+	VMAXPS       Z24, Z22, Z22
+	VMINPS       Z25, Z22, Z22
+	JMP          upto24_rows12_done
 
 upto24_rows12_not_relu6:
 	CMPQ             80(AX), $+3
@@ -5543,70 +5381,49 @@ upto24_rows12_done:
 	JNE    upto24_rows12_half_not_relu
 	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y1, Y1
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y3, Y3
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y5, Y5
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y7, Y7
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y9, Y9
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y11, Y11
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y13, Y13
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y15, Y15
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y17, Y17
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y19, Y19
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y21, Y21
-	VXORPS Y24, Y24, Y24
 	VMAXPS Y24, Y23, Y23
 	JMP    upto24_rows12_half_done
 
 upto24_rows12_half_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         upto24_rows12_half_not_relu6
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y1, Y1
-	VMINPS.BCST f40c00000x1<>+0(SB), Y1, Y1
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y3, Y3
-	VMINPS.BCST f40c00000x1<>+0(SB), Y3, Y3
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y5, Y5
-	VMINPS.BCST f40c00000x1<>+0(SB), Y5, Y5
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y7, Y7
-	VMINPS.BCST f40c00000x1<>+0(SB), Y7, Y7
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y9, Y9
-	VMINPS.BCST f40c00000x1<>+0(SB), Y9, Y9
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y11, Y11
-	VMINPS.BCST f40c00000x1<>+0(SB), Y11, Y11
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y13, Y13
-	VMINPS.BCST f40c00000x1<>+0(SB), Y13, Y13
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y15, Y15
-	VMINPS.BCST f40c00000x1<>+0(SB), Y15, Y15
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y17, Y17
-	VMINPS.BCST f40c00000x1<>+0(SB), Y17, Y17
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y19, Y19
-	VMINPS.BCST f40c00000x1<>+0(SB), Y19, Y19
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y21, Y21
-	VMINPS.BCST f40c00000x1<>+0(SB), Y21, Y21
-	VXORPS      Y24, Y24, Y24
-	VMAXPS      Y24, Y23, Y23
-	VMINPS.BCST f40c00000x1<>+0(SB), Y23, Y23
-	JMP         upto24_rows12_half_done
+	CMPQ         80(AX), $+2
+	JNE          upto24_rows12_half_not_relu6
+	VXORPS       Y24, Y24, Y24
+	VBROADCASTSS f40c00000x1<>+0(SB), Y25
+	VMAXPS       Y24, Y1, Y1
+	VMINPS       Y25, Y1, Y1
+	VMAXPS       Y24, Y3, Y3
+	VMINPS       Y25, Y3, Y3
+	VMAXPS       Y24, Y5, Y5
+	VMINPS       Y25, Y5, Y5
+	VMAXPS       Y24, Y7, Y7
+	VMINPS       Y25, Y7, Y7
+	VMAXPS       Y24, Y9, Y9
+	VMINPS       Y25, Y9, Y9
+	VMAXPS       Y24, Y11, Y11
+	VMINPS       Y25, Y11, Y11
+	VMAXPS       Y24, Y13, Y13
+	VMINPS       Y25, Y13, Y13
+	VMAXPS       Y24, Y15, Y15
+	VMINPS       Y25, Y15, Y15
+	VMAXPS       Y24, Y17, Y17
+	VMINPS       Y25, Y17, Y17
+	VMAXPS       Y24, Y19, Y19
+	VMINPS       Y25, Y19, Y19
+	VMAXPS       Y24, Y21, Y21
+	VMINPS       Y25, Y21, Y21
+	VMAXPS       Y24, Y23, Y23
+	VMINPS       Y25, Y23, Y23
+	JMP          upto24_rows12_half_done
 
 upto24_rows12_half_not_relu6:
 	CMPQ             80(AX), $+3
@@ -5906,8 +5723,8 @@ upto24_rows4:
 	VMOVUPS    (DX), Z6
 	VMOVUPS    64(DX), Y7
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
 	ADDQ       SI, BX
@@ -5920,6 +5737,7 @@ upto24_rows4:
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	LEAQ       (BX)(CX*2), SI
 	ADDQ       CX, SI
@@ -6062,30 +5880,25 @@ upto24_rows4_nores:
 	JNE    upto24_rows4_not_relu
 	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z0, Z0
-	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z2, Z2
-	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z4, Z4
-	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z6, Z6
 	JMP    upto24_rows4_done
 
 upto24_rows4_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         upto24_rows4_not_relu6
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z4, Z4
-	VMINPS.BCST f40c00000x1<>+0(SB), Z4, Z4
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z6, Z6
-	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
-	JMP         upto24_rows4_done
+	CMPQ         80(AX), $+2
+	JNE          upto24_rows4_not_relu6
+	VXORPS       Z8, Z8, Z8
+	VBROADCASTSS f40c00000x1<>+0(SB), Z9
+	VMAXPS       Z8, Z0, Z0
+	VMINPS       Z9, Z0, Z0
+	VMAXPS       Z8, Z2, Z2
+	VMINPS       Z9, Z2, Z2
+	VMAXPS       Z8, Z4, Z4
+	VMINPS       Z9, Z4, Z4
+	VMAXPS       Z8, Z6, Z6
+	VMINPS       Z9, Z6, Z6
+	JMP          upto24_rows4_done
 
 upto24_rows4_not_relu6:
 	CMPQ             80(AX), $+3
@@ -6179,30 +5992,25 @@ upto24_rows4_done:
 	JNE    upto24_rows4_half_not_relu
 	VXORPS Y8, Y8, Y8
 	VMAXPS Y8, Y1, Y1
-	VXORPS Y8, Y8, Y8
 	VMAXPS Y8, Y3, Y3
-	VXORPS Y8, Y8, Y8
 	VMAXPS Y8, Y5, Y5
-	VXORPS Y8, Y8, Y8
 	VMAXPS Y8, Y7, Y7
 	JMP    upto24_rows4_half_done
 
 upto24_rows4_half_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         upto24_rows4_half_not_relu6
-	VXORPS      Y8, Y8, Y8
-	VMAXPS      Y8, Y1, Y1
-	VMINPS.BCST f40c00000x1<>+0(SB), Y1, Y1
-	VXORPS      Y8, Y8, Y8
-	VMAXPS      Y8, Y3, Y3
-	VMINPS.BCST f40c00000x1<>+0(SB), Y3, Y3
-	VXORPS      Y8, Y8, Y8
-	VMAXPS      Y8, Y5, Y5
-	VMINPS.BCST f40c00000x1<>+0(SB), Y5, Y5
-	VXORPS      Y8, Y8, Y8
-	VMAXPS      Y8, Y7, Y7
-	VMINPS.BCST f40c00000x1<>+0(SB), Y7, Y7
-	JMP         upto24_rows4_half_done
+	CMPQ         80(AX), $+2
+	JNE          upto24_rows4_half_not_relu6
+	VXORPS       Y8, Y8, Y8
+	VBROADCASTSS f40c00000x1<>+0(SB), Y9
+	VMAXPS       Y8, Y1, Y1
+	VMINPS       Y9, Y1, Y1
+	VMAXPS       Y8, Y3, Y3
+	VMINPS       Y9, Y3, Y3
+	VMAXPS       Y8, Y5, Y5
+	VMINPS       Y9, Y5, Y5
+	VMAXPS       Y8, Y7, Y7
+	VMINPS       Y9, Y7, Y7
+	JMP          upto24_rows4_half_done
 
 upto24_rows4_half_not_relu6:
 	CMPQ             80(AX), $+3
@@ -6322,14 +6130,15 @@ upto24_rows2:
 	VMOVUPS    (DX), Z2
 	VMOVUPS    64(DX), Y3
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
 	ADDQ       SI, BX
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	MOVQ       88(AX), DI
 
@@ -6419,20 +6228,19 @@ upto24_rows2_nores:
 	JNE    upto24_rows2_not_relu
 	VXORPS Z4, Z4, Z4
 	VMAXPS Z4, Z0, Z0
-	VXORPS Z4, Z4, Z4
 	VMAXPS Z4, Z2, Z2
 	JMP    upto24_rows2_done
 
 upto24_rows2_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         upto24_rows2_not_relu6
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	JMP         upto24_rows2_done
+	CMPQ         80(AX), $+2
+	JNE          upto24_rows2_not_relu6
+	VXORPS       Z4, Z4, Z4
+	VBROADCASTSS f40c00000x1<>+0(SB), Z5
+	VMAXPS       Z4, Z0, Z0
+	VMINPS       Z5, Z0, Z0
+	VMAXPS       Z4, Z2, Z2
+	VMINPS       Z5, Z2, Z2
+	JMP          upto24_rows2_done
 
 upto24_rows2_not_relu6:
 	CMPQ             80(AX), $+3
@@ -6488,20 +6296,19 @@ upto24_rows2_done:
 	JNE    upto24_rows2_half_not_relu
 	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y1, Y1
-	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y3, Y3
 	JMP    upto24_rows2_half_done
 
 upto24_rows2_half_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         upto24_rows2_half_not_relu6
-	VXORPS      Y4, Y4, Y4
-	VMAXPS      Y4, Y1, Y1
-	VMINPS.BCST f40c00000x1<>+0(SB), Y1, Y1
-	VXORPS      Y4, Y4, Y4
-	VMAXPS      Y4, Y3, Y3
-	VMINPS.BCST f40c00000x1<>+0(SB), Y3, Y3
-	JMP         upto24_rows2_half_done
+	CMPQ         80(AX), $+2
+	JNE          upto24_rows2_half_not_relu6
+	VXORPS       Y4, Y4, Y4
+	VBROADCASTSS f40c00000x1<>+0(SB), Y5
+	VMAXPS       Y4, Y1, Y1
+	VMINPS       Y5, Y1, Y1
+	VMAXPS       Y4, Y3, Y3
+	VMINPS       Y5, Y3, Y3
+	JMP          upto24_rows2_half_done
 
 upto24_rows2_half_not_relu6:
 	CMPQ             80(AX), $+3
@@ -6575,11 +6382,12 @@ upto24_rows1:
 	VMOVUPS    (DX), Z0
 	VMOVUPS    64(DX), Y1
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	MOVQ       88(AX), DI
 
@@ -6652,12 +6460,13 @@ upto24_rows1_nores:
 	JMP    upto24_rows1_done
 
 upto24_rows1_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         upto24_rows1_not_relu6
-	VXORPS      Z2, Z2, Z2
-	VMAXPS      Z2, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	JMP         upto24_rows1_done
+	CMPQ         80(AX), $+2
+	JNE          upto24_rows1_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	JMP          upto24_rows1_done
 
 upto24_rows1_not_relu6:
 	CMPQ             80(AX), $+3
@@ -6697,12 +6506,13 @@ upto24_rows1_done:
 	JMP    upto24_rows1_half_done
 
 upto24_rows1_half_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         upto24_rows1_half_not_relu6
-	VXORPS      Y2, Y2, Y2
-	VMAXPS      Y2, Y1, Y1
-	VMINPS.BCST f40c00000x1<>+0(SB), Y1, Y1
-	JMP         upto24_rows1_half_done
+	CMPQ         80(AX), $+2
+	JNE          upto24_rows1_half_not_relu6
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS f40c00000x1<>+0(SB), Y3
+	VMAXPS       Y2, Y1, Y1
+	VMINPS       Y3, Y1, Y1
+	JMP          upto24_rows1_half_done
 
 upto24_rows1_half_not_relu6:
 	CMPQ             80(AX), $+3
@@ -6805,8 +6615,8 @@ upto32_rows12:
 	VMOVUPS    (DX), Z22
 	VMOVUPS    64(DX), Z23
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
 	ADDQ       SI, BX
@@ -6843,6 +6653,7 @@ upto32_rows12:
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	LEAQ       (BX)(CX*2), SI
 	ADDQ       CX, SI
@@ -7155,130 +6966,85 @@ upto32_rows12_nores:
 	JNE    upto32_rows12_not_relu
 	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z0, Z0
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z1, Z1
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z2, Z2
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z3, Z3
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z4, Z4
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z5, Z5
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z6, Z6
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z7, Z7
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z8, Z8
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z9, Z9
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z10, Z10
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z11, Z11
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z12, Z12
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z13, Z13
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z14, Z14
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z15, Z15
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z16, Z16
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z17, Z17
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z18, Z18
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z19, Z19
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z20, Z20
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z21, Z21
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z22, Z22
-	VXORPS Z24, Z24, Z24
 	VMAXPS Z24, Z23, Z23
 	JMP    upto32_rows12_done
 
 upto32_rows12_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         upto32_rows12_not_relu6
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z3, Z3
-	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z4, Z4
-	VMINPS.BCST f40c00000x1<>+0(SB), Z4, Z4
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z5, Z5
-	VMINPS.BCST f40c00000x1<>+0(SB), Z5, Z5
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z6, Z6
-	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z7, Z7
-	VMINPS.BCST f40c00000x1<>+0(SB), Z7, Z7
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z8, Z8
-	VMINPS.BCST f40c00000x1<>+0(SB), Z8, Z8
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z9, Z9
-	VMINPS.BCST f40c00000x1<>+0(SB), Z9, Z9
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z10, Z10
-	VMINPS.BCST f40c00000x1<>+0(SB), Z10, Z10
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z11, Z11
-	VMINPS.BCST f40c00000x1<>+0(SB), Z11, Z11
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z12, Z12
-	VMINPS.BCST f40c00000x1<>+0(SB), Z12, Z12
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z13, Z13
-	VMINPS.BCST f40c00000x1<>+0(SB), Z13, Z13
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z14, Z14
-	VMINPS.BCST f40c00000x1<>+0(SB), Z14, Z14
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z15, Z15
-	VMINPS.BCST f40c00000x1<>+0(SB), Z15, Z15
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z16, Z16
-	VMINPS.BCST f40c00000x1<>+0(SB), Z16, Z16
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z17, Z17
-	VMINPS.BCST f40c00000x1<>+0(SB), Z17, Z17
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z18, Z18
-	VMINPS.BCST f40c00000x1<>+0(SB), Z18, Z18
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z19, Z19
-	VMINPS.BCST f40c00000x1<>+0(SB), Z19, Z19
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z20, Z20
-	VMINPS.BCST f40c00000x1<>+0(SB), Z20, Z20
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z21, Z21
-	VMINPS.BCST f40c00000x1<>+0(SB), Z21, Z21
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z22, Z22
-	VMINPS.BCST f40c00000x1<>+0(SB), Z22, Z22
-	VXORPS      Z24, Z24, Z24
-	VMAXPS      Z24, Z23, Z23
-	VMINPS.BCST f40c00000x1<>+0(SB), Z23, Z23
-	JMP         upto32_rows12_done
+	CMPQ         80(AX), $+2
+	JNE          upto32_rows12_not_relu6
+	VXORPS       Z24, Z24, Z24
+	VBROADCASTSS f40c00000x1<>+0(SB), Z25
+	VMAXPS       Z24, Z0, Z0
+	VMINPS       Z25, Z0, Z0
+	VMAXPS       Z24, Z1, Z1
+	VMINPS       Z25, Z1, Z1
+	VMAXPS       Z24, Z2, Z2
+	VMINPS       Z25, Z2, Z2
+	VMAXPS       Z24, Z3, Z3
+	VMINPS       Z25, Z3, Z3
+	VMAXPS       Z24, Z4, Z4
+	VMINPS       Z25, Z4, Z4
+	VMAXPS       Z24, Z5, Z5
+	VMINPS       Z25, Z5, Z5
+	VMAXPS       Z24, Z6, Z6
+	VMINPS       Z25, Z6, Z6
+	VMAXPS       Z24, Z7, Z7
+	VMINPS       Z25, Z7, Z7
+	VMAXPS       Z24, Z8, Z8
+	VMINPS       Z25, Z8, Z8
+	VMAXPS       Z24, Z9, Z9
+	VMINPS       Z25, Z9, Z9
+	VMAXPS       Z24, Z10, Z10
+	VMINPS       Z25, Z10, Z10
+	VMAXPS       Z24, Z11, Z11
+	VMINPS       Z25, Z11, Z11
+	VMAXPS       Z24, Z12, Z12
+	VMINPS       Z25, Z12, Z12
+	VMAXPS       Z24, Z13, Z13
+	VMINPS       Z25, Z13, Z13
+	VMAXPS       Z24, Z14, Z14
+	VMINPS       Z25, Z14, Z14
+	VMAXPS       Z24, Z15, Z15
+	VMINPS       Z25, Z15, Z15
+	VMAXPS       Z24, Z16, Z16
+	VMINPS       Z25, Z16, Z16
+	VMAXPS       Z24, Z17, Z17
+	VMINPS       Z25, Z17, Z17
+	VMAXPS       Z24, Z18, Z18
+	VMINPS       Z25, Z18, Z18
+	VMAXPS       Z24, Z19, Z19
+	VMINPS       Z25, Z19, Z19
+	VMAXPS       Z24, Z20, Z20
+	VMINPS       Z25, Z20, Z20
+	VMAXPS       Z24, Z21, Z21
+	VMINPS       Z25, Z21, Z21
+	VMAXPS       Z24, Z22, Z22
+	VMINPS       Z25, Z22, Z22
+	VMAXPS       Z24, Z23, Z23
+	VMINPS       Z25, Z23, Z23
+	JMP          upto32_rows12_done
 
 upto32_rows12_not_relu6:
 	CMPQ             80(AX), $+3
@@ -7806,8 +7572,8 @@ upto32_rows4:
 	VMOVUPS    (DX), Z6
 	VMOVUPS    64(DX), Z7
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
 	ADDQ       SI, BX
@@ -7820,6 +7586,7 @@ upto32_rows4:
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	LEAQ       (BX)(CX*2), SI
 	ADDQ       CX, SI
@@ -7962,50 +7729,37 @@ upto32_rows4_nores:
 	JNE    upto32_rows4_not_relu
 	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z0, Z0
-	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z1, Z1
-	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z2, Z2
-	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z3, Z3
-	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z4, Z4
-	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z5, Z5
-	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z6, Z6
-	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z7, Z7
 	JMP    upto32_rows4_done
 
 upto32_rows4_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         upto32_rows4_not_relu6
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z3, Z3
-	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z4, Z4
-	VMINPS.BCST f40c00000x1<>+0(SB), Z4, Z4
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z5, Z5
-	VMINPS.BCST f40c00000x1<>+0(SB), Z5, Z5
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z6, Z6
-	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z7, Z7
-	VMINPS.BCST f40c00000x1<>+0(SB), Z7, Z7
-	JMP         upto32_rows4_done
+	CMPQ         80(AX), $+2
+	JNE          upto32_rows4_not_relu6
+	VXORPS       Z8, Z8, Z8
+	VBROADCASTSS f40c00000x1<>+0(SB), Z9
+	VMAXPS       Z8, Z0, Z0
+	VMINPS       Z9, Z0, Z0
+	VMAXPS       Z8, Z1, Z1
+	VMINPS       Z9, Z1, Z1
+	VMAXPS       Z8, Z2, Z2
+	VMINPS       Z9, Z2, Z2
+	VMAXPS       Z8, Z3, Z3
+	VMINPS       Z9, Z3, Z3
+	VMAXPS       Z8, Z4, Z4
+	VMINPS       Z9, Z4, Z4
+	VMAXPS       Z8, Z5, Z5
+	VMINPS       Z9, Z5, Z5
+	VMAXPS       Z8, Z6, Z6
+	VMINPS       Z9, Z6, Z6
+	VMAXPS       Z8, Z7, Z7
+	VMINPS       Z9, Z7, Z7
+	JMP          upto32_rows4_done
 
 upto32_rows4_not_relu6:
 	CMPQ             80(AX), $+3
@@ -8201,14 +7955,15 @@ upto32_rows2:
 	VMOVUPS    (DX), Z2
 	VMOVUPS    64(DX), Z3
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
 	ADDQ       SI, BX
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	MOVQ       88(AX), DI
 
@@ -8298,30 +8053,25 @@ upto32_rows2_nores:
 	JNE    upto32_rows2_not_relu
 	VXORPS Z4, Z4, Z4
 	VMAXPS Z4, Z0, Z0
-	VXORPS Z4, Z4, Z4
 	VMAXPS Z4, Z1, Z1
-	VXORPS Z4, Z4, Z4
 	VMAXPS Z4, Z2, Z2
-	VXORPS Z4, Z4, Z4
 	VMAXPS Z4, Z3, Z3
 	JMP    upto32_rows2_done
 
 upto32_rows2_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         upto32_rows2_not_relu6
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z3, Z3
-	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
-	JMP         upto32_rows2_done
+	CMPQ         80(AX), $+2
+	JNE          upto32_rows2_not_relu6
+	VXORPS       Z4, Z4, Z4
+	VBROADCASTSS f40c00000x1<>+0(SB), Z5
+	VMAXPS       Z4, Z0, Z0
+	VMINPS       Z5, Z0, Z0
+	VMAXPS       Z4, Z1, Z1
+	VMINPS       Z5, Z1, Z1
+	VMAXPS       Z4, Z2, Z2
+	VMINPS       Z5, Z2, Z2
+	VMAXPS       Z4, Z3, Z3
+	VMINPS       Z5, Z3, Z3
+	JMP          upto32_rows2_done
 
 upto32_rows2_not_relu6:
 	CMPQ             80(AX), $+3
@@ -8433,11 +8183,12 @@ upto32_rows1:
 	VMOVUPS    (DX), Z0
 	VMOVUPS    64(DX), Z1
 	ADDQ       $+128, DX
-	MOVQ       112(AX), BX
-	MOVQ       32(AX), SI
+	MOVQ       152(AX), BX
+	MOVQ       160(AX), SI
 	PREFETCHT0 (BX)
 	PREFETCHT0 64(BX)
 	ADDQ       SI, BX
+	MOVQ       BX, 152(AX)
 	MOVQ       104(AX), BX
 	MOVQ       88(AX), DI
 
@@ -8507,20 +8258,19 @@ upto32_rows1_nores:
 	JNE    upto32_rows1_not_relu
 	VXORPS Z2, Z2, Z2
 	VMAXPS Z2, Z0, Z0
-	VXORPS Z2, Z2, Z2
 	VMAXPS Z2, Z1, Z1
 	JMP    upto32_rows1_done
 
 upto32_rows1_not_relu:
-	CMPQ        80(AX), $+2
-	JNE         upto32_rows1_not_relu6
-	VXORPS      Z2, Z2, Z2
-	VMAXPS      Z2, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z2, Z2, Z2
-	VMAXPS      Z2, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	JMP         upto32_rows1_done
+	CMPQ         80(AX), $+2
+	JNE          upto32_rows1_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	JMP          upto32_rows1_done
 
 upto32_rows1_not_relu6:
 	CMPQ             80(AX), $+3
@@ -8809,90 +8559,61 @@ pair_pixels8_full_lower_taps:
 	JNE         pair_pixels8_full_not_relu
 	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z0, Z0
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z1, Z1
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z2, Z2
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z3, Z3
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z4, Z4
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z5, Z5
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z6, Z6
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z7, Z7
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z8, Z8
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z9, Z9
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z10, Z10
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z11, Z11
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z12, Z12
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z13, Z13
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z14, Z14
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z15, Z15
 	JMP         pair_pixels8_full_done
 
 pair_pixels8_full_not_relu:
-	CMPQ        152(AX), $+2
-	JNE         pair_pixels8_full_not_relu6
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z3, Z3
-	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z4, Z4
-	VMINPS.BCST f40c00000x1<>+0(SB), Z4, Z4
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z5, Z5
-	VMINPS.BCST f40c00000x1<>+0(SB), Z5, Z5
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z6, Z6
-	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z7, Z7
-	VMINPS.BCST f40c00000x1<>+0(SB), Z7, Z7
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z8, Z8
-	VMINPS.BCST f40c00000x1<>+0(SB), Z8, Z8
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z9, Z9
-	VMINPS.BCST f40c00000x1<>+0(SB), Z9, Z9
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z10, Z10
-	VMINPS.BCST f40c00000x1<>+0(SB), Z10, Z10
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z11, Z11
-	VMINPS.BCST f40c00000x1<>+0(SB), Z11, Z11
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z12, Z12
-	VMINPS.BCST f40c00000x1<>+0(SB), Z12, Z12
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z13, Z13
-	VMINPS.BCST f40c00000x1<>+0(SB), Z13, Z13
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z14, Z14
-	VMINPS.BCST f40c00000x1<>+0(SB), Z14, Z14
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z15, Z15
-	VMINPS.BCST f40c00000x1<>+0(SB), Z15, Z15
-	JMP         pair_pixels8_full_done
+	CMPQ         152(AX), $+2
+	JNE          pair_pixels8_full_not_relu6
+	VXORPS       Z16, Z16, Z16
+	VBROADCASTSS f40c00000x1<>+0(SB), Z17
+	VMAXPS       Z16, Z0, Z0
+	VMINPS       Z17, Z0, Z0
+	VMAXPS       Z16, Z1, Z1
+	VMINPS       Z17, Z1, Z1
+	VMAXPS       Z16, Z2, Z2
+	VMINPS       Z17, Z2, Z2
+	VMAXPS       Z16, Z3, Z3
+	VMINPS       Z17, Z3, Z3
+	VMAXPS       Z16, Z4, Z4
+	VMINPS       Z17, Z4, Z4
+	VMAXPS       Z16, Z5, Z5
+	VMINPS       Z17, Z5, Z5
+	VMAXPS       Z16, Z6, Z6
+	VMINPS       Z17, Z6, Z6
+	VMAXPS       Z16, Z7, Z7
+	VMINPS       Z17, Z7, Z7
+	VMAXPS       Z16, Z8, Z8
+	VMINPS       Z17, Z8, Z8
+	VMAXPS       Z16, Z9, Z9
+	VMINPS       Z17, Z9, Z9
+	VMAXPS       Z16, Z10, Z10
+	VMINPS       Z17, Z10, Z10
+	VMAXPS       Z16, Z11, Z11
+	VMINPS       Z17, Z11, Z11
+	VMAXPS       Z16, Z12, Z12
+	VMINPS       Z17, Z12, Z12
+	VMAXPS       Z16, Z13, Z13
+	VMINPS       Z17, Z13, Z13
+	VMAXPS       Z16, Z14, Z14
+	VMINPS       Z17, Z14, Z14
+	VMAXPS       Z16, Z15, Z15
+	VMINPS       Z17, Z15, Z15
+	JMP          pair_pixels8_full_done
 
 pair_pixels8_full_not_relu6:
 	CMPQ             152(AX), $+3
@@ -9534,90 +9255,61 @@ pair_pixels8_tail_lower_taps:
 	JNE         pair_pixels8_tail_not_relu
 	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z0, Z0
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z1, Z1
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z2, Z2
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z3, Z3
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z4, Z4
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z5, Z5
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z6, Z6
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z7, Z7
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z8, Z8
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z9, Z9
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z10, Z10
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z11, Z11
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z12, Z12
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z13, Z13
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z14, Z14
-	VXORPS      Z16, Z16, Z16
 	VMAXPS      Z16, Z15, Z15
 	JMP         pair_pixels8_tail_done
 
 pair_pixels8_tail_not_relu:
-	CMPQ        152(AX), $+2
-	JNE         pair_pixels8_tail_not_relu6
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z3, Z3
-	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z4, Z4
-	VMINPS.BCST f40c00000x1<>+0(SB), Z4, Z4
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z5, Z5
-	VMINPS.BCST f40c00000x1<>+0(SB), Z5, Z5
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z6, Z6
-	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z7, Z7
-	VMINPS.BCST f40c00000x1<>+0(SB), Z7, Z7
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z8, Z8
-	VMINPS.BCST f40c00000x1<>+0(SB), Z8, Z8
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z9, Z9
-	VMINPS.BCST f40c00000x1<>+0(SB), Z9, Z9
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z10, Z10
-	VMINPS.BCST f40c00000x1<>+0(SB), Z10, Z10
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z11, Z11
-	VMINPS.BCST f40c00000x1<>+0(SB), Z11, Z11
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z12, Z12
-	VMINPS.BCST f40c00000x1<>+0(SB), Z12, Z12
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z13, Z13
-	VMINPS.BCST f40c00000x1<>+0(SB), Z13, Z13
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z14, Z14
-	VMINPS.BCST f40c00000x1<>+0(SB), Z14, Z14
-	VXORPS      Z16, Z16, Z16
-	VMAXPS      Z16, Z15, Z15
-	VMINPS.BCST f40c00000x1<>+0(SB), Z15, Z15
-	JMP         pair_pixels8_tail_done
+	CMPQ         152(AX), $+2
+	JNE          pair_pixels8_tail_not_relu6
+	VXORPS       Z16, Z16, Z16
+	VBROADCASTSS f40c00000x1<>+0(SB), Z17
+	VMAXPS       Z16, Z0, Z0
+	VMINPS       Z17, Z0, Z0
+	VMAXPS       Z16, Z1, Z1
+	VMINPS       Z17, Z1, Z1
+	VMAXPS       Z16, Z2, Z2
+	VMINPS       Z17, Z2, Z2
+	VMAXPS       Z16, Z3, Z3
+	VMINPS       Z17, Z3, Z3
+	VMAXPS       Z16, Z4, Z4
+	VMINPS       Z17, Z4, Z4
+	VMAXPS       Z16, Z5, Z5
+	VMINPS       Z17, Z5, Z5
+	VMAXPS       Z16, Z6, Z6
+	VMINPS       Z17, Z6, Z6
+	VMAXPS       Z16, Z7, Z7
+	VMINPS       Z17, Z7, Z7
+	VMAXPS       Z16, Z8, Z8
+	VMINPS       Z17, Z8, Z8
+	VMAXPS       Z16, Z9, Z9
+	VMINPS       Z17, Z9, Z9
+	VMAXPS       Z16, Z10, Z10
+	VMINPS       Z17, Z10, Z10
+	VMAXPS       Z16, Z11, Z11
+	VMINPS       Z17, Z11, Z11
+	VMAXPS       Z16, Z12, Z12
+	VMINPS       Z17, Z12, Z12
+	VMAXPS       Z16, Z13, Z13
+	VMINPS       Z17, Z13, Z13
+	VMAXPS       Z16, Z14, Z14
+	VMINPS       Z17, Z14, Z14
+	VMAXPS       Z16, Z15, Z15
+	VMINPS       Z17, Z15, Z15
+	JMP          pair_pixels8_tail_done
 
 pair_pixels8_tail_not_relu6:
 	CMPQ             152(AX), $+3
@@ -10259,80 +9951,55 @@ pair_pixels7_full_lower_taps:
 	JNE         pair_pixels7_full_not_relu
 	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z0, Z0
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z1, Z1
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z2, Z2
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z3, Z3
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z4, Z4
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z5, Z5
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z6, Z6
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z7, Z7
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z8, Z8
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z9, Z9
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z10, Z10
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z11, Z11
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z12, Z12
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z13, Z13
 	JMP         pair_pixels7_full_done
 
 pair_pixels7_full_not_relu:
-	CMPQ        152(AX), $+2
-	JNE         pair_pixels7_full_not_relu6
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z3, Z3
-	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z4, Z4
-	VMINPS.BCST f40c00000x1<>+0(SB), Z4, Z4
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z5, Z5
-	VMINPS.BCST f40c00000x1<>+0(SB), Z5, Z5
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z6, Z6
-	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z7, Z7
-	VMINPS.BCST f40c00000x1<>+0(SB), Z7, Z7
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z8, Z8
-	VMINPS.BCST f40c00000x1<>+0(SB), Z8, Z8
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z9, Z9
-	VMINPS.BCST f40c00000x1<>+0(SB), Z9, Z9
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z10, Z10
-	VMINPS.BCST f40c00000x1<>+0(SB), Z10, Z10
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z11, Z11
-	VMINPS.BCST f40c00000x1<>+0(SB), Z11, Z11
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z12, Z12
-	VMINPS.BCST f40c00000x1<>+0(SB), Z12, Z12
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z13, Z13
-	VMINPS.BCST f40c00000x1<>+0(SB), Z13, Z13
-	JMP         pair_pixels7_full_done
+	CMPQ         152(AX), $+2
+	JNE          pair_pixels7_full_not_relu6
+	VXORPS       Z14, Z14, Z14
+	VBROADCASTSS f40c00000x1<>+0(SB), Z15
+	VMAXPS       Z14, Z0, Z0
+	VMINPS       Z15, Z0, Z0
+	VMAXPS       Z14, Z1, Z1
+	VMINPS       Z15, Z1, Z1
+	VMAXPS       Z14, Z2, Z2
+	VMINPS       Z15, Z2, Z2
+	VMAXPS       Z14, Z3, Z3
+	VMINPS       Z15, Z3, Z3
+	VMAXPS       Z14, Z4, Z4
+	VMINPS       Z15, Z4, Z4
+	VMAXPS       Z14, Z5, Z5
+	VMINPS       Z15, Z5, Z5
+	VMAXPS       Z14, Z6, Z6
+	VMINPS       Z15, Z6, Z6
+	VMAXPS       Z14, Z7, Z7
+	VMINPS       Z15, Z7, Z7
+	VMAXPS       Z14, Z8, Z8
+	VMINPS       Z15, Z8, Z8
+	VMAXPS       Z14, Z9, Z9
+	VMINPS       Z15, Z9, Z9
+	VMAXPS       Z14, Z10, Z10
+	VMINPS       Z15, Z10, Z10
+	VMAXPS       Z14, Z11, Z11
+	VMINPS       Z15, Z11, Z11
+	VMAXPS       Z14, Z12, Z12
+	VMINPS       Z15, Z12, Z12
+	VMAXPS       Z14, Z13, Z13
+	VMINPS       Z15, Z13, Z13
+	JMP          pair_pixels7_full_done
 
 pair_pixels7_full_not_relu6:
 	CMPQ             152(AX), $+3
@@ -10913,80 +10580,55 @@ pair_pixels7_tail_lower_taps:
 	JNE         pair_pixels7_tail_not_relu
 	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z0, Z0
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z1, Z1
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z2, Z2
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z3, Z3
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z4, Z4
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z5, Z5
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z6, Z6
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z7, Z7
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z8, Z8
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z9, Z9
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z10, Z10
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z11, Z11
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z12, Z12
-	VXORPS      Z14, Z14, Z14
 	VMAXPS      Z14, Z13, Z13
 	JMP         pair_pixels7_tail_done
 
 pair_pixels7_tail_not_relu:
-	CMPQ        152(AX), $+2
-	JNE         pair_pixels7_tail_not_relu6
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z3, Z3
-	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z4, Z4
-	VMINPS.BCST f40c00000x1<>+0(SB), Z4, Z4
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z5, Z5
-	VMINPS.BCST f40c00000x1<>+0(SB), Z5, Z5
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z6, Z6
-	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z7, Z7
-	VMINPS.BCST f40c00000x1<>+0(SB), Z7, Z7
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z8, Z8
-	VMINPS.BCST f40c00000x1<>+0(SB), Z8, Z8
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z9, Z9
-	VMINPS.BCST f40c00000x1<>+0(SB), Z9, Z9
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z10, Z10
-	VMINPS.BCST f40c00000x1<>+0(SB), Z10, Z10
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z11, Z11
-	VMINPS.BCST f40c00000x1<>+0(SB), Z11, Z11
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z12, Z12
-	VMINPS.BCST f40c00000x1<>+0(SB), Z12, Z12
-	VXORPS      Z14, Z14, Z14
-	VMAXPS      Z14, Z13, Z13
-	VMINPS.BCST f40c00000x1<>+0(SB), Z13, Z13
-	JMP         pair_pixels7_tail_done
+	CMPQ         152(AX), $+2
+	JNE          pair_pixels7_tail_not_relu6
+	VXORPS       Z14, Z14, Z14
+	VBROADCASTSS f40c00000x1<>+0(SB), Z15
+	VMAXPS       Z14, Z0, Z0
+	VMINPS       Z15, Z0, Z0
+	VMAXPS       Z14, Z1, Z1
+	VMINPS       Z15, Z1, Z1
+	VMAXPS       Z14, Z2, Z2
+	VMINPS       Z15, Z2, Z2
+	VMAXPS       Z14, Z3, Z3
+	VMINPS       Z15, Z3, Z3
+	VMAXPS       Z14, Z4, Z4
+	VMINPS       Z15, Z4, Z4
+	VMAXPS       Z14, Z5, Z5
+	VMINPS       Z15, Z5, Z5
+	VMAXPS       Z14, Z6, Z6
+	VMINPS       Z15, Z6, Z6
+	VMAXPS       Z14, Z7, Z7
+	VMINPS       Z15, Z7, Z7
+	VMAXPS       Z14, Z8, Z8
+	VMINPS       Z15, Z8, Z8
+	VMAXPS       Z14, Z9, Z9
+	VMINPS       Z15, Z9, Z9
+	VMAXPS       Z14, Z10, Z10
+	VMINPS       Z15, Z10, Z10
+	VMAXPS       Z14, Z11, Z11
+	VMINPS       Z15, Z11, Z11
+	VMAXPS       Z14, Z12, Z12
+	VMINPS       Z15, Z12, Z12
+	VMAXPS       Z14, Z13, Z13
+	VMINPS       Z15, Z13, Z13
+	JMP          pair_pixels7_tail_done
 
 pair_pixels7_tail_not_relu6:
 	CMPQ             152(AX), $+3
@@ -11541,50 +11183,37 @@ pair_pixels4_full_lower_taps:
 	JNE         pair_pixels4_full_not_relu
 	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z0, Z0
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z1, Z1
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z2, Z2
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z3, Z3
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z4, Z4
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z5, Z5
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z6, Z6
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z7, Z7
 	JMP         pair_pixels4_full_done
 
 pair_pixels4_full_not_relu:
-	CMPQ        152(AX), $+2
-	JNE         pair_pixels4_full_not_relu6
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z3, Z3
-	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z4, Z4
-	VMINPS.BCST f40c00000x1<>+0(SB), Z4, Z4
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z5, Z5
-	VMINPS.BCST f40c00000x1<>+0(SB), Z5, Z5
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z6, Z6
-	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z7, Z7
-	VMINPS.BCST f40c00000x1<>+0(SB), Z7, Z7
-	JMP         pair_pixels4_full_done
+	CMPQ         152(AX), $+2
+	JNE          pair_pixels4_full_not_relu6
+	VXORPS       Z8, Z8, Z8
+	VBROADCASTSS f40c00000x1<>+0(SB), Z9
+	VMAXPS       Z8, Z0, Z0
+	VMINPS       Z9, Z0, Z0
+	VMAXPS       Z8, Z1, Z1
+	VMINPS       Z9, Z1, Z1
+	VMAXPS       Z8, Z2, Z2
+	VMINPS       Z9, Z2, Z2
+	VMAXPS       Z8, Z3, Z3
+	VMINPS       Z9, Z3, Z3
+	VMAXPS       Z8, Z4, Z4
+	VMINPS       Z9, Z4, Z4
+	VMAXPS       Z8, Z5, Z5
+	VMINPS       Z9, Z5, Z5
+	VMAXPS       Z8, Z6, Z6
+	VMINPS       Z9, Z6, Z6
+	VMAXPS       Z8, Z7, Z7
+	VMINPS       Z9, Z7, Z7
+	JMP          pair_pixels4_full_done
 
 pair_pixels4_full_not_relu6:
 	CMPQ             152(AX), $+3
@@ -11974,50 +11603,37 @@ pair_pixels4_tail_lower_taps:
 	JNE         pair_pixels4_tail_not_relu
 	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z0, Z0
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z1, Z1
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z2, Z2
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z3, Z3
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z4, Z4
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z5, Z5
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z6, Z6
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z7, Z7
 	JMP         pair_pixels4_tail_done
 
 pair_pixels4_tail_not_relu:
-	CMPQ        152(AX), $+2
-	JNE         pair_pixels4_tail_not_relu6
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z3, Z3
-	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z4, Z4
-	VMINPS.BCST f40c00000x1<>+0(SB), Z4, Z4
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z5, Z5
-	VMINPS.BCST f40c00000x1<>+0(SB), Z5, Z5
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z6, Z6
-	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z7, Z7
-	VMINPS.BCST f40c00000x1<>+0(SB), Z7, Z7
-	JMP         pair_pixels4_tail_done
+	CMPQ         152(AX), $+2
+	JNE          pair_pixels4_tail_not_relu6
+	VXORPS       Z8, Z8, Z8
+	VBROADCASTSS f40c00000x1<>+0(SB), Z9
+	VMAXPS       Z8, Z0, Z0
+	VMINPS       Z9, Z0, Z0
+	VMAXPS       Z8, Z1, Z1
+	VMINPS       Z9, Z1, Z1
+	VMAXPS       Z8, Z2, Z2
+	VMINPS       Z9, Z2, Z2
+	VMAXPS       Z8, Z3, Z3
+	VMINPS       Z9, Z3, Z3
+	VMAXPS       Z8, Z4, Z4
+	VMINPS       Z9, Z4, Z4
+	VMAXPS       Z8, Z5, Z5
+	VMINPS       Z9, Z5, Z5
+	VMAXPS       Z8, Z6, Z6
+	VMINPS       Z9, Z6, Z6
+	VMAXPS       Z8, Z7, Z7
+	VMINPS       Z9, Z7, Z7
+	JMP          pair_pixels4_tail_done
 
 pair_pixels4_tail_not_relu6:
 	CMPQ             152(AX), $+3
@@ -12390,30 +12006,25 @@ pair_pixels2_full_lower_taps:
 	JNE         pair_pixels2_full_not_relu
 	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z4, Z0, Z0
-	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z4, Z1, Z1
-	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z4, Z2, Z2
-	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z4, Z3, Z3
 	JMP         pair_pixels2_full_done
 
 pair_pixels2_full_not_relu:
-	CMPQ        152(AX), $+2
-	JNE         pair_pixels2_full_not_relu6
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z3, Z3
-	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
-	JMP         pair_pixels2_full_done
+	CMPQ         152(AX), $+2
+	JNE          pair_pixels2_full_not_relu6
+	VXORPS       Z4, Z4, Z4
+	VBROADCASTSS f40c00000x1<>+0(SB), Z5
+	VMAXPS       Z4, Z0, Z0
+	VMINPS       Z5, Z0, Z0
+	VMAXPS       Z4, Z1, Z1
+	VMINPS       Z5, Z1, Z1
+	VMAXPS       Z4, Z2, Z2
+	VMINPS       Z5, Z2, Z2
+	VMAXPS       Z4, Z3, Z3
+	VMINPS       Z5, Z3, Z3
+	JMP          pair_pixels2_full_done
 
 pair_pixels2_full_not_relu6:
 	CMPQ             152(AX), $+3
@@ -12673,30 +12284,25 @@ pair_pixels2_tail_lower_taps:
 	JNE         pair_pixels2_tail_not_relu
 	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z4, Z0, Z0
-	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z4, Z1, Z1
-	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z4, Z2, Z2
-	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z4, Z3, Z3
 	JMP         pair_pixels2_tail_done
 
 pair_pixels2_tail_not_relu:
-	CMPQ        152(AX), $+2
-	JNE         pair_pixels2_tail_not_relu6
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z3, Z3
-	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
-	JMP         pair_pixels2_tail_done
+	CMPQ         152(AX), $+2
+	JNE          pair_pixels2_tail_not_relu6
+	VXORPS       Z4, Z4, Z4
+	VBROADCASTSS f40c00000x1<>+0(SB), Z5
+	VMAXPS       Z4, Z0, Z0
+	VMINPS       Z5, Z0, Z0
+	VMAXPS       Z4, Z1, Z1
+	VMINPS       Z5, Z1, Z1
+	VMAXPS       Z4, Z2, Z2
+	VMINPS       Z5, Z2, Z2
+	VMAXPS       Z4, Z3, Z3
+	VMINPS       Z5, Z3, Z3
+	JMP          pair_pixels2_tail_done
 
 pair_pixels2_tail_not_relu6:
 	CMPQ             152(AX), $+3
@@ -12956,20 +12562,19 @@ pair_pixels1_full_lower_taps:
 	JNE         pair_pixels1_full_not_relu
 	VXORPS      Z2, Z2, Z2
 	VMAXPS      Z2, Z0, Z0
-	VXORPS      Z2, Z2, Z2
 	VMAXPS      Z2, Z1, Z1
 	JMP         pair_pixels1_full_done
 
 pair_pixels1_full_not_relu:
-	CMPQ        152(AX), $+2
-	JNE         pair_pixels1_full_not_relu6
-	VXORPS      Z2, Z2, Z2
-	VMAXPS      Z2, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z2, Z2, Z2
-	VMAXPS      Z2, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	JMP         pair_pixels1_full_done
+	CMPQ         152(AX), $+2
+	JNE          pair_pixels1_full_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	JMP          pair_pixels1_full_done
 
 pair_pixels1_full_not_relu6:
 	CMPQ             152(AX), $+3
@@ -13168,20 +12773,19 @@ pair_pixels1_tail_lower_taps:
 	JNE         pair_pixels1_tail_not_relu
 	VXORPS      Z2, Z2, Z2
 	VMAXPS      Z2, Z0, Z0
-	VXORPS      Z2, Z2, Z2
 	VMAXPS      Z2, Z1, Z1
 	JMP         pair_pixels1_tail_done
 
 pair_pixels1_tail_not_relu:
-	CMPQ        152(AX), $+2
-	JNE         pair_pixels1_tail_not_relu6
-	VXORPS      Z2, Z2, Z2
-	VMAXPS      Z2, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z2, Z2, Z2
-	VMAXPS      Z2, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	JMP         pair_pixels1_tail_done
+	CMPQ         152(AX), $+2
+	JNE          pair_pixels1_tail_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	JMP          pair_pixels1_tail_done
 
 pair_pixels1_tail_not_relu6:
 	CMPQ             152(AX), $+3
@@ -13402,50 +13006,37 @@ alone_pixels8_full_lines_taps:
 	JNE         alone_pixels8_full_not_relu
 	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z0, Z0
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z1, Z1
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z2, Z2
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z3, Z3
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z4, Z4
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z5, Z5
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z6, Z6
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z7, Z7
 	JMP         alone_pixels8_full_done
 
 alone_pixels8_full_not_relu:
-	CMPQ        152(AX), $+2
-	JNE         alone_pixels8_full_not_relu6
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z3, Z3
-	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z4, Z4
-	VMINPS.BCST f40c00000x1<>+0(SB), Z4, Z4
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z5, Z5
-	VMINPS.BCST f40c00000x1<>+0(SB), Z5, Z5
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z6, Z6
-	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z7, Z7
-	VMINPS.BCST f40c00000x1<>+0(SB), Z7, Z7
-	JMP         alone_pixels8_full_done
+	CMPQ         152(AX), $+2
+	JNE          alone_pixels8_full_not_relu6
+	VXORPS       Z8, Z8, Z8
+	VBROADCASTSS f40c00000x1<>+0(SB), Z9
+	VMAXPS       Z8, Z0, Z0
+	VMINPS       Z9, Z0, Z0
+	VMAXPS       Z8, Z1, Z1
+	VMINPS       Z9, Z1, Z1
+	VMAXPS       Z8, Z2, Z2
+	VMINPS       Z9, Z2, Z2
+	VMAXPS       Z8, Z3, Z3
+	VMINPS       Z9, Z3, Z3
+	VMAXPS       Z8, Z4, Z4
+	VMINPS       Z9, Z4, Z4
+	VMAXPS       Z8, Z5, Z5
+	VMINPS       Z9, Z5, Z5
+	VMAXPS       Z8, Z6, Z6
+	VMINPS       Z9, Z6, Z6
+	VMAXPS       Z8, Z7, Z7
+	VMINPS       Z9, Z7, Z7
+	JMP          alone_pixels8_full_done
 
 alone_pixels8_full_not_relu6:
 	CMPQ             152(AX), $+3
@@ -13771,50 +13362,37 @@ alone_pixels8_tail_lines_taps:
 	JNE         alone_pixels8_tail_not_relu
 	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z0, Z0
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z1, Z1
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z2, Z2
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z3, Z3
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z4, Z4
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z5, Z5
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z6, Z6
-	VXORPS      Z8, Z8, Z8
 	VMAXPS      Z8, Z7, Z7
 	JMP         alone_pixels8_tail_done
 
 alone_pixels8_tail_not_relu:
-	CMPQ        152(AX), $+2
-	JNE         alone_pixels8_tail_not_relu6
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z3, Z3
-	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z4, Z4
-	VMINPS.BCST f40c00000x1<>+0(SB), Z4, Z4
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z5, Z5
-	VMINPS.BCST f40c00000x1<>+0(SB), Z5, Z5
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z6, Z6
-	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
-	VXORPS      Z8, Z8, Z8
-	VMAXPS      Z8, Z7, Z7
-	VMINPS.BCST f40c00000x1<>+0(SB), Z7, Z7
-	JMP         alone_pixels8_tail_done
+	CMPQ         152(AX), $+2
+	JNE          alone_pixels8_tail_not_relu6
+	VXORPS       Z8, Z8, Z8
+	VBROADCASTSS f40c00000x1<>+0(SB), Z9
+	VMAXPS       Z8, Z0, Z0
+	VMINPS       Z9, Z0, Z0
+	VMAXPS       Z8, Z1, Z1
+	VMINPS       Z9, Z1, Z1
+	VMAXPS       Z8, Z2, Z2
+	VMINPS       Z9, Z2, Z2
+	VMAXPS       Z8, Z3, Z3
+	VMINPS       Z9, Z3, Z3
+	VMAXPS       Z8, Z4, Z4
+	VMINPS       Z9, Z4, Z4
+	VMAXPS       Z8, Z5, Z5
+	VMINPS       Z9, Z5, Z5
+	VMAXPS       Z8, Z6, Z6
+	VMINPS       Z9, Z6, Z6
+	VMAXPS       Z8, Z7, Z7
+	VMINPS       Z9, Z7, Z7
+	JMP          alone_pixels8_tail_done
 
 alone_pixels8_tail_not_relu6:
 	CMPQ             152(AX), $+3
@@ -14145,45 +13723,34 @@ alone_pixels7_full_lines_taps:
 	JNE         alone_pixels7_full_not_relu
 	VXORPS      Z7, Z7, Z7
 	VMAXPS      Z7, Z0, Z0
-	VXORPS      Z7, Z7, Z7
 	VMAXPS      Z7, Z1, Z1
-	VXORPS      Z7, Z7, Z7
 	VMAXPS      Z7, Z2, Z2
-	VXORPS      Z7, Z7, Z7
 	VMAXPS      Z7, Z3, Z3
-	VXORPS      Z7, Z7, Z7
 	VMAXPS      Z7, Z4, Z4
-	VXORPS      Z7, Z7, Z7
 	VMAXPS      Z7, Z5, Z5
-	VXORPS      Z7, Z7, Z7
 	VMAXPS      Z7, Z6, Z6
 	JMP         alone_pixels7_full_done
 
 alone_pixels7_full_not_relu:
-	CMPQ        152(AX), $+2
-	JNE         alone_pixels7_full_not_relu6
-	VXORPS      Z7, Z7, Z7
-	VMAXPS      Z7, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z7, Z7, Z7
-	VMAXPS      Z7, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z7, Z7, Z7
-	VMAXPS      Z7, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z7, Z7, Z7
-	VMAXPS      Z7, Z3, Z3
-	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
-	VXORPS      Z7, Z7, Z7
-	VMAXPS      Z7, Z4, Z4
-	VMINPS.BCST f40c00000x1<>+0(SB), Z4, Z4
-	VXORPS      Z7, Z7, Z7
-	VMAXPS      Z7, Z5, Z5
-	VMINPS.BCST f40c00000x1<>+0(SB), Z5, Z5
-	VXORPS      Z7, Z7, Z7
-	VMAXPS      Z7, Z6, Z6
-	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
-	JMP         alone_pixels7_full_done
+	CMPQ         152(AX), $+2
+	JNE          alone_pixels7_full_not_relu6
+	VXORPS       Z7, Z7, Z7
+	VBROADCASTSS f40c00000x1<>+0(SB), Z8
+	VMAXPS       Z7, Z0, Z0
+	VMINPS       Z8, Z0, Z0
+	VMAXPS       Z7, Z1, Z1
+	VMINPS       Z8, Z1, Z1
+	VMAXPS       Z7, Z2, Z2
+	VMINPS       Z8, Z2, Z2
+	VMAXPS       Z7, Z3, Z3
+	VMINPS       Z8, Z3, Z3
+	VMAXPS       Z7, Z4, Z4
+	VMINPS       Z8, Z4, Z4
+	VMAXPS       Z7, Z5, Z5
+	VMINPS       Z8, Z5, Z5
+	VMAXPS       Z7, Z6, Z6
+	VMINPS       Z8, Z6, Z6
+	JMP          alone_pixels7_full_done
 
 alone_pixels7_full_not_relu6:
 	CMPQ             152(AX), $+3
@@ -14479,45 +14046,34 @@ alone_pixels7_tail_lines_taps:
 	JNE         alone_pixels7_tail_not_relu
 	VXORPS      Z7, Z7, Z7
 	VMAXPS      Z7, Z0, Z0
-	VXORPS      Z7, Z7, Z7
 	VMAXPS      Z7, Z1, Z1
-	VXORPS      Z7, Z7, Z7
 	VMAXPS      Z7, Z2, Z2
-	VXORPS      Z7, Z7, Z7
 	VMAXPS      Z7, Z3, Z3
-	VXORPS      Z7, Z7, Z7
 	VMAXPS      Z7, Z4, Z4
-	VXORPS      Z7, Z7, Z7
 	VMAXPS      Z7, Z5, Z5
-	VXORPS      Z7, Z7, Z7
 	VMAXPS      Z7, Z6, Z6
 	JMP         alone_pixels7_tail_done
 
 alone_pixels7_tail_not_relu:
-	CMPQ        152(AX), $+2
-	JNE         alone_pixels7_tail_not_relu6
-	VXORPS      Z7, Z7, Z7
-	VMAXPS      Z7, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z7, Z7, Z7
-	VMAXPS      Z7, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z7, Z7, Z7
-	VMAXPS      Z7, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z7, Z7, Z7
-	VMAXPS      Z7, Z3, Z3
-	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
-	VXORPS      Z7, Z7, Z7
-	VMAXPS      Z7, Z4, Z4
-	VMINPS.BCST f40c00000x1<>+0(SB), Z4, Z4
-	VXORPS      Z7, Z7, Z7
-	VMAXPS      Z7, Z5, Z5
-	VMINPS.BCST f40c00000x1<>+0(SB), Z5, Z5
-	VXORPS      Z7, Z7, Z7
-	VMAXPS      Z7, Z6, Z6
-	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
-	JMP         alone_pixels7_tail_done
+	CMPQ         152(AX), $+2
+	JNE          alone_pixels7_tail_not_relu6
+	VXORPS       Z7, Z7, Z7
+	VBROADCASTSS f40c00000x1<>+0(SB), Z8
+	VMAXPS       Z7, Z0, Z0
+	VMINPS       Z8, Z0, Z0
+	VMAXPS       Z7, Z1, Z1
+	VMINPS       Z8, Z1, Z1
+	VMAXPS       Z7, Z2, Z2
+	VMINPS       Z8, Z2, Z2
+	VMAXPS       Z7, Z3, Z3
+	VMINPS       Z8, Z3, Z3
+	VMAXPS       Z7, Z4, Z4
+	VMINPS       Z8, Z4, Z4
+	VMAXPS       Z7, Z5, Z5
+	VMINPS       Z8, Z5, Z5
+	VMAXPS       Z7, Z6, Z6
+	VMINPS       Z8, Z6, Z6
+	JMP          alone_pixels7_tail_done
 
 alone_pixels7_tail_not_relu6:
 	CMPQ             152(AX), $+3
@@ -14806,30 +14362,25 @@ alone_pixels4_full_lines_taps:
 	JNE         alone_pixels4_full_not_relu
 	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z4, Z0, Z0
-	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z4, Z1, Z1
-	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z4, Z2, Z2
-	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z4, Z3, Z3
 	JMP         alone_pixels4_full_done
 
 alone_pixels4_full_not_relu:
-	CMPQ        152(AX), $+2
-	JNE         alone_pixels4_full_not_relu6
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z3, Z3
-	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
-	JMP         alone_pixels4_full_done
+	CMPQ         152(AX), $+2
+	JNE          alone_pixels4_full_not_relu6
+	VXORPS       Z4, Z4, Z4
+	VBROADCASTSS f40c00000x1<>+0(SB), Z5
+	VMAXPS       Z4, Z0, Z0
+	VMINPS       Z5, Z0, Z0
+	VMAXPS       Z4, Z1, Z1
+	VMINPS       Z5, Z1, Z1
+	VMAXPS       Z4, Z2, Z2
+	VMINPS       Z5, Z2, Z2
+	VMAXPS       Z4, Z3, Z3
+	VMINPS       Z5, Z3, Z3
+	JMP          alone_pixels4_full_done
 
 alone_pixels4_full_not_relu6:
 	CMPQ             152(AX), $+3
@@ -15031,30 +14582,25 @@ alone_pixels4_tail_lines_taps:
 	JNE         alone_pixels4_tail_not_relu
 	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z4, Z0, Z0
-	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z4, Z1, Z1
-	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z4, Z2, Z2
-	VXORPS      Z4, Z4, Z4
 	VMAXPS      Z4, Z3, Z3
 	JMP         alone_pixels4_tail_done
 
 alone_pixels4_tail_not_relu:
-	CMPQ        152(AX), $+2
-	JNE         alone_pixels4_tail_not_relu6
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z4, Z4, Z4
-	VMAXPS      Z4, Z3, Z3
-	VMINPS.BCST f40c00000x1<>+0(SB), Z3, Z3
-	JMP         alone_pixels4_tail_done
+	CMPQ         152(AX), $+2
+	JNE          alone_pixels4_tail_not_relu6
+	VXORPS       Z4, Z4, Z4
+	VBROADCASTSS f40c00000x1<>+0(SB), Z5
+	VMAXPS       Z4, Z0, Z0
+	VMINPS       Z5, Z0, Z0
+	VMAXPS       Z4, Z1, Z1
+	VMINPS       Z5, Z1, Z1
+	VMAXPS       Z4, Z2, Z2
+	VMINPS       Z5, Z2, Z2
+	VMAXPS       Z4, Z3, Z3
+	VMINPS       Z5, Z3, Z3
+	JMP          alone_pixels4_tail_done
 
 alone_pixels4_tail_not_relu6:
 	CMPQ             152(AX), $+3
@@ -15253,20 +14799,19 @@ alone_pixels2_full_lines_taps:
 	JNE         alone_pixels2_full_not_relu
 	VXORPS      Z2, Z2, Z2
 	VMAXPS      Z2, Z0, Z0
-	VXORPS      Z2, Z2, Z2
 	VMAXPS      Z2, Z1, Z1
 	JMP         alone_pixels2_full_done
 
 alone_pixels2_full_not_relu:
-	CMPQ        152(AX), $+2
-	JNE         alone_pixels2_full_not_relu6
-	VXORPS      Z2, Z2, Z2
-	VMAXPS      Z2, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z2, Z2, Z2
-	VMAXPS      Z2, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	JMP         alone_pixels2_full_done
+	CMPQ         152(AX), $+2
+	JNE          alone_pixels2_full_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	JMP          alone_pixels2_full_done
 
 alone_pixels2_full_not_relu6:
 	CMPQ             152(AX), $+3
@@ -15404,20 +14949,19 @@ alone_pixels2_tail_lines_taps:
 	JNE         alone_pixels2_tail_not_relu
 	VXORPS      Z2, Z2, Z2
 	VMAXPS      Z2, Z0, Z0
-	VXORPS      Z2, Z2, Z2
 	VMAXPS      Z2, Z1, Z1
 	JMP         alone_pixels2_tail_done
 
 alone_pixels2_tail_not_relu:
-	CMPQ        152(AX), $+2
-	JNE         alone_pixels2_tail_not_relu6
-	VXORPS      Z2, Z2, Z2
-	VMAXPS      Z2, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z2, Z2, Z2
-	VMAXPS      Z2, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	JMP         alone_pixels2_tail_done
+	CMPQ         152(AX), $+2
+	JNE          alone_pixels2_tail_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	JMP          alone_pixels2_tail_done
 
 alone_pixels2_tail_not_relu6:
 	CMPQ             152(AX), $+3
@@ -15563,12 +15107,13 @@ alone_pixels1_full_lines_taps:
 	JMP         alone_pixels1_full_done
 
 alone_pixels1_full_not_relu:
-	CMPQ        152(AX), $+2
-	JNE         alone_pixels1_full_not_relu6
-	VXORPS      Z1, Z1, Z1
-	VMAXPS      Z1, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	JMP         alone_pixels1_full_done
+	CMPQ         152(AX), $+2
+	JNE          alone_pixels1_full_not_relu6
+	VXORPS       Z1, Z1, Z1
+	VBROADCASTSS f40c00000x1<>+0(SB), Z2
+	VMAXPS       Z1, Z0, Z0
+	VMINPS       Z2, Z0, Z0
+	JMP          alone_pixels1_full_done
 
 alone_pixels1_full_not_relu6:
 	CMPQ             152(AX), $+3
@@ -15679,12 +15224,13 @@ alone_pixels1_tail_lines_taps:
 	JMP         alone_pixels1_tail_done
 
 alone_pixels1_tail_not_relu:
-	CMPQ        152(AX), $+2
-	JNE         alone_pixels1_tail_not_relu6
-	VXORPS      Z1, Z1, Z1
-	VMAXPS      Z1, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	JMP         alone_pixels1_tail_done
+	CMPQ         152(AX), $+2
+	JNE          alone_pixels1_tail_not_relu6
+	VXORPS       Z1, Z1, Z1
+	VBROADCASTSS f40c00000x1<>+0(SB), Z2
+	VMAXPS       Z1, Z0, Z0
+	VMINPS       Z2, Z0, Z0
+	JMP          alone_pixels1_tail_done
 
 alone_pixels1_tail_not_relu6:
 	CMPQ             152(AX), $+3
@@ -15771,6 +15317,8287 @@ next:
 	JNE  row
 	RET
 
+// func slide1AVX512(a *byte)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VL, AVX512_BF16, BMI2, CMOV
+TEXT ·slide1AVX512(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, 168(AX)
+	MOVQ 8(AX), CX
+	MOVQ CX, 176(AX)
+	MOVQ 16(AX), CX
+	MOVQ CX, 184(AX)
+	MOVQ 24(AX), CX
+	MOVQ CX, 192(AX)
+	MOVQ 32(AX), CX
+	MOVQ CX, 200(AX)
+	MOVQ 88(AX), CX
+
+vector:
+	MOVQ    72(AX), DX
+	XORQ    BX, BX
+	CMPQ    DX, BX
+	CMOVQLT BX, DX
+	MOVQ    $0x00000010, BX
+	CMPQ    DX, BX
+	CMOVQGT BX, DX
+	MOVQ    $0x0000ffff, BX
+	BZHIQ   DX, BX, BX
+	KMOVW   BX, K1
+	MOVQ    176(AX), DX
+	VMOVUPS (DX), Z0
+	VMOVUPS 64(DX), Z1
+	VMOVUPS 128(DX), Z2
+	VMOVUPS 192(DX), Z3
+	VMOVUPS 256(DX), Z4
+	VMOVUPS 320(DX), Z5
+	VMOVUPS 384(DX), Z6
+	VMOVUPS 448(DX), Z7
+	VMOVUPS 512(DX), Z8
+	VMOVUPS 576(DX), Z9
+	VMOVUPS 640(DX), Z10
+	VMOVUPS 704(DX), Z11
+	MOVQ    184(AX), DX
+	VMOVUPS (DX), Z12
+	MOVQ    40(AX), DX
+	MOVQ    DX, 208(AX)
+	MOVQ    56(AX), DX
+	MOVQ    DX, 216(AX)
+
+group:
+	MOVQ        208(AX), DX
+	MOVQ        96(AX), BX
+	MOVQ        168(AX), SI
+	ADDQ        (DX), SI
+	MOVQ        64(DX), DI
+	KMOVW       K1, R8
+	XORL        R9, R9
+	BTL         $0x00, DI
+	CMOVLCS     R8, R9
+	KMOVW       R9, K2
+	XORL        R9, R9
+	BTL         $0x01, DI
+	CMOVLCS     R8, R9
+	KMOVW       R9, K3
+	XORL        R9, R9
+	BTL         $0x02, DI
+	CMOVLCS     R8, R9
+	KMOVW       R9, K4
+	XORL        R9, R9
+	BTL         $0x03, DI
+	CMOVLCS     R8, R9
+	KMOVW       R9, K5
+	MOVQ        192(AX), DI
+	ADDQ        8(DX), DI
+	MOVQ        200(AX), R8
+	ADDQ        24(DX), R8
+	MOVQ        128(AX), R9
+	LEAQ        (SI)(BX*1), DX
+	XORQ        R10, R10
+	MOVQ        208(AX), R11
+	CMPQ        56(R11), $0x01
+	CMOVQEQ     R10, R9
+	VXORPS      Z13, Z13, Z13
+	VMOVAPS     Z12, Z14
+	VXORPS      Z15, Z15, Z15
+	VXORPS      Z16, Z16, Z16
+	VMOVUPS.Z   (SI), K2, Z17
+	VMOVUPS.Z   (DX), K3, Z18
+	VMOVUPS.Z   (SI)(BX*2), K4, Z19
+	VMOVUPS.Z   (DX)(BX*2), K5, Z20
+	ADDQ        CX, SI
+	ADDQ        CX, DX
+	VSUBPS      Z19, Z17, Z17
+	VSUBPS      Z20, Z18, Z20
+	VADDPS      Z19, Z18, Z21
+	VSUBPS      Z18, Z19, Z19
+	VFMADD231PS Z17, Z4, Z13
+	VFMADD231PS Z21, Z5, Z14
+	VFMADD231PS Z19, Z6, Z15
+	VFMADD231PS Z20, Z7, Z16
+	VMULPS      Z17, Z0, Z17
+	VMOVAPS     Z12, Z18
+	VFMADD231PS Z21, Z1, Z18
+	VMULPS      Z19, Z2, Z19
+	VMULPS      Z20, Z3, Z20
+	MOVQ        64(AX), R10
+	DECQ        R10
+	JZ          odd_last
+
+odd:
+	VMOVUPS.Z   (SI), K2, Z21
+	VMOVUPS.Z   (DX), K3, Z22
+	VMOVUPS.Z   (SI)(BX*2), K4, Z23
+	VMOVUPS.Z   (DX)(BX*2), K5, Z24
+	ADDQ        CX, SI
+	ADDQ        CX, DX
+	VSUBPS      Z23, Z21, Z21
+	VSUBPS      Z24, Z22, Z24
+	VADDPS      Z23, Z22, Z25
+	VSUBPS      Z22, Z23, Z23
+	VFMADD231PS Z21, Z8, Z13
+	VFMADD231PS Z25, Z9, Z14
+	VFMADD231PS Z23, Z10, Z15
+	VFMADD231PS Z24, Z11, Z16
+	VADDPS      Z15, Z14, Z22
+	VSUBPS      Z15, Z14, Z14
+	VADDPS      Z22, Z13, Z13
+	VSUBPS      Z16, Z14, Z14
+	CMPQ        80(AX), $+1
+	JNE         odd_act_not_relu
+	VXORPS      Z15, Z15, Z15
+	VMAXPS      Z15, Z13, Z13
+	VMAXPS      Z15, Z14, Z14
+	JMP         odd_act_done
+
+odd_act_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          odd_act_not_relu6
+	VXORPS       Z15, Z15, Z15
+	VBROADCASTSS f40c00000x1<>+0(SB), Z16
+	VMAXPS       Z15, Z13, Z13
+	VMINPS       Z16, Z13, Z13
+	VMAXPS       Z15, Z14, Z14
+	VMINPS       Z16, Z14, Z14
+	JMP          odd_act_done
+
+odd_act_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              odd_act_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z13, Z15
+	VRNDSCALEPS      $0x00, Z15, Z16
+	VSUBPS           Z16, Z15, Z15
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z22
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z15, Z22
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z15, Z22
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z15, Z22
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z15, Z22
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z15, Z22
+	VSCALEFPS        Z16, Z22, Z15
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z15, Z15
+	VDIVPS           Z15, Z13, Z13
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z14, Z15
+	VRNDSCALEPS      $0x00, Z15, Z16
+	VSUBPS           Z16, Z15, Z15
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z22
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z15, Z22
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z15, Z22
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z15, Z22
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z15, Z22
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z15, Z22
+	VSCALEFPS        Z16, Z22, Z15
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z15, Z15
+	VDIVPS           Z15, Z14, Z14
+	JMP              odd_act_done
+
+odd_act_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         odd_act_not_hardswish
+	VXORPS      Z16, Z16, Z16
+	VMOVAPS     Z13, Z15
+	VADDPS.BCST f40400000x1<>+0(SB), Z15, Z15
+	VMAXPS      Z16, Z15, Z15
+	VMINPS.BCST f40c00000x1<>+0(SB), Z15, Z15
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z15, Z15
+	VMULPS      Z15, Z13, Z13
+	VXORPS      Z16, Z16, Z16
+	VMOVAPS     Z14, Z15
+	VADDPS.BCST f40400000x1<>+0(SB), Z15, Z15
+	VMAXPS      Z16, Z15, Z15
+	VMINPS.BCST f40c00000x1<>+0(SB), Z15, Z15
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z15, Z15
+	VMULPS      Z15, Z14, Z14
+	JMP         odd_act_done
+
+odd_act_not_hardswish:
+odd_act_done:
+	CMPQ    160(AX), $0x00
+	JNE     odd_bf16
+	VMOVUPS Z14, K1, (DI)(R9*1)
+	VMOVUPS Z13, K1, (DI)
+	JMP     odd_stored
+
+odd_bf16:
+	LONG      $0x487e5262
+	WORD      $0xfe72
+	VMOVDQU16 Y15, K1, (DI)(R9*1)
+	LONG      $0x487e5262
+	WORD      $0xfd72
+	VMOVDQU16 Y15, K1, (DI)
+
+odd_stored:
+	ADDQ     120(AX), DI
+	CMPQ     32(AX), $0x00
+	JE       odd_done
+	VADDPS.Z (R8), Z13, K1, Z13
+	VMOVUPS  Z13, K1, (R8)
+	MOVQ     208(AX), R11
+	CMPQ     56(R11), $0x01
+	JE       odd_done
+	MOVQ     R8, R11
+	ADDQ     144(AX), R11
+	VADDPS.Z (R11), Z14, K1, Z14
+	VMOVUPS  Z14, K1, (R11)
+
+odd_done:
+	VFMADD231PS Z21, Z4, Z17
+	VFMADD231PS Z25, Z5, Z18
+	VFMADD231PS Z23, Z6, Z19
+	VFMADD231PS Z24, Z7, Z20
+	VMULPS      Z21, Z0, Z13
+	VMOVAPS     Z12, Z14
+	VFMADD231PS Z25, Z1, Z14
+	VMULPS      Z23, Z2, Z15
+	VMULPS      Z24, Z3, Z16
+	DECQ        R10
+	JZ          even_last
+	VMOVUPS.Z   (SI), K2, Z21
+	VMOVUPS.Z   (DX), K3, Z22
+	VMOVUPS.Z   (SI)(BX*2), K4, Z23
+	VMOVUPS.Z   (DX)(BX*2), K5, Z24
+	ADDQ        CX, SI
+	ADDQ        CX, DX
+	VSUBPS      Z23, Z21, Z21
+	VSUBPS      Z24, Z22, Z24
+	VADDPS      Z23, Z22, Z25
+	VSUBPS      Z22, Z23, Z23
+	VFMADD231PS Z21, Z8, Z17
+	VFMADD231PS Z25, Z9, Z18
+	VFMADD231PS Z23, Z10, Z19
+	VFMADD231PS Z24, Z11, Z20
+	VADDPS      Z19, Z18, Z22
+	VSUBPS      Z19, Z18, Z18
+	VADDPS      Z22, Z17, Z17
+	VSUBPS      Z20, Z18, Z18
+	CMPQ        80(AX), $+1
+	JNE         even_act_not_relu
+	VXORPS      Z19, Z19, Z19
+	VMAXPS      Z19, Z17, Z17
+	VMAXPS      Z19, Z18, Z18
+	JMP         even_act_done
+
+even_act_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          even_act_not_relu6
+	VXORPS       Z19, Z19, Z19
+	VBROADCASTSS f40c00000x1<>+0(SB), Z20
+	VMAXPS       Z19, Z17, Z17
+	VMINPS       Z20, Z17, Z17
+	VMAXPS       Z19, Z18, Z18
+	VMINPS       Z20, Z18, Z18
+	JMP          even_act_done
+
+even_act_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              even_act_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z17, Z19
+	VRNDSCALEPS      $0x00, Z19, Z20
+	VSUBPS           Z20, Z19, Z19
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z22
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z19, Z22
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z19, Z22
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z19, Z22
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z19, Z22
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z19, Z22
+	VSCALEFPS        Z20, Z22, Z19
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z19, Z19
+	VDIVPS           Z19, Z17, Z17
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z18, Z19
+	VRNDSCALEPS      $0x00, Z19, Z20
+	VSUBPS           Z20, Z19, Z19
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z22
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z19, Z22
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z19, Z22
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z19, Z22
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z19, Z22
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z19, Z22
+	VSCALEFPS        Z20, Z22, Z19
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z19, Z19
+	VDIVPS           Z19, Z18, Z18
+	JMP              even_act_done
+
+even_act_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         even_act_not_hardswish
+	VXORPS      Z20, Z20, Z20
+	VMOVAPS     Z17, Z19
+	VADDPS.BCST f40400000x1<>+0(SB), Z19, Z19
+	VMAXPS      Z20, Z19, Z19
+	VMINPS.BCST f40c00000x1<>+0(SB), Z19, Z19
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z19, Z19
+	VMULPS      Z19, Z17, Z17
+	VXORPS      Z20, Z20, Z20
+	VMOVAPS     Z18, Z19
+	VADDPS.BCST f40400000x1<>+0(SB), Z19, Z19
+	VMAXPS      Z20, Z19, Z19
+	VMINPS.BCST f40c00000x1<>+0(SB), Z19, Z19
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z19, Z19
+	VMULPS      Z19, Z18, Z18
+	JMP         even_act_done
+
+even_act_not_hardswish:
+even_act_done:
+	CMPQ    160(AX), $0x00
+	JNE     even_bf16
+	VMOVUPS Z18, K1, (DI)(R9*1)
+	VMOVUPS Z17, K1, (DI)
+	JMP     even_stored
+
+even_bf16:
+	LONG      $0x487ea262
+	WORD      $0xda72
+	VMOVDQU16 Y19, K1, (DI)(R9*1)
+	LONG      $0x487ea262
+	WORD      $0xd972
+	VMOVDQU16 Y19, K1, (DI)
+
+even_stored:
+	ADDQ     120(AX), DI
+	CMPQ     32(AX), $0x00
+	JE       even_done
+	VADDPS.Z (R8), Z17, K1, Z17
+	VMOVUPS  Z17, K1, (R8)
+	MOVQ     208(AX), R11
+	CMPQ     56(R11), $0x01
+	JE       even_done
+	MOVQ     R8, R11
+	ADDQ     144(AX), R11
+	VADDPS.Z (R11), Z18, K1, Z18
+	VMOVUPS  Z18, K1, (R11)
+
+even_done:
+	VFMADD231PS Z21, Z4, Z13
+	VFMADD231PS Z25, Z5, Z14
+	VFMADD231PS Z23, Z6, Z15
+	VFMADD231PS Z24, Z7, Z16
+	VMULPS      Z21, Z0, Z17
+	VMOVAPS     Z12, Z18
+	VFMADD231PS Z25, Z1, Z18
+	VMULPS      Z23, Z2, Z19
+	VMULPS      Z24, Z3, Z20
+	DECQ        R10
+	JNZ         odd
+
+odd_last:
+	VADDPS Z15, Z14, Z17
+	VSUBPS Z15, Z14, Z14
+	VADDPS Z17, Z13, Z13
+	VSUBPS Z16, Z14, Z14
+	CMPQ   80(AX), $+1
+	JNE    odd_end_act_not_relu
+	VXORPS Z15, Z15, Z15
+	VMAXPS Z15, Z13, Z13
+	VMAXPS Z15, Z14, Z14
+	JMP    odd_end_act_done
+
+odd_end_act_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          odd_end_act_not_relu6
+	VXORPS       Z15, Z15, Z15
+	VBROADCASTSS f40c00000x1<>+0(SB), Z16
+	VMAXPS       Z15, Z13, Z13
+	VMINPS       Z16, Z13, Z13
+	VMAXPS       Z15, Z14, Z14
+	VMINPS       Z16, Z14, Z14
+	JMP          odd_end_act_done
+
+odd_end_act_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              odd_end_act_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z13, Z15
+	VRNDSCALEPS      $0x00, Z15, Z16
+	VSUBPS           Z16, Z15, Z15
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z17
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z15, Z17
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z15, Z17
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z15, Z17
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z15, Z17
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z15, Z17
+	VSCALEFPS        Z16, Z17, Z15
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z15, Z15
+	VDIVPS           Z15, Z13, Z13
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z14, Z15
+	VRNDSCALEPS      $0x00, Z15, Z16
+	VSUBPS           Z16, Z15, Z15
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z17
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z15, Z17
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z15, Z17
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z15, Z17
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z15, Z17
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z15, Z17
+	VSCALEFPS        Z16, Z17, Z15
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z15, Z15
+	VDIVPS           Z15, Z14, Z14
+	JMP              odd_end_act_done
+
+odd_end_act_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         odd_end_act_not_hardswish
+	VXORPS      Z16, Z16, Z16
+	VMOVAPS     Z13, Z15
+	VADDPS.BCST f40400000x1<>+0(SB), Z15, Z15
+	VMAXPS      Z16, Z15, Z15
+	VMINPS.BCST f40c00000x1<>+0(SB), Z15, Z15
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z15, Z15
+	VMULPS      Z15, Z13, Z13
+	VXORPS      Z16, Z16, Z16
+	VMOVAPS     Z14, Z15
+	VADDPS.BCST f40400000x1<>+0(SB), Z15, Z15
+	VMAXPS      Z16, Z15, Z15
+	VMINPS.BCST f40c00000x1<>+0(SB), Z15, Z15
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z15, Z15
+	VMULPS      Z15, Z14, Z14
+	JMP         odd_end_act_done
+
+odd_end_act_not_hardswish:
+odd_end_act_done:
+	CMPQ    160(AX), $0x00
+	JNE     odd_end_bf16
+	VMOVUPS Z14, K1, (DI)(R9*1)
+	VMOVUPS Z13, K1, (DI)
+	JMP     odd_end_stored
+
+odd_end_bf16:
+	LONG      $0x487e5262
+	WORD      $0xfe72
+	VMOVDQU16 Y15, K1, (DI)(R9*1)
+	LONG      $0x487e5262
+	WORD      $0xfd72
+	VMOVDQU16 Y15, K1, (DI)
+
+odd_end_stored:
+	ADDQ     120(AX), DI
+	CMPQ     32(AX), $0x00
+	JE       odd_end_done
+	VADDPS.Z (R8), Z13, K1, Z13
+	VMOVUPS  Z13, K1, (R8)
+	MOVQ     208(AX), DX
+	CMPQ     56(DX), $0x01
+	JE       odd_end_done
+	MOVQ     R8, DX
+	ADDQ     144(AX), DX
+	VADDPS.Z (DX), Z14, K1, Z14
+	VMOVUPS  Z14, K1, (DX)
+
+odd_end_done:
+	JMP rows_end
+
+even_last:
+	VADDPS Z19, Z18, Z13
+	VSUBPS Z19, Z18, Z18
+	VADDPS Z13, Z17, Z17
+	VSUBPS Z20, Z18, Z18
+	CMPQ   80(AX), $+1
+	JNE    even_end_act_not_relu
+	VXORPS Z13, Z13, Z13
+	VMAXPS Z13, Z17, Z17
+	VMAXPS Z13, Z18, Z18
+	JMP    even_end_act_done
+
+even_end_act_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          even_end_act_not_relu6
+	VXORPS       Z13, Z13, Z13
+	VBROADCASTSS f40c00000x1<>+0(SB), Z14
+	VMAXPS       Z13, Z17, Z17
+	VMINPS       Z14, Z17, Z17
+	VMAXPS       Z13, Z18, Z18
+	VMINPS       Z14, Z18, Z18
+	JMP          even_end_act_done
+
+even_end_act_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              even_end_act_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z17, Z13
+	VRNDSCALEPS      $0x00, Z13, Z14
+	VSUBPS           Z14, Z13, Z13
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z15
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z13, Z15
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z13, Z15
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z13, Z15
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z13, Z15
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z13, Z15
+	VSCALEFPS        Z14, Z15, Z13
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z13, Z13
+	VDIVPS           Z13, Z17, Z17
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z18, Z13
+	VRNDSCALEPS      $0x00, Z13, Z14
+	VSUBPS           Z14, Z13, Z13
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z15
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z13, Z15
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z13, Z15
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z13, Z15
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z13, Z15
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z13, Z15
+	VSCALEFPS        Z14, Z15, Z13
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z13, Z13
+	VDIVPS           Z13, Z18, Z18
+	JMP              even_end_act_done
+
+even_end_act_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         even_end_act_not_hardswish
+	VXORPS      Z14, Z14, Z14
+	VMOVAPS     Z17, Z13
+	VADDPS.BCST f40400000x1<>+0(SB), Z13, Z13
+	VMAXPS      Z14, Z13, Z13
+	VMINPS.BCST f40c00000x1<>+0(SB), Z13, Z13
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z13, Z13
+	VMULPS      Z13, Z17, Z17
+	VXORPS      Z14, Z14, Z14
+	VMOVAPS     Z18, Z13
+	VADDPS.BCST f40400000x1<>+0(SB), Z13, Z13
+	VMAXPS      Z14, Z13, Z13
+	VMINPS.BCST f40c00000x1<>+0(SB), Z13, Z13
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z13, Z13
+	VMULPS      Z13, Z18, Z18
+	JMP         even_end_act_done
+
+even_end_act_not_hardswish:
+even_end_act_done:
+	CMPQ    160(AX), $0x00
+	JNE     even_end_bf16
+	VMOVUPS Z18, K1, (DI)(R9*1)
+	VMOVUPS Z17, K1, (DI)
+	JMP     even_end_stored
+
+even_end_bf16:
+	LONG      $0x487e3262
+	WORD      $0xea72
+	VMOVDQU16 Y13, K1, (DI)(R9*1)
+	LONG      $0x487e3262
+	WORD      $0xe972
+	VMOVDQU16 Y13, K1, (DI)
+
+even_end_stored:
+	ADDQ     120(AX), DI
+	CMPQ     32(AX), $0x00
+	JE       even_end_done
+	VADDPS.Z (R8), Z17, K1, Z17
+	VMOVUPS  Z17, K1, (R8)
+	MOVQ     208(AX), DX
+	CMPQ     56(DX), $0x01
+	JE       even_end_done
+	MOVQ     R8, DX
+	ADDQ     144(AX), DX
+	VADDPS.Z (DX), Z18, K1, Z18
+	VMOVUPS  Z18, K1, (DX)
+
+even_end_done:
+rows_end:
+	ADDQ $+72, 208(AX)
+	DECQ 216(AX)
+	JNZ  group
+	MOVQ 104(AX), DX
+	ADDQ DX, 168(AX)
+	MOVQ 104(AX), DX
+	ADDQ DX, 184(AX)
+	MOVQ 112(AX), DX
+	ADDQ DX, 176(AX)
+	MOVQ 136(AX), DX
+	ADDQ DX, 192(AX)
+	MOVQ 152(AX), DX
+	ADDQ DX, 200(AX)
+	SUBQ $+16, 72(AX)
+	JG   vector
+	VZEROUPPER
+	RET
+
+// func slide2AVX512(a *byte)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VL, AVX512_BF16, BMI2, CMOV
+TEXT ·slide2AVX512(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, 168(AX)
+	MOVQ 8(AX), CX
+	MOVQ CX, 176(AX)
+	MOVQ 16(AX), CX
+	MOVQ CX, 184(AX)
+	MOVQ 24(AX), CX
+	MOVQ CX, 192(AX)
+	MOVQ 32(AX), CX
+	MOVQ CX, 200(AX)
+	MOVQ 88(AX), CX
+
+vector:
+	MOVQ    72(AX), DX
+	XORQ    BX, BX
+	CMPQ    DX, BX
+	CMOVQLT BX, DX
+	MOVQ    $0x00000010, BX
+	CMPQ    DX, BX
+	CMOVQGT BX, DX
+	MOVQ    $0x0000ffff, BX
+	BZHIQ   DX, BX, BX
+	KMOVW   BX, K1
+	MOVQ    176(AX), DX
+	VMOVUPS (DX), Z0
+	VMOVUPS 64(DX), Z1
+	VMOVUPS 128(DX), Z2
+	VMOVUPS 192(DX), Z3
+	VMOVUPS 256(DX), Z4
+	VMOVUPS 320(DX), Z5
+	VMOVUPS 384(DX), Z6
+	VMOVUPS 448(DX), Z7
+	VMOVUPS 512(DX), Z8
+	MOVQ    184(AX), DX
+	VMOVUPS (DX), Z9
+	MOVQ    40(AX), DX
+	MOVQ    DX, 208(AX)
+	MOVQ    56(AX), DX
+	MOVQ    DX, 216(AX)
+
+group:
+	MOVQ        208(AX), DX
+	MOVQ        96(AX), BX
+	MOVQ        168(AX), SI
+	ADDQ        (DX), SI
+	MOVQ        64(DX), DI
+	KMOVW       K1, R8
+	XORL        R9, R9
+	BTL         $0x00, DI
+	CMOVLCS     R8, R9
+	KMOVW       R9, K2
+	XORL        R9, R9
+	BTL         $0x01, DI
+	CMOVLCS     R8, R9
+	KMOVW       R9, K3
+	XORL        R9, R9
+	BTL         $0x02, DI
+	CMOVLCS     R8, R9
+	KMOVW       R9, K4
+	MOVQ        192(AX), DI
+	ADDQ        8(DX), DI
+	MOVQ        200(AX), R8
+	ADDQ        24(DX), R8
+	VMOVAPS     Z9, Z10
+	CMPQ        256(AX), $0x00
+	JE          middle
+	VMOVUPS.Z   (SI), K2, Z11
+	VMOVUPS.Z   (SI)(BX*1), K3, Z12
+	VMOVUPS.Z   (SI)(BX*2), K4, Z13
+	VFMADD231PS Z11, Z0, Z10
+	VFMADD231PS Z12, Z3, Z10
+	VFMADD231PS Z13, Z6, Z10
+	ADDQ        CX, SI
+
+middle:
+	LEAQ (SI)(CX*1), DX
+	MOVQ 64(AX), R9
+
+column:
+	VMOVUPS.Z   (SI), K2, Z11
+	VMOVUPS.Z   (SI)(BX*1), K3, Z12
+	VMOVUPS.Z   (SI)(BX*2), K4, Z13
+	VFMADD231PS Z11, Z1, Z10
+	VFMADD231PS Z12, Z4, Z10
+	VFMADD231PS Z13, Z7, Z10
+	VMOVAPS     Z9, Z11
+	DECQ        R9
+	JZ          last
+	VMOVUPS.Z   (DX), K2, Z12
+	VMOVUPS.Z   (DX)(BX*1), K3, Z13
+	VMOVUPS.Z   (DX)(BX*2), K4, Z14
+	VFMADD231PS Z12, Z2, Z10
+	VFMADD231PS Z13, Z5, Z10
+	VFMADD231PS Z14, Z8, Z10
+	VFMADD231PS Z12, Z0, Z11
+	VFMADD231PS Z13, Z3, Z11
+	VFMADD231PS Z14, Z6, Z11
+	CMPQ        80(AX), $+1
+	JNE         column_act_not_relu
+	VXORPS      Z12, Z12, Z12
+	VMAXPS      Z12, Z10, Z10
+	JMP         column_act_done
+
+column_act_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          column_act_not_relu6
+	VXORPS       Z12, Z12, Z12
+	VBROADCASTSS f40c00000x1<>+0(SB), Z13
+	VMAXPS       Z12, Z10, Z10
+	VMINPS       Z13, Z10, Z10
+	JMP          column_act_done
+
+column_act_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              column_act_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z10, Z12
+	VRNDSCALEPS      $0x00, Z12, Z13
+	VSUBPS           Z13, Z12, Z12
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z14
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z12, Z14
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z12, Z14
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z12, Z14
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z12, Z14
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z12, Z14
+	VSCALEFPS        Z13, Z14, Z12
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z12, Z12
+	VDIVPS           Z12, Z10, Z10
+	JMP              column_act_done
+
+column_act_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         column_act_not_hardswish
+	VXORPS      Z13, Z13, Z13
+	VMOVAPS     Z10, Z12
+	VADDPS.BCST f40400000x1<>+0(SB), Z12, Z12
+	VMAXPS      Z13, Z12, Z12
+	VMINPS.BCST f40c00000x1<>+0(SB), Z12, Z12
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z12, Z12
+	VMULPS      Z12, Z10, Z10
+	JMP         column_act_done
+
+column_act_not_hardswish:
+column_act_done:
+	CMPQ    160(AX), $0x00
+	JNE     column_bf16
+	VMOVUPS Z10, K1, (DI)
+	JMP     column_stored
+
+column_bf16:
+	LONG      $0x487e5262
+	WORD      $0xe272
+	VMOVDQU16 Y12, K1, (DI)
+
+column_stored:
+	ADDQ     120(AX), DI
+	CMPQ     32(AX), $0x00
+	JE       column_done
+	VADDPS.Z (R8), Z10, K1, Z10
+	VMOVUPS  Z10, K1, (R8)
+
+column_done:
+	VMOVAPS Z11, Z10
+	LEAQ    (SI)(CX*2), SI
+	LEAQ    (DX)(CX*2), DX
+	JMP     column
+
+last:
+	CMPQ        264(AX), $0x00
+	JE          end
+	VMOVUPS.Z   (DX), K2, Z11
+	VMOVUPS.Z   (DX)(BX*1), K3, Z12
+	VMOVUPS.Z   (DX)(BX*2), K4, Z13
+	VFMADD231PS Z11, Z2, Z10
+	VFMADD231PS Z12, Z5, Z10
+	VFMADD231PS Z13, Z8, Z10
+
+end:
+	CMPQ   80(AX), $+1
+	JNE    end_act_not_relu
+	VXORPS Z11, Z11, Z11
+	VMAXPS Z11, Z10, Z10
+	JMP    end_act_done
+
+end_act_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          end_act_not_relu6
+	VXORPS       Z11, Z11, Z11
+	VBROADCASTSS f40c00000x1<>+0(SB), Z12
+	VMAXPS       Z11, Z10, Z10
+	VMINPS       Z12, Z10, Z10
+	JMP          end_act_done
+
+end_act_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              end_act_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z10, Z11
+	VRNDSCALEPS      $0x00, Z11, Z12
+	VSUBPS           Z12, Z11, Z11
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z13
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z11, Z13
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z11, Z13
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z11, Z13
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z11, Z13
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z11, Z13
+	VSCALEFPS        Z12, Z13, Z11
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z11, Z11
+	VDIVPS           Z11, Z10, Z10
+	JMP              end_act_done
+
+end_act_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         end_act_not_hardswish
+	VXORPS      Z12, Z12, Z12
+	VMOVAPS     Z10, Z11
+	VADDPS.BCST f40400000x1<>+0(SB), Z11, Z11
+	VMAXPS      Z12, Z11, Z11
+	VMINPS.BCST f40c00000x1<>+0(SB), Z11, Z11
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z11, Z11
+	VMULPS      Z11, Z10, Z10
+	JMP         end_act_done
+
+end_act_not_hardswish:
+end_act_done:
+	CMPQ    160(AX), $0x00
+	JNE     end_bf16
+	VMOVUPS Z10, K1, (DI)
+	JMP     end_stored
+
+end_bf16:
+	LONG      $0x487e5262
+	WORD      $0xda72
+	VMOVDQU16 Y11, K1, (DI)
+
+end_stored:
+	ADDQ     120(AX), DI
+	CMPQ     32(AX), $0x00
+	JE       end_done
+	VADDPS.Z (R8), Z10, K1, Z10
+	VMOVUPS  Z10, K1, (R8)
+
+end_done:
+	ADDQ $+72, 208(AX)
+	DECQ 216(AX)
+	JNZ  group
+	MOVQ 104(AX), DX
+	ADDQ DX, 168(AX)
+	MOVQ 104(AX), DX
+	ADDQ DX, 184(AX)
+	MOVQ 112(AX), DX
+	ADDQ DX, 176(AX)
+	MOVQ 136(AX), DX
+	ADDQ DX, 192(AX)
+	MOVQ 152(AX), DX
+	ADDQ DX, 200(AX)
+	SUBQ $+16, 72(AX)
+	JG   vector
+	VZEROUPPER
+	RET
+
+// func strip5x1AVX512(a *byte)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VL, AVX512_BF16, BMI2, CMOV
+TEXT ·strip5x1AVX512(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, 168(AX)
+	MOVQ 8(AX), CX
+	MOVQ CX, 176(AX)
+	MOVQ 16(AX), CX
+	MOVQ CX, 184(AX)
+	MOVQ 24(AX), CX
+	MOVQ CX, 192(AX)
+	MOVQ 32(AX), CX
+	MOVQ CX, 200(AX)
+	MOVQ 88(AX), CX
+
+vector:
+	XORQ    DX, DX
+	MOVQ    72(AX), BX
+	CMPQ    BX, $+16
+	SETLT   DL
+	ADDQ    DX, DX
+	MOVQ    DX, 240(AX)
+	XORQ    DX, DX
+	CMPQ    BX, DX
+	CMOVQLT DX, BX
+	MOVQ    $0x00000010, DX
+	CMPQ    BX, DX
+	CMOVQGT DX, BX
+	MOVQ    $0x0000ffff, DX
+	BZHIQ   BX, DX, DX
+	KMOVW   DX, K1
+	KMOVW   K1, DX
+	MOVQ    DX, 248(AX)
+	MOVQ    40(AX), DX
+	MOVQ    DX, 208(AX)
+	MOVQ    56(AX), DX
+	MOVQ    DX, 216(AX)
+
+group:
+	MOVQ 208(AX), DX
+	CMPQ 56(DX), $0x02
+	JNE  single
+	MOVQ 48(AX), DX
+	MOVQ DX, 224(AX)
+	MOVQ 64(AX), DX
+	MOVQ DX, 232(AX)
+
+pair:
+	MOVQ        224(AX), DX
+	MOVQ        32(DX), DX
+	ORQ         240(AX), DX
+	CMPQ        DX, $+0
+	JNE         pair_not0
+	MOVQ        208(AX), DX
+	MOVQ        224(AX), BX
+	MOVQ        184(AX), SI
+	VXORPS      Z0, Z0, Z0
+	VMOVUPS     (SI), Z1
+	VXORPS      Z2, Z2, Z2
+	VXORPS      Z3, Z3, Z3
+	VXORPS      Z4, Z4, Z4
+	VMOVUPS     (SI), Z5
+	VXORPS      Z6, Z6, Z6
+	VXORPS      Z7, Z7, Z7
+	VXORPS      Z8, Z8, Z8
+	VMOVUPS     (SI), Z9
+	VXORPS      Z10, Z10, Z10
+	VXORPS      Z11, Z11, Z11
+	VXORPS      Z12, Z12, Z12
+	VMOVUPS     (SI), Z13
+	VXORPS      Z14, Z14, Z14
+	VXORPS      Z15, Z15, Z15
+	MOVQ        168(AX), SI
+	ADDQ        (DX), SI
+	ADDQ        (BX), SI
+	LEAQ        (SI)(CX*2), BX
+	ADDQ        CX, BX
+	LEAQ        (BX)(CX*2), DI
+	ADDQ        CX, DI
+	MOVQ        176(AX), R8
+	ADDQ        16(DX), R8
+	MOVQ        208(AX), DX
+	CMPQ        32(DX), $0x00
+	JE          pair_kind0_nofirst
+	VMOVUPS     (SI), Z16
+	VMOVUPS     (SI)(CX*2), Z17
+	VSUBPS      Z17, Z16, Z16
+	VMOVUPS     (BX)(CX*1), Z19
+	VSUBPS      Z19, Z17, Z18
+	VMOVUPS     (R8), Z20
+	VFMADD231PS Z16, Z20, Z0
+	VFMADD231PS Z18, Z20, Z4
+	VMOVUPS     (SI)(CX*1), Z16
+	VADDPS      Z17, Z16, Z18
+	VMOVUPS     (BX), Z20
+	VADDPS      Z19, Z20, Z21
+	VMOVUPS     64(R8), Z22
+	VFMADD231PS Z18, Z22, Z1
+	VFMADD231PS Z21, Z22, Z5
+	VSUBPS      Z16, Z17, Z17
+	VSUBPS      Z20, Z19, Z18
+	VMOVUPS     128(R8), Z21
+	VFMADD231PS Z17, Z21, Z2
+	VFMADD231PS Z18, Z21, Z6
+	VSUBPS      Z20, Z16, Z16
+	VMOVUPS     (BX)(CX*2), Z18
+	VSUBPS      Z18, Z20, Z17
+	VMOVUPS     192(R8), Z21
+	VFMADD231PS Z16, Z21, Z3
+	VFMADD231PS Z17, Z21, Z7
+	VSUBPS      Z19, Z20, Z16
+	VMOVUPS     (DI), Z20
+	VSUBPS      Z20, Z18, Z17
+	VMOVUPS     256(R8), Z21
+	VFMADD231PS Z16, Z21, Z0
+	VFMADD231PS Z17, Z21, Z4
+	VMOVUPS     320(R8), Z16
+	VFMADD231PS Z19, Z16, Z1
+	VFMADD231PS Z20, Z16, Z5
+	VSUBPS      Z18, Z19, Z16
+	VMOVUPS     (DI)(CX*1), Z17
+	VSUBPS      Z17, Z20, Z17
+	VMOVUPS     384(R8), Z18
+	VFMADD231PS Z16, Z18, Z3
+	VFMADD231PS Z17, Z18, Z7
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), BX
+	ADDQ        96(AX), DI
+	ADDQ        $+448, R8
+
+pair_kind0_nofirst:
+	MOVQ  208(AX), DX
+	MOVQ  40(DX), DX
+	TESTQ DX, DX
+	JZ    pair_kind0_nolines
+
+pair_kind0_lines:
+	VMOVUPS     (SI), Z16
+	VMOVUPS     (SI)(CX*2), Z17
+	VSUBPS      Z17, Z16, Z16
+	VMOVUPS     (BX)(CX*1), Z19
+	VSUBPS      Z19, Z17, Z18
+	VMOVUPS     (R8), Z20
+	VFMADD231PS Z16, Z20, Z0
+	VFMADD231PS Z18, Z20, Z4
+	VMOVUPS     -448(R8), Z20
+	VFMADD231PS Z16, Z20, Z8
+	VFMADD231PS Z18, Z20, Z12
+	VMOVUPS     (SI)(CX*1), Z16
+	VADDPS      Z17, Z16, Z18
+	VMOVUPS     (BX), Z20
+	VADDPS      Z19, Z20, Z21
+	VMOVUPS     64(R8), Z22
+	VFMADD231PS Z18, Z22, Z1
+	VFMADD231PS Z21, Z22, Z5
+	VMOVUPS     -384(R8), Z22
+	VFMADD231PS Z18, Z22, Z9
+	VFMADD231PS Z21, Z22, Z13
+	VSUBPS      Z16, Z17, Z17
+	VSUBPS      Z20, Z19, Z18
+	VMOVUPS     128(R8), Z21
+	VFMADD231PS Z17, Z21, Z2
+	VFMADD231PS Z18, Z21, Z6
+	VMOVUPS     -320(R8), Z21
+	VFMADD231PS Z17, Z21, Z10
+	VFMADD231PS Z18, Z21, Z14
+	VSUBPS      Z20, Z16, Z16
+	VMOVUPS     (BX)(CX*2), Z18
+	VSUBPS      Z18, Z20, Z17
+	VMOVUPS     192(R8), Z21
+	VFMADD231PS Z16, Z21, Z3
+	VFMADD231PS Z17, Z21, Z7
+	VMOVUPS     -256(R8), Z21
+	VFMADD231PS Z16, Z21, Z11
+	VFMADD231PS Z17, Z21, Z15
+	VSUBPS      Z19, Z20, Z16
+	VMOVUPS     (DI), Z20
+	VSUBPS      Z20, Z18, Z17
+	VMOVUPS     256(R8), Z21
+	VFMADD231PS Z16, Z21, Z0
+	VFMADD231PS Z17, Z21, Z4
+	VMOVUPS     -192(R8), Z21
+	VFMADD231PS Z16, Z21, Z8
+	VFMADD231PS Z17, Z21, Z12
+	VMOVUPS     320(R8), Z16
+	VFMADD231PS Z19, Z16, Z1
+	VFMADD231PS Z20, Z16, Z5
+	VMOVUPS     -128(R8), Z16
+	VFMADD231PS Z19, Z16, Z9
+	VFMADD231PS Z20, Z16, Z13
+	VSUBPS      Z18, Z19, Z16
+	VMOVUPS     (DI)(CX*1), Z17
+	VSUBPS      Z17, Z20, Z17
+	VMOVUPS     384(R8), Z18
+	VFMADD231PS Z16, Z18, Z3
+	VFMADD231PS Z17, Z18, Z7
+	VMOVUPS     -64(R8), Z18
+	VFMADD231PS Z16, Z18, Z11
+	VFMADD231PS Z17, Z18, Z15
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), BX
+	ADDQ        96(AX), DI
+	ADDQ        $+448, R8
+	DECQ        DX
+	JNZ         pair_kind0_lines
+
+pair_kind0_nolines:
+	MOVQ        208(AX), DX
+	CMPQ        48(DX), $0x00
+	JE          pair_kind0_nolast
+	VMOVUPS     (SI), Z16
+	VMOVUPS     (SI)(CX*2), Z17
+	VSUBPS      Z17, Z16, Z16
+	VMOVUPS     (BX)(CX*1), Z19
+	VSUBPS      Z19, Z17, Z18
+	VMOVUPS     -448(R8), Z20
+	VFMADD231PS Z16, Z20, Z8
+	VFMADD231PS Z18, Z20, Z12
+	VMOVUPS     (SI)(CX*1), Z16
+	VADDPS      Z17, Z16, Z18
+	VMOVUPS     (BX), Z20
+	VADDPS      Z19, Z20, Z21
+	VMOVUPS     -384(R8), Z22
+	VFMADD231PS Z18, Z22, Z9
+	VFMADD231PS Z21, Z22, Z13
+	VSUBPS      Z16, Z17, Z17
+	VSUBPS      Z20, Z19, Z18
+	VMOVUPS     -320(R8), Z21
+	VFMADD231PS Z17, Z21, Z10
+	VFMADD231PS Z18, Z21, Z14
+	VSUBPS      Z20, Z16, Z16
+	VMOVUPS     (BX)(CX*2), Z18
+	VSUBPS      Z18, Z20, Z17
+	VMOVUPS     -256(R8), Z21
+	VFMADD231PS Z16, Z21, Z11
+	VFMADD231PS Z17, Z21, Z15
+	VSUBPS      Z19, Z20, Z16
+	VMOVUPS     (DI), Z20
+	VSUBPS      Z20, Z18, Z17
+	VMOVUPS     -192(R8), Z21
+	VFMADD231PS Z16, Z21, Z8
+	VFMADD231PS Z17, Z21, Z12
+	VMOVUPS     -128(R8), Z16
+	VFMADD231PS Z19, Z16, Z9
+	VFMADD231PS Z20, Z16, Z13
+	VSUBPS      Z18, Z19, Z16
+	VMOVUPS     (DI)(CX*1), Z17
+	VSUBPS      Z17, Z20, Z17
+	VMOVUPS     -64(R8), Z18
+	VFMADD231PS Z16, Z18, Z11
+	VFMADD231PS Z17, Z18, Z15
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), BX
+	ADDQ        96(AX), DI
+	ADDQ        $+448, R8
+
+pair_kind0_nolast:
+	VADDPS Z2, Z1, Z16
+	VSUBPS Z2, Z1, Z1
+	VADDPS Z16, Z0, Z0
+	VSUBPS Z3, Z1, Z1
+	VADDPS Z6, Z5, Z2
+	VSUBPS Z6, Z5, Z5
+	VADDPS Z2, Z4, Z4
+	VSUBPS Z7, Z5, Z5
+	VADDPS Z10, Z9, Z2
+	VSUBPS Z10, Z9, Z9
+	VADDPS Z2, Z8, Z8
+	VSUBPS Z11, Z9, Z9
+	VADDPS Z14, Z13, Z2
+	VSUBPS Z14, Z13, Z13
+	VADDPS Z2, Z12, Z12
+	VSUBPS Z15, Z13, Z13
+	CMPQ   80(AX), $+1
+	JNE    pair_kind0_not_relu
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z0, Z0
+	VMAXPS Z2, Z1, Z1
+	VMAXPS Z2, Z4, Z4
+	VMAXPS Z2, Z5, Z5
+	VMAXPS Z2, Z8, Z8
+	VMAXPS Z2, Z9, Z9
+	VMAXPS Z2, Z12, Z12
+	VMAXPS Z2, Z13, Z13
+	JMP    pair_kind0_done
+
+pair_kind0_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          pair_kind0_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	VMAXPS       Z2, Z4, Z4
+	VMINPS       Z3, Z4, Z4
+	VMAXPS       Z2, Z5, Z5
+	VMINPS       Z3, Z5, Z5
+	VMAXPS       Z2, Z8, Z8
+	VMINPS       Z3, Z8, Z8
+	VMAXPS       Z2, Z9, Z9
+	VMINPS       Z3, Z9, Z9
+	VMAXPS       Z2, Z12, Z12
+	VMINPS       Z3, Z12, Z12
+	VMAXPS       Z2, Z13, Z13
+	VMINPS       Z3, Z13, Z13
+	JMP          pair_kind0_done
+
+pair_kind0_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              pair_kind0_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z0, Z0
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z1, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z1, Z1
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z4, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z4, Z4
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z5, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z5, Z5
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z8, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z8, Z8
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z9, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z9, Z9
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z12, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z12, Z12
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z13, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z13, Z13
+	JMP              pair_kind0_done
+
+pair_kind0_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         pair_kind0_not_hardswish
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z0, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z1, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z4, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z4, Z4
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z5, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z5, Z5
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z8, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z8, Z8
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z9, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z9, Z9
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z12, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z12, Z12
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z13, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z13, Z13
+	JMP         pair_kind0_done
+
+pair_kind0_not_hardswish:
+pair_kind0_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), BX
+	CMPQ    160(AX), $0x00
+	JNE     pair_kind0_row0_bf16
+	VMOVUPS Z0, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z1, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z4, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z5, (SI)
+	ADDQ    BX, SI
+	JMP     pair_kind0_row0_stored
+
+pair_kind0_row0_bf16:
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ef262
+	WORD      $0xd472
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ef262
+	WORD      $0xd572
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+
+pair_kind0_row0_stored:
+	CMPQ    32(AX), $0x00
+	JE      pair_kind0_row0_done
+	MOVQ    200(AX), BX
+	ADDQ    24(DX), BX
+	VMOVUPS (BX), Z2
+	VADDPS  Z0, Z2, Z2
+	VADDPS  Z1, Z2, Z2
+	VADDPS  Z4, Z2, Z2
+	VADDPS  Z5, Z2, Z2
+	VMOVUPS Z2, (BX)
+
+pair_kind0_row0_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), BX
+	ADDQ    128(AX), SI
+	CMPQ    160(AX), $0x00
+	JNE     pair_kind0_row1_bf16
+	VMOVUPS Z8, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z9, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z12, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z13, (SI)
+	ADDQ    BX, SI
+	JMP     pair_kind0_row1_stored
+
+pair_kind0_row1_bf16:
+	LONG      $0x487ed262
+	WORD      $0xc072
+	VMOVDQU16 Y0, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ed262
+	WORD      $0xc172
+	VMOVDQU16 Y0, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ed262
+	WORD      $0xc472
+	VMOVDQU16 Y0, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ed262
+	WORD      $0xc572
+	VMOVDQU16 Y0, (SI)
+	ADDQ      BX, SI
+
+pair_kind0_row1_stored:
+	CMPQ    32(AX), $0x00
+	JE      pair_kind0_row1_done
+	MOVQ    200(AX), BX
+	ADDQ    24(DX), BX
+	ADDQ    144(AX), BX
+	VMOVUPS (BX), Z0
+	VADDPS  Z8, Z0, Z0
+	VADDPS  Z9, Z0, Z0
+	VADDPS  Z12, Z0, Z0
+	VADDPS  Z13, Z0, Z0
+	VMOVUPS Z0, (BX)
+
+pair_kind0_row1_done:
+	JMP pair_next
+
+pair_not0:
+	CMPQ        DX, $+1
+	JNE         pair_not1
+	MOVQ        208(AX), DX
+	MOVQ        224(AX), BX
+	MOVQ        184(AX), SI
+	VXORPS      Z0, Z0, Z0
+	VMOVUPS     (SI), Z1
+	VXORPS      Z2, Z2, Z2
+	VXORPS      Z3, Z3, Z3
+	VXORPS      Z4, Z4, Z4
+	VMOVUPS     (SI), Z5
+	VXORPS      Z6, Z6, Z6
+	VXORPS      Z7, Z7, Z7
+	MOVQ        168(AX), SI
+	ADDQ        (DX), SI
+	ADDQ        (BX), SI
+	LEAQ        (SI)(CX*2), BX
+	ADDQ        CX, BX
+	MOVQ        176(AX), DI
+	ADDQ        16(DX), DI
+	MOVQ        208(AX), DX
+	CMPQ        32(DX), $0x00
+	JE          pair_kind1_nofirst
+	VMOVUPS     (SI), Z8
+	VMOVUPS     (SI)(CX*2), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     (DI), Z10
+	VFMADD231PS Z8, Z10, Z0
+	VMOVUPS     (SI)(CX*1), Z8
+	VADDPS      Z9, Z8, Z10
+	VMOVUPS     64(DI), Z11
+	VFMADD231PS Z10, Z11, Z1
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     128(DI), Z10
+	VFMADD231PS Z9, Z10, Z2
+	VMOVUPS     (BX), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     192(DI), Z10
+	VFMADD231PS Z8, Z10, Z3
+	VMOVUPS     (BX)(CX*1), Z8
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     256(DI), Z10
+	VFMADD231PS Z9, Z10, Z0
+	VMOVUPS     320(DI), Z9
+	VFMADD231PS Z8, Z9, Z1
+	VMOVUPS     (BX)(CX*2), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     384(DI), Z9
+	VFMADD231PS Z8, Z9, Z3
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), BX
+	ADDQ        $+448, DI
+
+pair_kind1_nofirst:
+	MOVQ  208(AX), DX
+	MOVQ  40(DX), DX
+	TESTQ DX, DX
+	JZ    pair_kind1_nolines
+
+pair_kind1_lines:
+	VMOVUPS     (SI), Z8
+	VMOVUPS     (SI)(CX*2), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     (DI), Z10
+	VFMADD231PS Z8, Z10, Z0
+	VMOVUPS     -448(DI), Z10
+	VFMADD231PS Z8, Z10, Z4
+	VMOVUPS     (SI)(CX*1), Z8
+	VADDPS      Z9, Z8, Z10
+	VMOVUPS     64(DI), Z11
+	VFMADD231PS Z10, Z11, Z1
+	VMOVUPS     -384(DI), Z11
+	VFMADD231PS Z10, Z11, Z5
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     128(DI), Z10
+	VFMADD231PS Z9, Z10, Z2
+	VMOVUPS     -320(DI), Z10
+	VFMADD231PS Z9, Z10, Z6
+	VMOVUPS     (BX), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     192(DI), Z10
+	VFMADD231PS Z8, Z10, Z3
+	VMOVUPS     -256(DI), Z10
+	VFMADD231PS Z8, Z10, Z7
+	VMOVUPS     (BX)(CX*1), Z8
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     256(DI), Z10
+	VFMADD231PS Z9, Z10, Z0
+	VMOVUPS     -192(DI), Z10
+	VFMADD231PS Z9, Z10, Z4
+	VMOVUPS     320(DI), Z9
+	VFMADD231PS Z8, Z9, Z1
+	VMOVUPS     -128(DI), Z9
+	VFMADD231PS Z8, Z9, Z5
+	VMOVUPS     (BX)(CX*2), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     384(DI), Z9
+	VFMADD231PS Z8, Z9, Z3
+	VMOVUPS     -64(DI), Z9
+	VFMADD231PS Z8, Z9, Z7
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), BX
+	ADDQ        $+448, DI
+	DECQ        DX
+	JNZ         pair_kind1_lines
+
+pair_kind1_nolines:
+	MOVQ        208(AX), DX
+	CMPQ        48(DX), $0x00
+	JE          pair_kind1_nolast
+	VMOVUPS     (SI), Z8
+	VMOVUPS     (SI)(CX*2), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     -448(DI), Z10
+	VFMADD231PS Z8, Z10, Z4
+	VMOVUPS     (SI)(CX*1), Z8
+	VADDPS      Z9, Z8, Z10
+	VMOVUPS     -384(DI), Z11
+	VFMADD231PS Z10, Z11, Z5
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     -320(DI), Z10
+	VFMADD231PS Z9, Z10, Z6
+	VMOVUPS     (BX), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     -256(DI), Z10
+	VFMADD231PS Z8, Z10, Z7
+	VMOVUPS     (BX)(CX*1), Z8
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     -192(DI), Z10
+	VFMADD231PS Z9, Z10, Z4
+	VMOVUPS     -128(DI), Z9
+	VFMADD231PS Z8, Z9, Z5
+	VMOVUPS     (BX)(CX*2), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     -64(DI), Z9
+	VFMADD231PS Z8, Z9, Z7
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), BX
+	ADDQ        $+448, DI
+
+pair_kind1_nolast:
+	VADDPS Z2, Z1, Z8
+	VSUBPS Z2, Z1, Z1
+	VADDPS Z8, Z0, Z0
+	VSUBPS Z3, Z1, Z1
+	VADDPS Z6, Z5, Z2
+	VSUBPS Z6, Z5, Z5
+	VADDPS Z2, Z4, Z4
+	VSUBPS Z7, Z5, Z5
+	CMPQ   80(AX), $+1
+	JNE    pair_kind1_not_relu
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z0, Z0
+	VMAXPS Z2, Z1, Z1
+	VMAXPS Z2, Z4, Z4
+	VMAXPS Z2, Z5, Z5
+	JMP    pair_kind1_done
+
+pair_kind1_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          pair_kind1_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	VMAXPS       Z2, Z4, Z4
+	VMINPS       Z3, Z4, Z4
+	VMAXPS       Z2, Z5, Z5
+	VMINPS       Z3, Z5, Z5
+	JMP          pair_kind1_done
+
+pair_kind1_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              pair_kind1_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z0, Z0
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z1, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z1, Z1
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z4, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z4, Z4
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z5, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z5, Z5
+	JMP              pair_kind1_done
+
+pair_kind1_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         pair_kind1_not_hardswish
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z0, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z1, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z4, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z4, Z4
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z5, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z5, Z5
+	JMP         pair_kind1_done
+
+pair_kind1_not_hardswish:
+pair_kind1_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), BX
+	CMPQ    160(AX), $0x00
+	JNE     pair_kind1_row0_bf16
+	VMOVUPS Z0, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z1, (SI)
+	ADDQ    BX, SI
+	JMP     pair_kind1_row0_stored
+
+pair_kind1_row0_bf16:
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+
+pair_kind1_row0_stored:
+	CMPQ    32(AX), $0x00
+	JE      pair_kind1_row0_done
+	MOVQ    200(AX), BX
+	ADDQ    24(DX), BX
+	VMOVUPS (BX), Z2
+	VADDPS  Z0, Z2, Z2
+	VADDPS  Z1, Z2, Z2
+	VMOVUPS Z2, (BX)
+
+pair_kind1_row0_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), BX
+	ADDQ    128(AX), SI
+	CMPQ    160(AX), $0x00
+	JNE     pair_kind1_row1_bf16
+	VMOVUPS Z4, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z5, (SI)
+	ADDQ    BX, SI
+	JMP     pair_kind1_row1_stored
+
+pair_kind1_row1_bf16:
+	LONG      $0x487ef262
+	WORD      $0xc472
+	VMOVDQU16 Y0, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ef262
+	WORD      $0xc572
+	VMOVDQU16 Y0, (SI)
+	ADDQ      BX, SI
+
+pair_kind1_row1_stored:
+	CMPQ    32(AX), $0x00
+	JE      pair_kind1_row1_done
+	MOVQ    200(AX), BX
+	ADDQ    24(DX), BX
+	ADDQ    144(AX), BX
+	VMOVUPS (BX), Z0
+	VADDPS  Z4, Z0, Z0
+	VADDPS  Z5, Z0, Z0
+	VMOVUPS Z0, (BX)
+
+pair_kind1_row1_done:
+	JMP pair_next
+
+pair_not1:
+	CMPQ        DX, $+2
+	JNE         pair_not2
+	MOVQ        208(AX), DX
+	MOVQ        224(AX), BX
+	MOVQ        184(AX), SI
+	VXORPS      Z0, Z0, Z0
+	VMOVUPS     (SI), Z1
+	VXORPS      Z2, Z2, Z2
+	VXORPS      Z3, Z3, Z3
+	VXORPS      Z4, Z4, Z4
+	VMOVUPS     (SI), Z5
+	VXORPS      Z6, Z6, Z6
+	VXORPS      Z7, Z7, Z7
+	VXORPS      Z8, Z8, Z8
+	VMOVUPS     (SI), Z9
+	VXORPS      Z10, Z10, Z10
+	VXORPS      Z11, Z11, Z11
+	VXORPS      Z12, Z12, Z12
+	VMOVUPS     (SI), Z13
+	VXORPS      Z14, Z14, Z14
+	VXORPS      Z15, Z15, Z15
+	MOVQ        168(AX), SI
+	ADDQ        (DX), SI
+	ADDQ        (BX), SI
+	LEAQ        (SI)(CX*2), DI
+	ADDQ        CX, DI
+	LEAQ        (DI)(CX*2), R8
+	ADDQ        CX, R8
+	MOVQ        176(AX), R9
+	ADDQ        16(DX), R9
+	MOVQ        16(BX), DX
+	MOVQ        208(AX), BX
+	CMPQ        32(BX), $0x00
+	JE          pair_kind2_nofirst
+	XORL        BX, BX
+	BTL         $0x00, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI), K1, Z16
+	XORL        BX, BX
+	BTL         $0x02, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI)(CX*2), K1, Z17
+	VSUBPS      Z17, Z16, Z16
+	XORL        BX, BX
+	BTL         $0x04, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI)(CX*1), K1, Z19
+	VSUBPS      Z19, Z17, Z18
+	VMOVUPS     (R9), Z20
+	VFMADD231PS Z16, Z20, Z0
+	VFMADD231PS Z18, Z20, Z4
+	XORL        BX, BX
+	BTL         $0x01, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI)(CX*1), K1, Z16
+	VADDPS      Z17, Z16, Z18
+	XORL        BX, BX
+	BTL         $0x03, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI), K1, Z20
+	VADDPS      Z19, Z20, Z21
+	VMOVUPS     64(R9), Z22
+	VFMADD231PS Z18, Z22, Z1
+	VFMADD231PS Z21, Z22, Z5
+	VSUBPS      Z16, Z17, Z17
+	VSUBPS      Z20, Z19, Z18
+	VMOVUPS     128(R9), Z21
+	VFMADD231PS Z17, Z21, Z2
+	VFMADD231PS Z18, Z21, Z6
+	VSUBPS      Z20, Z16, Z16
+	XORL        BX, BX
+	BTL         $0x05, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI)(CX*2), K1, Z18
+	VSUBPS      Z18, Z20, Z17
+	VMOVUPS     192(R9), Z21
+	VFMADD231PS Z16, Z21, Z3
+	VFMADD231PS Z17, Z21, Z7
+	VSUBPS      Z19, Z20, Z16
+	XORL        BX, BX
+	BTL         $0x06, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (R8), K1, Z20
+	VSUBPS      Z20, Z18, Z17
+	VMOVUPS     256(R9), Z21
+	VFMADD231PS Z16, Z21, Z0
+	VFMADD231PS Z17, Z21, Z4
+	VMOVUPS     320(R9), Z16
+	VFMADD231PS Z19, Z16, Z1
+	VFMADD231PS Z20, Z16, Z5
+	VSUBPS      Z18, Z19, Z16
+	XORL        BX, BX
+	BTL         $0x07, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (R8)(CX*1), K1, Z17
+	VSUBPS      Z17, Z20, Z17
+	VMOVUPS     384(R9), Z18
+	VFMADD231PS Z16, Z18, Z3
+	VFMADD231PS Z17, Z18, Z7
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), DI
+	ADDQ        96(AX), R8
+	ADDQ        $+448, R9
+
+pair_kind2_nofirst:
+	MOVQ  208(AX), BX
+	MOVQ  40(BX), BX
+	TESTQ BX, BX
+	JZ    pair_kind2_nolines
+
+pair_kind2_lines:
+	XORL        R10, R10
+	BTL         $0x00, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (SI), K1, Z16
+	XORL        R10, R10
+	BTL         $0x02, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (SI)(CX*2), K1, Z17
+	VSUBPS      Z17, Z16, Z16
+	XORL        R10, R10
+	BTL         $0x04, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (DI)(CX*1), K1, Z19
+	VSUBPS      Z19, Z17, Z18
+	VMOVUPS     (R9), Z20
+	VFMADD231PS Z16, Z20, Z0
+	VFMADD231PS Z18, Z20, Z4
+	VMOVUPS     -448(R9), Z20
+	VFMADD231PS Z16, Z20, Z8
+	VFMADD231PS Z18, Z20, Z12
+	XORL        R10, R10
+	BTL         $0x01, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (SI)(CX*1), K1, Z16
+	VADDPS      Z17, Z16, Z18
+	XORL        R10, R10
+	BTL         $0x03, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (DI), K1, Z20
+	VADDPS      Z19, Z20, Z21
+	VMOVUPS     64(R9), Z22
+	VFMADD231PS Z18, Z22, Z1
+	VFMADD231PS Z21, Z22, Z5
+	VMOVUPS     -384(R9), Z22
+	VFMADD231PS Z18, Z22, Z9
+	VFMADD231PS Z21, Z22, Z13
+	VSUBPS      Z16, Z17, Z17
+	VSUBPS      Z20, Z19, Z18
+	VMOVUPS     128(R9), Z21
+	VFMADD231PS Z17, Z21, Z2
+	VFMADD231PS Z18, Z21, Z6
+	VMOVUPS     -320(R9), Z21
+	VFMADD231PS Z17, Z21, Z10
+	VFMADD231PS Z18, Z21, Z14
+	VSUBPS      Z20, Z16, Z16
+	XORL        R10, R10
+	BTL         $0x05, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (DI)(CX*2), K1, Z18
+	VSUBPS      Z18, Z20, Z17
+	VMOVUPS     192(R9), Z21
+	VFMADD231PS Z16, Z21, Z3
+	VFMADD231PS Z17, Z21, Z7
+	VMOVUPS     -256(R9), Z21
+	VFMADD231PS Z16, Z21, Z11
+	VFMADD231PS Z17, Z21, Z15
+	VSUBPS      Z19, Z20, Z16
+	XORL        R10, R10
+	BTL         $0x06, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (R8), K1, Z20
+	VSUBPS      Z20, Z18, Z17
+	VMOVUPS     256(R9), Z21
+	VFMADD231PS Z16, Z21, Z0
+	VFMADD231PS Z17, Z21, Z4
+	VMOVUPS     -192(R9), Z21
+	VFMADD231PS Z16, Z21, Z8
+	VFMADD231PS Z17, Z21, Z12
+	VMOVUPS     320(R9), Z16
+	VFMADD231PS Z19, Z16, Z1
+	VFMADD231PS Z20, Z16, Z5
+	VMOVUPS     -128(R9), Z16
+	VFMADD231PS Z19, Z16, Z9
+	VFMADD231PS Z20, Z16, Z13
+	VSUBPS      Z18, Z19, Z16
+	XORL        R10, R10
+	BTL         $0x07, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (R8)(CX*1), K1, Z17
+	VSUBPS      Z17, Z20, Z17
+	VMOVUPS     384(R9), Z18
+	VFMADD231PS Z16, Z18, Z3
+	VFMADD231PS Z17, Z18, Z7
+	VMOVUPS     -64(R9), Z18
+	VFMADD231PS Z16, Z18, Z11
+	VFMADD231PS Z17, Z18, Z15
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), DI
+	ADDQ        96(AX), R8
+	ADDQ        $+448, R9
+	DECQ        BX
+	JNZ         pair_kind2_lines
+
+pair_kind2_nolines:
+	MOVQ        208(AX), BX
+	CMPQ        48(BX), $0x00
+	JE          pair_kind2_nolast
+	XORL        BX, BX
+	BTL         $0x00, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI), K1, Z16
+	XORL        BX, BX
+	BTL         $0x02, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI)(CX*2), K1, Z17
+	VSUBPS      Z17, Z16, Z16
+	XORL        BX, BX
+	BTL         $0x04, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI)(CX*1), K1, Z19
+	VSUBPS      Z19, Z17, Z18
+	VMOVUPS     -448(R9), Z20
+	VFMADD231PS Z16, Z20, Z8
+	VFMADD231PS Z18, Z20, Z12
+	XORL        BX, BX
+	BTL         $0x01, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI)(CX*1), K1, Z16
+	VADDPS      Z17, Z16, Z18
+	XORL        BX, BX
+	BTL         $0x03, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI), K1, Z20
+	VADDPS      Z19, Z20, Z21
+	VMOVUPS     -384(R9), Z22
+	VFMADD231PS Z18, Z22, Z9
+	VFMADD231PS Z21, Z22, Z13
+	VSUBPS      Z16, Z17, Z17
+	VSUBPS      Z20, Z19, Z18
+	VMOVUPS     -320(R9), Z21
+	VFMADD231PS Z17, Z21, Z10
+	VFMADD231PS Z18, Z21, Z14
+	VSUBPS      Z20, Z16, Z16
+	XORL        BX, BX
+	BTL         $0x05, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI)(CX*2), K1, Z18
+	VSUBPS      Z18, Z20, Z17
+	VMOVUPS     -256(R9), Z21
+	VFMADD231PS Z16, Z21, Z11
+	VFMADD231PS Z17, Z21, Z15
+	VSUBPS      Z19, Z20, Z16
+	XORL        BX, BX
+	BTL         $0x06, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (R8), K1, Z20
+	VSUBPS      Z20, Z18, Z17
+	VMOVUPS     -192(R9), Z21
+	VFMADD231PS Z16, Z21, Z8
+	VFMADD231PS Z17, Z21, Z12
+	VMOVUPS     -128(R9), Z16
+	VFMADD231PS Z19, Z16, Z9
+	VFMADD231PS Z20, Z16, Z13
+	VSUBPS      Z18, Z19, Z16
+	XORL        BX, BX
+	BTL         $0x07, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (R8)(CX*1), K1, Z17
+	VSUBPS      Z17, Z20, Z17
+	VMOVUPS     -64(R9), Z18
+	VFMADD231PS Z16, Z18, Z11
+	VFMADD231PS Z17, Z18, Z15
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), DI
+	ADDQ        96(AX), R8
+	ADDQ        $+448, R9
+
+pair_kind2_nolast:
+	VADDPS Z2, Z1, Z16
+	VSUBPS Z2, Z1, Z1
+	VADDPS Z16, Z0, Z0
+	VSUBPS Z3, Z1, Z1
+	VADDPS Z6, Z5, Z2
+	VSUBPS Z6, Z5, Z5
+	VADDPS Z2, Z4, Z4
+	VSUBPS Z7, Z5, Z5
+	VADDPS Z10, Z9, Z2
+	VSUBPS Z10, Z9, Z9
+	VADDPS Z2, Z8, Z8
+	VSUBPS Z11, Z9, Z9
+	VADDPS Z14, Z13, Z2
+	VSUBPS Z14, Z13, Z13
+	VADDPS Z2, Z12, Z12
+	VSUBPS Z15, Z13, Z13
+	CMPQ   80(AX), $+1
+	JNE    pair_kind2_not_relu
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z0, Z0
+	VMAXPS Z2, Z1, Z1
+	VMAXPS Z2, Z4, Z4
+	VMAXPS Z2, Z5, Z5
+	VMAXPS Z2, Z8, Z8
+	VMAXPS Z2, Z9, Z9
+	VMAXPS Z2, Z12, Z12
+	VMAXPS Z2, Z13, Z13
+	JMP    pair_kind2_done
+
+pair_kind2_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          pair_kind2_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	VMAXPS       Z2, Z4, Z4
+	VMINPS       Z3, Z4, Z4
+	VMAXPS       Z2, Z5, Z5
+	VMINPS       Z3, Z5, Z5
+	VMAXPS       Z2, Z8, Z8
+	VMINPS       Z3, Z8, Z8
+	VMAXPS       Z2, Z9, Z9
+	VMINPS       Z3, Z9, Z9
+	VMAXPS       Z2, Z12, Z12
+	VMINPS       Z3, Z12, Z12
+	VMAXPS       Z2, Z13, Z13
+	VMINPS       Z3, Z13, Z13
+	JMP          pair_kind2_done
+
+pair_kind2_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              pair_kind2_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z0, Z0
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z1, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z1, Z1
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z4, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z4, Z4
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z5, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z5, Z5
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z8, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z8, Z8
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z9, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z9, Z9
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z12, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z12, Z12
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z13, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z13, Z13
+	JMP              pair_kind2_done
+
+pair_kind2_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         pair_kind2_not_hardswish
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z0, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z1, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z4, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z4, Z4
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z5, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z5, Z5
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z8, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z8, Z8
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z9, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z9, Z9
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z12, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z12, Z12
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z13, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z13, Z13
+	JMP         pair_kind2_done
+
+pair_kind2_not_hardswish:
+pair_kind2_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), DI
+	KMOVW   248(AX), K1
+	MOVQ    24(BX), BX
+	CMPQ    160(AX), $0x00
+	JNE     pair_kind2_row0_bf16
+	VMOVUPS Z0, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+1
+	JLE     pair_kind2_row0_float32
+	VMOVUPS Z1, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+2
+	JLE     pair_kind2_row0_float32
+	VMOVUPS Z4, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+3
+	JLE     pair_kind2_row0_float32
+	VMOVUPS Z5, K1, (SI)
+	ADDQ    DI, SI
+
+pair_kind2_row0_float32:
+	JMP pair_kind2_row0_stored
+
+pair_kind2_row0_bf16:
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+1
+	JLE       pair_kind2_row0_stored
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+2
+	JLE       pair_kind2_row0_stored
+	LONG      $0x487ef262
+	WORD      $0xd472
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+3
+	JLE       pair_kind2_row0_stored
+	LONG      $0x487ef262
+	WORD      $0xd572
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+
+pair_kind2_row0_stored:
+	CMPQ      32(AX), $0x00
+	JE        pair_kind2_row0_done
+	MOVQ      200(AX), SI
+	ADDQ      24(DX), SI
+	VMOVUPS.Z (SI), K1, Z2
+	VADDPS    Z0, Z2, Z2
+	CMPQ      BX, $+1
+	JLE       pair_kind2_row0_added
+	VADDPS    Z1, Z2, Z2
+	CMPQ      BX, $+2
+	JLE       pair_kind2_row0_added
+	VADDPS    Z4, Z2, Z2
+	CMPQ      BX, $+3
+	JLE       pair_kind2_row0_added
+	VADDPS    Z5, Z2, Z2
+
+pair_kind2_row0_added:
+	VMOVUPS Z2, K1, (SI)
+
+pair_kind2_row0_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), DI
+	ADDQ    128(AX), SI
+	KMOVW   248(AX), K1
+	MOVQ    24(BX), BX
+	CMPQ    160(AX), $0x00
+	JNE     pair_kind2_row1_bf16
+	VMOVUPS Z8, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+1
+	JLE     pair_kind2_row1_float32
+	VMOVUPS Z9, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+2
+	JLE     pair_kind2_row1_float32
+	VMOVUPS Z12, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+3
+	JLE     pair_kind2_row1_float32
+	VMOVUPS Z13, K1, (SI)
+	ADDQ    DI, SI
+
+pair_kind2_row1_float32:
+	JMP pair_kind2_row1_stored
+
+pair_kind2_row1_bf16:
+	LONG      $0x487ed262
+	WORD      $0xc072
+	VMOVDQU16 Y0, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+1
+	JLE       pair_kind2_row1_stored
+	LONG      $0x487ed262
+	WORD      $0xc172
+	VMOVDQU16 Y0, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+2
+	JLE       pair_kind2_row1_stored
+	LONG      $0x487ed262
+	WORD      $0xc472
+	VMOVDQU16 Y0, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+3
+	JLE       pair_kind2_row1_stored
+	LONG      $0x487ed262
+	WORD      $0xc572
+	VMOVDQU16 Y0, K1, (SI)
+	ADDQ      DI, SI
+
+pair_kind2_row1_stored:
+	CMPQ      32(AX), $0x00
+	JE        pair_kind2_row1_done
+	MOVQ      200(AX), SI
+	ADDQ      24(DX), SI
+	ADDQ      144(AX), SI
+	VMOVUPS.Z (SI), K1, Z0
+	VADDPS    Z8, Z0, Z0
+	CMPQ      BX, $+1
+	JLE       pair_kind2_row1_added
+	VADDPS    Z9, Z0, Z0
+	CMPQ      BX, $+2
+	JLE       pair_kind2_row1_added
+	VADDPS    Z12, Z0, Z0
+	CMPQ      BX, $+3
+	JLE       pair_kind2_row1_added
+	VADDPS    Z13, Z0, Z0
+
+pair_kind2_row1_added:
+	VMOVUPS Z0, K1, (SI)
+
+pair_kind2_row1_done:
+	JMP pair_next
+
+pair_not2:
+	MOVQ        208(AX), DX
+	MOVQ        224(AX), BX
+	MOVQ        184(AX), SI
+	VXORPS      Z0, Z0, Z0
+	VMOVUPS     (SI), Z1
+	VXORPS      Z2, Z2, Z2
+	VXORPS      Z3, Z3, Z3
+	VXORPS      Z4, Z4, Z4
+	VMOVUPS     (SI), Z5
+	VXORPS      Z6, Z6, Z6
+	VXORPS      Z7, Z7, Z7
+	MOVQ        168(AX), SI
+	ADDQ        (DX), SI
+	ADDQ        (BX), SI
+	LEAQ        (SI)(CX*2), DI
+	ADDQ        CX, DI
+	MOVQ        176(AX), R8
+	ADDQ        16(DX), R8
+	MOVQ        16(BX), DX
+	MOVQ        208(AX), BX
+	CMPQ        32(BX), $0x00
+	JE          pair_kind3_nofirst
+	XORL        BX, BX
+	BTL         $0x00, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI), K1, Z8
+	XORL        BX, BX
+	BTL         $0x02, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI)(CX*2), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     (R8), Z10
+	VFMADD231PS Z8, Z10, Z0
+	XORL        BX, BX
+	BTL         $0x01, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI)(CX*1), K1, Z8
+	VADDPS      Z9, Z8, Z10
+	VMOVUPS     64(R8), Z11
+	VFMADD231PS Z10, Z11, Z1
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     128(R8), Z10
+	VFMADD231PS Z9, Z10, Z2
+	XORL        BX, BX
+	BTL         $0x03, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     192(R8), Z10
+	VFMADD231PS Z8, Z10, Z3
+	XORL        BX, BX
+	BTL         $0x04, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI)(CX*1), K1, Z8
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     256(R8), Z10
+	VFMADD231PS Z9, Z10, Z0
+	VMOVUPS     320(R8), Z9
+	VFMADD231PS Z8, Z9, Z1
+	XORL        BX, BX
+	BTL         $0x05, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI)(CX*2), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     384(R8), Z9
+	VFMADD231PS Z8, Z9, Z3
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), DI
+	ADDQ        $+448, R8
+
+pair_kind3_nofirst:
+	MOVQ  208(AX), BX
+	MOVQ  40(BX), BX
+	TESTQ BX, BX
+	JZ    pair_kind3_nolines
+
+pair_kind3_lines:
+	XORL        R9, R9
+	BTL         $0x00, DX
+	SBBL        R9, R9
+	ANDL        248(AX), R9
+	KMOVW       R9, K1
+	VMOVUPS.Z   (SI), K1, Z8
+	XORL        R9, R9
+	BTL         $0x02, DX
+	SBBL        R9, R9
+	ANDL        248(AX), R9
+	KMOVW       R9, K1
+	VMOVUPS.Z   (SI)(CX*2), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     (R8), Z10
+	VFMADD231PS Z8, Z10, Z0
+	VMOVUPS     -448(R8), Z10
+	VFMADD231PS Z8, Z10, Z4
+	XORL        R9, R9
+	BTL         $0x01, DX
+	SBBL        R9, R9
+	ANDL        248(AX), R9
+	KMOVW       R9, K1
+	VMOVUPS.Z   (SI)(CX*1), K1, Z8
+	VADDPS      Z9, Z8, Z10
+	VMOVUPS     64(R8), Z11
+	VFMADD231PS Z10, Z11, Z1
+	VMOVUPS     -384(R8), Z11
+	VFMADD231PS Z10, Z11, Z5
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     128(R8), Z10
+	VFMADD231PS Z9, Z10, Z2
+	VMOVUPS     -320(R8), Z10
+	VFMADD231PS Z9, Z10, Z6
+	XORL        R9, R9
+	BTL         $0x03, DX
+	SBBL        R9, R9
+	ANDL        248(AX), R9
+	KMOVW       R9, K1
+	VMOVUPS.Z   (DI), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     192(R8), Z10
+	VFMADD231PS Z8, Z10, Z3
+	VMOVUPS     -256(R8), Z10
+	VFMADD231PS Z8, Z10, Z7
+	XORL        R9, R9
+	BTL         $0x04, DX
+	SBBL        R9, R9
+	ANDL        248(AX), R9
+	KMOVW       R9, K1
+	VMOVUPS.Z   (DI)(CX*1), K1, Z8
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     256(R8), Z10
+	VFMADD231PS Z9, Z10, Z0
+	VMOVUPS     -192(R8), Z10
+	VFMADD231PS Z9, Z10, Z4
+	VMOVUPS     320(R8), Z9
+	VFMADD231PS Z8, Z9, Z1
+	VMOVUPS     -128(R8), Z9
+	VFMADD231PS Z8, Z9, Z5
+	XORL        R9, R9
+	BTL         $0x05, DX
+	SBBL        R9, R9
+	ANDL        248(AX), R9
+	KMOVW       R9, K1
+	VMOVUPS.Z   (DI)(CX*2), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     384(R8), Z9
+	VFMADD231PS Z8, Z9, Z3
+	VMOVUPS     -64(R8), Z9
+	VFMADD231PS Z8, Z9, Z7
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), DI
+	ADDQ        $+448, R8
+	DECQ        BX
+	JNZ         pair_kind3_lines
+
+pair_kind3_nolines:
+	MOVQ        208(AX), BX
+	CMPQ        48(BX), $0x00
+	JE          pair_kind3_nolast
+	XORL        BX, BX
+	BTL         $0x00, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI), K1, Z8
+	XORL        BX, BX
+	BTL         $0x02, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI)(CX*2), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     -448(R8), Z10
+	VFMADD231PS Z8, Z10, Z4
+	XORL        BX, BX
+	BTL         $0x01, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI)(CX*1), K1, Z8
+	VADDPS      Z9, Z8, Z10
+	VMOVUPS     -384(R8), Z11
+	VFMADD231PS Z10, Z11, Z5
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     -320(R8), Z10
+	VFMADD231PS Z9, Z10, Z6
+	XORL        BX, BX
+	BTL         $0x03, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     -256(R8), Z10
+	VFMADD231PS Z8, Z10, Z7
+	XORL        BX, BX
+	BTL         $0x04, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI)(CX*1), K1, Z8
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     -192(R8), Z10
+	VFMADD231PS Z9, Z10, Z4
+	VMOVUPS     -128(R8), Z9
+	VFMADD231PS Z8, Z9, Z5
+	XORL        BX, BX
+	BTL         $0x05, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI)(CX*2), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     -64(R8), Z9
+	VFMADD231PS Z8, Z9, Z7
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), DI
+	ADDQ        $+448, R8
+
+pair_kind3_nolast:
+	VADDPS Z2, Z1, Z8
+	VSUBPS Z2, Z1, Z1
+	VADDPS Z8, Z0, Z0
+	VSUBPS Z3, Z1, Z1
+	VADDPS Z6, Z5, Z2
+	VSUBPS Z6, Z5, Z5
+	VADDPS Z2, Z4, Z4
+	VSUBPS Z7, Z5, Z5
+	CMPQ   80(AX), $+1
+	JNE    pair_kind3_not_relu
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z0, Z0
+	VMAXPS Z2, Z1, Z1
+	VMAXPS Z2, Z4, Z4
+	VMAXPS Z2, Z5, Z5
+	JMP    pair_kind3_done
+
+pair_kind3_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          pair_kind3_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	VMAXPS       Z2, Z4, Z4
+	VMINPS       Z3, Z4, Z4
+	VMAXPS       Z2, Z5, Z5
+	VMINPS       Z3, Z5, Z5
+	JMP          pair_kind3_done
+
+pair_kind3_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              pair_kind3_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z0, Z0
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z1, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z1, Z1
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z4, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z4, Z4
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z5, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z5, Z5
+	JMP              pair_kind3_done
+
+pair_kind3_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         pair_kind3_not_hardswish
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z0, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z1, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z4, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z4, Z4
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z5, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z5, Z5
+	JMP         pair_kind3_done
+
+pair_kind3_not_hardswish:
+pair_kind3_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), DI
+	KMOVW   248(AX), K1
+	MOVQ    24(BX), BX
+	CMPQ    160(AX), $0x00
+	JNE     pair_kind3_row0_bf16
+	VMOVUPS Z0, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+1
+	JLE     pair_kind3_row0_float32
+	VMOVUPS Z1, K1, (SI)
+	ADDQ    DI, SI
+
+pair_kind3_row0_float32:
+	JMP pair_kind3_row0_stored
+
+pair_kind3_row0_bf16:
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+1
+	JLE       pair_kind3_row0_stored
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+
+pair_kind3_row0_stored:
+	CMPQ      32(AX), $0x00
+	JE        pair_kind3_row0_done
+	MOVQ      200(AX), SI
+	ADDQ      24(DX), SI
+	VMOVUPS.Z (SI), K1, Z2
+	VADDPS    Z0, Z2, Z2
+	CMPQ      BX, $+1
+	JLE       pair_kind3_row0_added
+	VADDPS    Z1, Z2, Z2
+
+pair_kind3_row0_added:
+	VMOVUPS Z2, K1, (SI)
+
+pair_kind3_row0_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), DI
+	ADDQ    128(AX), SI
+	KMOVW   248(AX), K1
+	MOVQ    24(BX), BX
+	CMPQ    160(AX), $0x00
+	JNE     pair_kind3_row1_bf16
+	VMOVUPS Z4, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+1
+	JLE     pair_kind3_row1_float32
+	VMOVUPS Z5, K1, (SI)
+	ADDQ    DI, SI
+
+pair_kind3_row1_float32:
+	JMP pair_kind3_row1_stored
+
+pair_kind3_row1_bf16:
+	LONG      $0x487ef262
+	WORD      $0xc472
+	VMOVDQU16 Y0, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+1
+	JLE       pair_kind3_row1_stored
+	LONG      $0x487ef262
+	WORD      $0xc572
+	VMOVDQU16 Y0, K1, (SI)
+	ADDQ      DI, SI
+
+pair_kind3_row1_stored:
+	CMPQ      32(AX), $0x00
+	JE        pair_kind3_row1_done
+	MOVQ      200(AX), SI
+	ADDQ      24(DX), SI
+	ADDQ      144(AX), SI
+	VMOVUPS.Z (SI), K1, Z0
+	VADDPS    Z4, Z0, Z0
+	CMPQ      BX, $+1
+	JLE       pair_kind3_row1_added
+	VADDPS    Z5, Z0, Z0
+
+pair_kind3_row1_added:
+	VMOVUPS Z0, K1, (SI)
+
+pair_kind3_row1_done:
+pair_next:
+	ADDQ $+40, 224(AX)
+	DECQ 232(AX)
+	JNZ  pair
+	JMP  next
+
+single:
+	MOVQ 48(AX), DX
+	MOVQ DX, 224(AX)
+	MOVQ 64(AX), DX
+	MOVQ DX, 232(AX)
+
+alone:
+	MOVQ    224(AX), DX
+	MOVQ    32(DX), DX
+	ORQ     240(AX), DX
+	CMPQ    DX, $+0
+	JNE     alone_not0
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    184(AX), SI
+	VXORPS  Z0, Z0, Z0
+	VMOVUPS (SI), Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	VMOVUPS (SI), Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	MOVQ    168(AX), SI
+	ADDQ    (DX), SI
+	ADDQ    (BX), SI
+	LEAQ    (SI)(CX*2), BX
+	ADDQ    CX, BX
+	LEAQ    (BX)(CX*2), DI
+	ADDQ    CX, DI
+	MOVQ    176(AX), R8
+	ADDQ    16(DX), R8
+	MOVQ    208(AX), DX
+	MOVQ    40(DX), DX
+	TESTQ   DX, DX
+	JZ      alone_kind0_nolines
+
+alone_kind0_lines:
+	VMOVUPS     (SI), Z8
+	VMOVUPS     (SI)(CX*2), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     (BX)(CX*1), Z11
+	VSUBPS      Z11, Z9, Z10
+	VMOVUPS     (R8), Z12
+	VFMADD231PS Z8, Z12, Z0
+	VFMADD231PS Z10, Z12, Z4
+	VMOVUPS     (SI)(CX*1), Z8
+	VADDPS      Z9, Z8, Z10
+	VMOVUPS     (BX), Z12
+	VADDPS      Z11, Z12, Z13
+	VMOVUPS     64(R8), Z14
+	VFMADD231PS Z10, Z14, Z1
+	VFMADD231PS Z13, Z14, Z5
+	VSUBPS      Z8, Z9, Z9
+	VSUBPS      Z12, Z11, Z10
+	VMOVUPS     128(R8), Z13
+	VFMADD231PS Z9, Z13, Z2
+	VFMADD231PS Z10, Z13, Z6
+	VSUBPS      Z12, Z8, Z8
+	VMOVUPS     (BX)(CX*2), Z10
+	VSUBPS      Z10, Z12, Z9
+	VMOVUPS     192(R8), Z13
+	VFMADD231PS Z8, Z13, Z3
+	VFMADD231PS Z9, Z13, Z7
+	VSUBPS      Z11, Z12, Z8
+	VMOVUPS     (DI), Z12
+	VSUBPS      Z12, Z10, Z9
+	VMOVUPS     256(R8), Z13
+	VFMADD231PS Z8, Z13, Z0
+	VFMADD231PS Z9, Z13, Z4
+	VMOVUPS     320(R8), Z8
+	VFMADD231PS Z11, Z8, Z1
+	VFMADD231PS Z12, Z8, Z5
+	VSUBPS      Z10, Z11, Z8
+	VMOVUPS     (DI)(CX*1), Z9
+	VSUBPS      Z9, Z12, Z9
+	VMOVUPS     384(R8), Z10
+	VFMADD231PS Z8, Z10, Z3
+	VFMADD231PS Z9, Z10, Z7
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), BX
+	ADDQ        96(AX), DI
+	ADDQ        $+448, R8
+	DECQ        DX
+	JNZ         alone_kind0_lines
+
+alone_kind0_nolines:
+	VADDPS Z2, Z1, Z8
+	VSUBPS Z2, Z1, Z1
+	VADDPS Z8, Z0, Z0
+	VSUBPS Z3, Z1, Z1
+	VADDPS Z6, Z5, Z2
+	VSUBPS Z6, Z5, Z5
+	VADDPS Z2, Z4, Z4
+	VSUBPS Z7, Z5, Z5
+	CMPQ   80(AX), $+1
+	JNE    alone_kind0_not_relu
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z0, Z0
+	VMAXPS Z2, Z1, Z1
+	VMAXPS Z2, Z4, Z4
+	VMAXPS Z2, Z5, Z5
+	JMP    alone_kind0_done
+
+alone_kind0_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          alone_kind0_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	VMAXPS       Z2, Z4, Z4
+	VMINPS       Z3, Z4, Z4
+	VMAXPS       Z2, Z5, Z5
+	VMINPS       Z3, Z5, Z5
+	JMP          alone_kind0_done
+
+alone_kind0_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              alone_kind0_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z0, Z0
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z1, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z1, Z1
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z4, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z4, Z4
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z5, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z5, Z5
+	JMP              alone_kind0_done
+
+alone_kind0_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         alone_kind0_not_hardswish
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z0, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z1, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z4, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z4, Z4
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z5, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z5, Z5
+	JMP         alone_kind0_done
+
+alone_kind0_not_hardswish:
+alone_kind0_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), BX
+	CMPQ    160(AX), $0x00
+	JNE     alone_kind0_row0_bf16
+	VMOVUPS Z0, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z1, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z4, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z5, (SI)
+	ADDQ    BX, SI
+	JMP     alone_kind0_row0_stored
+
+alone_kind0_row0_bf16:
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ef262
+	WORD      $0xd472
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ef262
+	WORD      $0xd572
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+
+alone_kind0_row0_stored:
+	CMPQ    32(AX), $0x00
+	JE      alone_kind0_row0_done
+	MOVQ    200(AX), BX
+	ADDQ    24(DX), BX
+	VMOVUPS (BX), Z2
+	VADDPS  Z0, Z2, Z2
+	VADDPS  Z1, Z2, Z2
+	VADDPS  Z4, Z2, Z2
+	VADDPS  Z5, Z2, Z2
+	VMOVUPS Z2, (BX)
+
+alone_kind0_row0_done:
+	JMP alone_next
+
+alone_not0:
+	CMPQ    DX, $+1
+	JNE     alone_not1
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    184(AX), SI
+	VXORPS  Z0, Z0, Z0
+	VMOVUPS (SI), Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	MOVQ    168(AX), SI
+	ADDQ    (DX), SI
+	ADDQ    (BX), SI
+	LEAQ    (SI)(CX*2), BX
+	ADDQ    CX, BX
+	MOVQ    176(AX), DI
+	ADDQ    16(DX), DI
+	MOVQ    208(AX), DX
+	MOVQ    40(DX), DX
+	TESTQ   DX, DX
+	JZ      alone_kind1_nolines
+
+alone_kind1_lines:
+	VMOVUPS     (SI), Z4
+	VMOVUPS     (SI)(CX*2), Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVUPS     (DI), Z6
+	VFMADD231PS Z4, Z6, Z0
+	VMOVUPS     (SI)(CX*1), Z4
+	VADDPS      Z5, Z4, Z6
+	VMOVUPS     64(DI), Z7
+	VFMADD231PS Z6, Z7, Z1
+	VSUBPS      Z4, Z5, Z5
+	VMOVUPS     128(DI), Z6
+	VFMADD231PS Z5, Z6, Z2
+	VMOVUPS     (BX), Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVUPS     192(DI), Z6
+	VFMADD231PS Z4, Z6, Z3
+	VMOVUPS     (BX)(CX*1), Z4
+	VSUBPS      Z4, Z5, Z5
+	VMOVUPS     256(DI), Z6
+	VFMADD231PS Z5, Z6, Z0
+	VMOVUPS     320(DI), Z5
+	VFMADD231PS Z4, Z5, Z1
+	VMOVUPS     (BX)(CX*2), Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVUPS     384(DI), Z5
+	VFMADD231PS Z4, Z5, Z3
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), BX
+	ADDQ        $+448, DI
+	DECQ        DX
+	JNZ         alone_kind1_lines
+
+alone_kind1_nolines:
+	VADDPS Z2, Z1, Z4
+	VSUBPS Z2, Z1, Z1
+	VADDPS Z4, Z0, Z0
+	VSUBPS Z3, Z1, Z1
+	CMPQ   80(AX), $+1
+	JNE    alone_kind1_not_relu
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z0, Z0
+	VMAXPS Z2, Z1, Z1
+	JMP    alone_kind1_done
+
+alone_kind1_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          alone_kind1_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	JMP          alone_kind1_done
+
+alone_kind1_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              alone_kind1_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z4
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z4
+	VSCALEFPS        Z3, Z4, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z0, Z0
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z1, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z4
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z4
+	VSCALEFPS        Z3, Z4, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z1, Z1
+	JMP              alone_kind1_done
+
+alone_kind1_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         alone_kind1_not_hardswish
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z0, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z1, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	JMP         alone_kind1_done
+
+alone_kind1_not_hardswish:
+alone_kind1_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), BX
+	CMPQ    160(AX), $0x00
+	JNE     alone_kind1_row0_bf16
+	VMOVUPS Z0, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z1, (SI)
+	ADDQ    BX, SI
+	JMP     alone_kind1_row0_stored
+
+alone_kind1_row0_bf16:
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+
+alone_kind1_row0_stored:
+	CMPQ    32(AX), $0x00
+	JE      alone_kind1_row0_done
+	MOVQ    200(AX), BX
+	ADDQ    24(DX), BX
+	VMOVUPS (BX), Z2
+	VADDPS  Z0, Z2, Z2
+	VADDPS  Z1, Z2, Z2
+	VMOVUPS Z2, (BX)
+
+alone_kind1_row0_done:
+	JMP alone_next
+
+alone_not1:
+	CMPQ    DX, $+2
+	JNE     alone_not2
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    184(AX), SI
+	VXORPS  Z0, Z0, Z0
+	VMOVUPS (SI), Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	VMOVUPS (SI), Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	MOVQ    168(AX), SI
+	ADDQ    (DX), SI
+	ADDQ    (BX), SI
+	LEAQ    (SI)(CX*2), DI
+	ADDQ    CX, DI
+	LEAQ    (DI)(CX*2), R8
+	ADDQ    CX, R8
+	MOVQ    176(AX), R9
+	ADDQ    16(DX), R9
+	MOVQ    16(BX), DX
+	MOVQ    208(AX), BX
+	MOVQ    40(BX), BX
+	TESTQ   BX, BX
+	JZ      alone_kind2_nolines
+
+alone_kind2_lines:
+	XORL        R10, R10
+	BTL         $0x00, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (SI), K1, Z8
+	XORL        R10, R10
+	BTL         $0x02, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (SI)(CX*2), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	XORL        R10, R10
+	BTL         $0x04, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (DI)(CX*1), K1, Z11
+	VSUBPS      Z11, Z9, Z10
+	VMOVUPS     (R9), Z12
+	VFMADD231PS Z8, Z12, Z0
+	VFMADD231PS Z10, Z12, Z4
+	XORL        R10, R10
+	BTL         $0x01, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (SI)(CX*1), K1, Z8
+	VADDPS      Z9, Z8, Z10
+	XORL        R10, R10
+	BTL         $0x03, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (DI), K1, Z12
+	VADDPS      Z11, Z12, Z13
+	VMOVUPS     64(R9), Z14
+	VFMADD231PS Z10, Z14, Z1
+	VFMADD231PS Z13, Z14, Z5
+	VSUBPS      Z8, Z9, Z9
+	VSUBPS      Z12, Z11, Z10
+	VMOVUPS     128(R9), Z13
+	VFMADD231PS Z9, Z13, Z2
+	VFMADD231PS Z10, Z13, Z6
+	VSUBPS      Z12, Z8, Z8
+	XORL        R10, R10
+	BTL         $0x05, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (DI)(CX*2), K1, Z10
+	VSUBPS      Z10, Z12, Z9
+	VMOVUPS     192(R9), Z13
+	VFMADD231PS Z8, Z13, Z3
+	VFMADD231PS Z9, Z13, Z7
+	VSUBPS      Z11, Z12, Z8
+	XORL        R10, R10
+	BTL         $0x06, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (R8), K1, Z12
+	VSUBPS      Z12, Z10, Z9
+	VMOVUPS     256(R9), Z13
+	VFMADD231PS Z8, Z13, Z0
+	VFMADD231PS Z9, Z13, Z4
+	VMOVUPS     320(R9), Z8
+	VFMADD231PS Z11, Z8, Z1
+	VFMADD231PS Z12, Z8, Z5
+	VSUBPS      Z10, Z11, Z8
+	XORL        R10, R10
+	BTL         $0x07, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (R8)(CX*1), K1, Z9
+	VSUBPS      Z9, Z12, Z9
+	VMOVUPS     384(R9), Z10
+	VFMADD231PS Z8, Z10, Z3
+	VFMADD231PS Z9, Z10, Z7
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), DI
+	ADDQ        96(AX), R8
+	ADDQ        $+448, R9
+	DECQ        BX
+	JNZ         alone_kind2_lines
+
+alone_kind2_nolines:
+	VADDPS Z2, Z1, Z8
+	VSUBPS Z2, Z1, Z1
+	VADDPS Z8, Z0, Z0
+	VSUBPS Z3, Z1, Z1
+	VADDPS Z6, Z5, Z2
+	VSUBPS Z6, Z5, Z5
+	VADDPS Z2, Z4, Z4
+	VSUBPS Z7, Z5, Z5
+	CMPQ   80(AX), $+1
+	JNE    alone_kind2_not_relu
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z0, Z0
+	VMAXPS Z2, Z1, Z1
+	VMAXPS Z2, Z4, Z4
+	VMAXPS Z2, Z5, Z5
+	JMP    alone_kind2_done
+
+alone_kind2_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          alone_kind2_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	VMAXPS       Z2, Z4, Z4
+	VMINPS       Z3, Z4, Z4
+	VMAXPS       Z2, Z5, Z5
+	VMINPS       Z3, Z5, Z5
+	JMP          alone_kind2_done
+
+alone_kind2_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              alone_kind2_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z0, Z0
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z1, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z1, Z1
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z4, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z4, Z4
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z5, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z5, Z5
+	JMP              alone_kind2_done
+
+alone_kind2_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         alone_kind2_not_hardswish
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z0, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z1, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z4, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z4, Z4
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z5, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z5, Z5
+	JMP         alone_kind2_done
+
+alone_kind2_not_hardswish:
+alone_kind2_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), DI
+	KMOVW   248(AX), K1
+	MOVQ    24(BX), BX
+	CMPQ    160(AX), $0x00
+	JNE     alone_kind2_row0_bf16
+	VMOVUPS Z0, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+1
+	JLE     alone_kind2_row0_float32
+	VMOVUPS Z1, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+2
+	JLE     alone_kind2_row0_float32
+	VMOVUPS Z4, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+3
+	JLE     alone_kind2_row0_float32
+	VMOVUPS Z5, K1, (SI)
+	ADDQ    DI, SI
+
+alone_kind2_row0_float32:
+	JMP alone_kind2_row0_stored
+
+alone_kind2_row0_bf16:
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+1
+	JLE       alone_kind2_row0_stored
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+2
+	JLE       alone_kind2_row0_stored
+	LONG      $0x487ef262
+	WORD      $0xd472
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+3
+	JLE       alone_kind2_row0_stored
+	LONG      $0x487ef262
+	WORD      $0xd572
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+
+alone_kind2_row0_stored:
+	CMPQ      32(AX), $0x00
+	JE        alone_kind2_row0_done
+	MOVQ      200(AX), SI
+	ADDQ      24(DX), SI
+	VMOVUPS.Z (SI), K1, Z2
+	VADDPS    Z0, Z2, Z2
+	CMPQ      BX, $+1
+	JLE       alone_kind2_row0_added
+	VADDPS    Z1, Z2, Z2
+	CMPQ      BX, $+2
+	JLE       alone_kind2_row0_added
+	VADDPS    Z4, Z2, Z2
+	CMPQ      BX, $+3
+	JLE       alone_kind2_row0_added
+	VADDPS    Z5, Z2, Z2
+
+alone_kind2_row0_added:
+	VMOVUPS Z2, K1, (SI)
+
+alone_kind2_row0_done:
+	JMP alone_next
+
+alone_not2:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    184(AX), SI
+	VXORPS  Z0, Z0, Z0
+	VMOVUPS (SI), Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	MOVQ    168(AX), SI
+	ADDQ    (DX), SI
+	ADDQ    (BX), SI
+	LEAQ    (SI)(CX*2), DI
+	ADDQ    CX, DI
+	MOVQ    176(AX), R8
+	ADDQ    16(DX), R8
+	MOVQ    16(BX), DX
+	MOVQ    208(AX), BX
+	MOVQ    40(BX), BX
+	TESTQ   BX, BX
+	JZ      alone_kind3_nolines
+
+alone_kind3_lines:
+	XORL        R9, R9
+	BTL         $0x00, DX
+	SBBL        R9, R9
+	ANDL        248(AX), R9
+	KMOVW       R9, K1
+	VMOVUPS.Z   (SI), K1, Z4
+	XORL        R9, R9
+	BTL         $0x02, DX
+	SBBL        R9, R9
+	ANDL        248(AX), R9
+	KMOVW       R9, K1
+	VMOVUPS.Z   (SI)(CX*2), K1, Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVUPS     (R8), Z6
+	VFMADD231PS Z4, Z6, Z0
+	XORL        R9, R9
+	BTL         $0x01, DX
+	SBBL        R9, R9
+	ANDL        248(AX), R9
+	KMOVW       R9, K1
+	VMOVUPS.Z   (SI)(CX*1), K1, Z4
+	VADDPS      Z5, Z4, Z6
+	VMOVUPS     64(R8), Z7
+	VFMADD231PS Z6, Z7, Z1
+	VSUBPS      Z4, Z5, Z5
+	VMOVUPS     128(R8), Z6
+	VFMADD231PS Z5, Z6, Z2
+	XORL        R9, R9
+	BTL         $0x03, DX
+	SBBL        R9, R9
+	ANDL        248(AX), R9
+	KMOVW       R9, K1
+	VMOVUPS.Z   (DI), K1, Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVUPS     192(R8), Z6
+	VFMADD231PS Z4, Z6, Z3
+	XORL        R9, R9
+	BTL         $0x04, DX
+	SBBL        R9, R9
+	ANDL        248(AX), R9
+	KMOVW       R9, K1
+	VMOVUPS.Z   (DI)(CX*1), K1, Z4
+	VSUBPS      Z4, Z5, Z5
+	VMOVUPS     256(R8), Z6
+	VFMADD231PS Z5, Z6, Z0
+	VMOVUPS     320(R8), Z5
+	VFMADD231PS Z4, Z5, Z1
+	XORL        R9, R9
+	BTL         $0x05, DX
+	SBBL        R9, R9
+	ANDL        248(AX), R9
+	KMOVW       R9, K1
+	VMOVUPS.Z   (DI)(CX*2), K1, Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVUPS     384(R8), Z5
+	VFMADD231PS Z4, Z5, Z3
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), DI
+	ADDQ        $+448, R8
+	DECQ        BX
+	JNZ         alone_kind3_lines
+
+alone_kind3_nolines:
+	VADDPS Z2, Z1, Z4
+	VSUBPS Z2, Z1, Z1
+	VADDPS Z4, Z0, Z0
+	VSUBPS Z3, Z1, Z1
+	CMPQ   80(AX), $+1
+	JNE    alone_kind3_not_relu
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z0, Z0
+	VMAXPS Z2, Z1, Z1
+	JMP    alone_kind3_done
+
+alone_kind3_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          alone_kind3_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	JMP          alone_kind3_done
+
+alone_kind3_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              alone_kind3_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z4
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z4
+	VSCALEFPS        Z3, Z4, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z0, Z0
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z1, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z4
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z4
+	VSCALEFPS        Z3, Z4, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z1, Z1
+	JMP              alone_kind3_done
+
+alone_kind3_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         alone_kind3_not_hardswish
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z0, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z1, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	JMP         alone_kind3_done
+
+alone_kind3_not_hardswish:
+alone_kind3_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), DI
+	KMOVW   248(AX), K1
+	MOVQ    24(BX), BX
+	CMPQ    160(AX), $0x00
+	JNE     alone_kind3_row0_bf16
+	VMOVUPS Z0, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+1
+	JLE     alone_kind3_row0_float32
+	VMOVUPS Z1, K1, (SI)
+	ADDQ    DI, SI
+
+alone_kind3_row0_float32:
+	JMP alone_kind3_row0_stored
+
+alone_kind3_row0_bf16:
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+1
+	JLE       alone_kind3_row0_stored
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+
+alone_kind3_row0_stored:
+	CMPQ      32(AX), $0x00
+	JE        alone_kind3_row0_done
+	MOVQ      200(AX), SI
+	ADDQ      24(DX), SI
+	VMOVUPS.Z (SI), K1, Z2
+	VADDPS    Z0, Z2, Z2
+	CMPQ      BX, $+1
+	JLE       alone_kind3_row0_added
+	VADDPS    Z1, Z2, Z2
+
+alone_kind3_row0_added:
+	VMOVUPS Z2, K1, (SI)
+
+alone_kind3_row0_done:
+alone_next:
+	ADDQ $+40, 224(AX)
+	DECQ 232(AX)
+	JNZ  alone
+
+next:
+	ADDQ $+72, 208(AX)
+	DECQ 216(AX)
+	JNZ  group
+	MOVQ 104(AX), DX
+	ADDQ DX, 168(AX)
+	MOVQ 104(AX), DX
+	ADDQ DX, 184(AX)
+	MOVQ 112(AX), DX
+	ADDQ DX, 176(AX)
+	MOVQ 136(AX), DX
+	ADDQ DX, 192(AX)
+	MOVQ 152(AX), DX
+	ADDQ DX, 200(AX)
+	SUBQ $+16, 72(AX)
+	JG   vector
+	VZEROUPPER
+	RET
+
+// func strip7x1AVX512(a *byte)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VL, AVX512_BF16, BMI2, CMOV
+TEXT ·strip7x1AVX512(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, 168(AX)
+	MOVQ 8(AX), CX
+	MOVQ CX, 176(AX)
+	MOVQ 16(AX), CX
+	MOVQ CX, 184(AX)
+	MOVQ 24(AX), CX
+	MOVQ CX, 192(AX)
+	MOVQ 32(AX), CX
+	MOVQ CX, 200(AX)
+	MOVQ 88(AX), CX
+
+vector:
+	XORQ    DX, DX
+	MOVQ    72(AX), BX
+	CMPQ    BX, $+16
+	SETLT   DL
+	ADDQ    DX, DX
+	MOVQ    DX, 240(AX)
+	XORQ    DX, DX
+	CMPQ    BX, DX
+	CMOVQLT DX, BX
+	MOVQ    $0x00000010, DX
+	CMPQ    BX, DX
+	CMOVQGT DX, BX
+	MOVQ    $0x0000ffff, DX
+	BZHIQ   BX, DX, DX
+	KMOVW   DX, K1
+	KMOVW   K1, DX
+	MOVQ    DX, 248(AX)
+	MOVQ    40(AX), DX
+	MOVQ    DX, 208(AX)
+	MOVQ    56(AX), DX
+	MOVQ    DX, 216(AX)
+
+group:
+	MOVQ 208(AX), DX
+	CMPQ 56(DX), $0x02
+	JNE  single
+	MOVQ 48(AX), DX
+	MOVQ DX, 224(AX)
+	MOVQ 64(AX), DX
+	MOVQ DX, 232(AX)
+
+pair:
+	MOVQ        224(AX), DX
+	MOVQ        32(DX), DX
+	ORQ         240(AX), DX
+	CMPQ        DX, $+0
+	JNE         pair_not0
+	MOVQ        208(AX), DX
+	MOVQ        224(AX), BX
+	MOVQ        184(AX), SI
+	VXORPS      Z0, Z0, Z0
+	VMOVUPS     (SI), Z1
+	VXORPS      Z2, Z2, Z2
+	VXORPS      Z3, Z3, Z3
+	VXORPS      Z4, Z4, Z4
+	VMOVUPS     (SI), Z5
+	VXORPS      Z6, Z6, Z6
+	VXORPS      Z7, Z7, Z7
+	VXORPS      Z8, Z8, Z8
+	VMOVUPS     (SI), Z9
+	VXORPS      Z10, Z10, Z10
+	VXORPS      Z11, Z11, Z11
+	VXORPS      Z12, Z12, Z12
+	VMOVUPS     (SI), Z13
+	VXORPS      Z14, Z14, Z14
+	VXORPS      Z15, Z15, Z15
+	MOVQ        168(AX), SI
+	ADDQ        (DX), SI
+	ADDQ        (BX), SI
+	LEAQ        (SI)(CX*2), BX
+	ADDQ        CX, BX
+	LEAQ        (BX)(CX*2), DI
+	ADDQ        CX, DI
+	LEAQ        (DI)(CX*2), R8
+	ADDQ        CX, R8
+	MOVQ        176(AX), R9
+	ADDQ        16(DX), R9
+	MOVQ        208(AX), DX
+	CMPQ        32(DX), $0x00
+	JE          pair_kind0_nofirst
+	VMOVUPS     (SI), Z16
+	VMOVUPS     (SI)(CX*2), Z17
+	VSUBPS      Z17, Z16, Z16
+	VMOVUPS     (BX)(CX*1), Z19
+	VSUBPS      Z19, Z17, Z18
+	VMOVUPS     (R9), Z20
+	VFMADD231PS Z16, Z20, Z0
+	VFMADD231PS Z18, Z20, Z4
+	VMOVUPS     (SI)(CX*1), Z16
+	VADDPS      Z17, Z16, Z18
+	VMOVUPS     (BX), Z20
+	VADDPS      Z19, Z20, Z21
+	VMOVUPS     64(R9), Z22
+	VFMADD231PS Z18, Z22, Z1
+	VFMADD231PS Z21, Z22, Z5
+	VSUBPS      Z16, Z17, Z17
+	VSUBPS      Z20, Z19, Z18
+	VMOVUPS     128(R9), Z21
+	VFMADD231PS Z17, Z21, Z2
+	VFMADD231PS Z18, Z21, Z6
+	VSUBPS      Z20, Z16, Z16
+	VMOVUPS     (BX)(CX*2), Z18
+	VSUBPS      Z18, Z20, Z17
+	VMOVUPS     192(R9), Z21
+	VFMADD231PS Z16, Z21, Z3
+	VFMADD231PS Z17, Z21, Z7
+	VSUBPS      Z19, Z20, Z16
+	VMOVUPS     (DI), Z20
+	VSUBPS      Z20, Z18, Z17
+	VMOVUPS     256(R9), Z21
+	VFMADD231PS Z16, Z21, Z0
+	VFMADD231PS Z17, Z21, Z4
+	VMOVUPS     320(R9), Z16
+	VFMADD231PS Z19, Z16, Z1
+	VFMADD231PS Z20, Z16, Z5
+	VSUBPS      Z18, Z19, Z16
+	VMOVUPS     (DI)(CX*1), Z19
+	VSUBPS      Z19, Z20, Z17
+	VMOVUPS     384(R9), Z21
+	VFMADD231PS Z16, Z21, Z3
+	VFMADD231PS Z17, Z21, Z7
+	VSUBPS      Z20, Z18, Z16
+	VMOVUPS     (DI)(CX*2), Z18
+	VSUBPS      Z18, Z19, Z17
+	VMOVUPS     448(R9), Z21
+	VFMADD231PS Z16, Z21, Z0
+	VFMADD231PS Z17, Z21, Z4
+	VMOVUPS     512(R9), Z16
+	VFMADD231PS Z20, Z16, Z1
+	VFMADD231PS Z18, Z16, Z5
+	VSUBPS      Z19, Z20, Z16
+	VMOVUPS     (R8), Z17
+	VSUBPS      Z17, Z18, Z17
+	VMOVUPS     576(R9), Z18
+	VFMADD231PS Z16, Z18, Z3
+	VFMADD231PS Z17, Z18, Z7
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), BX
+	ADDQ        96(AX), DI
+	ADDQ        96(AX), R8
+	ADDQ        $+640, R9
+
+pair_kind0_nofirst:
+	MOVQ  208(AX), DX
+	MOVQ  40(DX), DX
+	TESTQ DX, DX
+	JZ    pair_kind0_nolines
+
+pair_kind0_lines:
+	VMOVUPS     (SI), Z16
+	VMOVUPS     (SI)(CX*2), Z17
+	VSUBPS      Z17, Z16, Z16
+	VMOVUPS     (BX)(CX*1), Z19
+	VSUBPS      Z19, Z17, Z18
+	VMOVUPS     (R9), Z20
+	VFMADD231PS Z16, Z20, Z0
+	VFMADD231PS Z18, Z20, Z4
+	VMOVUPS     -640(R9), Z20
+	VFMADD231PS Z16, Z20, Z8
+	VFMADD231PS Z18, Z20, Z12
+	VMOVUPS     (SI)(CX*1), Z16
+	VADDPS      Z17, Z16, Z18
+	VMOVUPS     (BX), Z20
+	VADDPS      Z19, Z20, Z21
+	VMOVUPS     64(R9), Z22
+	VFMADD231PS Z18, Z22, Z1
+	VFMADD231PS Z21, Z22, Z5
+	VMOVUPS     -576(R9), Z22
+	VFMADD231PS Z18, Z22, Z9
+	VFMADD231PS Z21, Z22, Z13
+	VSUBPS      Z16, Z17, Z17
+	VSUBPS      Z20, Z19, Z18
+	VMOVUPS     128(R9), Z21
+	VFMADD231PS Z17, Z21, Z2
+	VFMADD231PS Z18, Z21, Z6
+	VMOVUPS     -512(R9), Z21
+	VFMADD231PS Z17, Z21, Z10
+	VFMADD231PS Z18, Z21, Z14
+	VSUBPS      Z20, Z16, Z16
+	VMOVUPS     (BX)(CX*2), Z18
+	VSUBPS      Z18, Z20, Z17
+	VMOVUPS     192(R9), Z21
+	VFMADD231PS Z16, Z21, Z3
+	VFMADD231PS Z17, Z21, Z7
+	VMOVUPS     -448(R9), Z21
+	VFMADD231PS Z16, Z21, Z11
+	VFMADD231PS Z17, Z21, Z15
+	VSUBPS      Z19, Z20, Z16
+	VMOVUPS     (DI), Z20
+	VSUBPS      Z20, Z18, Z17
+	VMOVUPS     256(R9), Z21
+	VFMADD231PS Z16, Z21, Z0
+	VFMADD231PS Z17, Z21, Z4
+	VMOVUPS     -384(R9), Z21
+	VFMADD231PS Z16, Z21, Z8
+	VFMADD231PS Z17, Z21, Z12
+	VMOVUPS     320(R9), Z16
+	VFMADD231PS Z19, Z16, Z1
+	VFMADD231PS Z20, Z16, Z5
+	VMOVUPS     -320(R9), Z16
+	VFMADD231PS Z19, Z16, Z9
+	VFMADD231PS Z20, Z16, Z13
+	VSUBPS      Z18, Z19, Z16
+	VMOVUPS     (DI)(CX*1), Z19
+	VSUBPS      Z19, Z20, Z17
+	VMOVUPS     384(R9), Z21
+	VFMADD231PS Z16, Z21, Z3
+	VFMADD231PS Z17, Z21, Z7
+	VMOVUPS     -256(R9), Z21
+	VFMADD231PS Z16, Z21, Z11
+	VFMADD231PS Z17, Z21, Z15
+	VSUBPS      Z20, Z18, Z16
+	VMOVUPS     (DI)(CX*2), Z18
+	VSUBPS      Z18, Z19, Z17
+	VMOVUPS     448(R9), Z21
+	VFMADD231PS Z16, Z21, Z0
+	VFMADD231PS Z17, Z21, Z4
+	VMOVUPS     -192(R9), Z21
+	VFMADD231PS Z16, Z21, Z8
+	VFMADD231PS Z17, Z21, Z12
+	VMOVUPS     512(R9), Z16
+	VFMADD231PS Z20, Z16, Z1
+	VFMADD231PS Z18, Z16, Z5
+	VMOVUPS     -128(R9), Z16
+	VFMADD231PS Z20, Z16, Z9
+	VFMADD231PS Z18, Z16, Z13
+	VSUBPS      Z19, Z20, Z16
+	VMOVUPS     (R8), Z17
+	VSUBPS      Z17, Z18, Z17
+	VMOVUPS     576(R9), Z18
+	VFMADD231PS Z16, Z18, Z3
+	VFMADD231PS Z17, Z18, Z7
+	VMOVUPS     -64(R9), Z18
+	VFMADD231PS Z16, Z18, Z11
+	VFMADD231PS Z17, Z18, Z15
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), BX
+	ADDQ        96(AX), DI
+	ADDQ        96(AX), R8
+	ADDQ        $+640, R9
+	DECQ        DX
+	JNZ         pair_kind0_lines
+
+pair_kind0_nolines:
+	MOVQ        208(AX), DX
+	CMPQ        48(DX), $0x00
+	JE          pair_kind0_nolast
+	VMOVUPS     (SI), Z16
+	VMOVUPS     (SI)(CX*2), Z17
+	VSUBPS      Z17, Z16, Z16
+	VMOVUPS     (BX)(CX*1), Z19
+	VSUBPS      Z19, Z17, Z18
+	VMOVUPS     -640(R9), Z20
+	VFMADD231PS Z16, Z20, Z8
+	VFMADD231PS Z18, Z20, Z12
+	VMOVUPS     (SI)(CX*1), Z16
+	VADDPS      Z17, Z16, Z18
+	VMOVUPS     (BX), Z20
+	VADDPS      Z19, Z20, Z21
+	VMOVUPS     -576(R9), Z22
+	VFMADD231PS Z18, Z22, Z9
+	VFMADD231PS Z21, Z22, Z13
+	VSUBPS      Z16, Z17, Z17
+	VSUBPS      Z20, Z19, Z18
+	VMOVUPS     -512(R9), Z21
+	VFMADD231PS Z17, Z21, Z10
+	VFMADD231PS Z18, Z21, Z14
+	VSUBPS      Z20, Z16, Z16
+	VMOVUPS     (BX)(CX*2), Z18
+	VSUBPS      Z18, Z20, Z17
+	VMOVUPS     -448(R9), Z21
+	VFMADD231PS Z16, Z21, Z11
+	VFMADD231PS Z17, Z21, Z15
+	VSUBPS      Z19, Z20, Z16
+	VMOVUPS     (DI), Z20
+	VSUBPS      Z20, Z18, Z17
+	VMOVUPS     -384(R9), Z21
+	VFMADD231PS Z16, Z21, Z8
+	VFMADD231PS Z17, Z21, Z12
+	VMOVUPS     -320(R9), Z16
+	VFMADD231PS Z19, Z16, Z9
+	VFMADD231PS Z20, Z16, Z13
+	VSUBPS      Z18, Z19, Z16
+	VMOVUPS     (DI)(CX*1), Z19
+	VSUBPS      Z19, Z20, Z17
+	VMOVUPS     -256(R9), Z21
+	VFMADD231PS Z16, Z21, Z11
+	VFMADD231PS Z17, Z21, Z15
+	VSUBPS      Z20, Z18, Z16
+	VMOVUPS     (DI)(CX*2), Z18
+	VSUBPS      Z18, Z19, Z17
+	VMOVUPS     -192(R9), Z21
+	VFMADD231PS Z16, Z21, Z8
+	VFMADD231PS Z17, Z21, Z12
+	VMOVUPS     -128(R9), Z16
+	VFMADD231PS Z20, Z16, Z9
+	VFMADD231PS Z18, Z16, Z13
+	VSUBPS      Z19, Z20, Z16
+	VMOVUPS     (R8), Z17
+	VSUBPS      Z17, Z18, Z17
+	VMOVUPS     -64(R9), Z18
+	VFMADD231PS Z16, Z18, Z11
+	VFMADD231PS Z17, Z18, Z15
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), BX
+	ADDQ        96(AX), DI
+	ADDQ        96(AX), R8
+	ADDQ        $+640, R9
+
+pair_kind0_nolast:
+	VADDPS Z2, Z1, Z16
+	VSUBPS Z2, Z1, Z1
+	VADDPS Z16, Z0, Z0
+	VSUBPS Z3, Z1, Z1
+	VADDPS Z6, Z5, Z2
+	VSUBPS Z6, Z5, Z5
+	VADDPS Z2, Z4, Z4
+	VSUBPS Z7, Z5, Z5
+	VADDPS Z10, Z9, Z2
+	VSUBPS Z10, Z9, Z9
+	VADDPS Z2, Z8, Z8
+	VSUBPS Z11, Z9, Z9
+	VADDPS Z14, Z13, Z2
+	VSUBPS Z14, Z13, Z13
+	VADDPS Z2, Z12, Z12
+	VSUBPS Z15, Z13, Z13
+	CMPQ   80(AX), $+1
+	JNE    pair_kind0_not_relu
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z0, Z0
+	VMAXPS Z2, Z1, Z1
+	VMAXPS Z2, Z4, Z4
+	VMAXPS Z2, Z5, Z5
+	VMAXPS Z2, Z8, Z8
+	VMAXPS Z2, Z9, Z9
+	VMAXPS Z2, Z12, Z12
+	VMAXPS Z2, Z13, Z13
+	JMP    pair_kind0_done
+
+pair_kind0_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          pair_kind0_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	VMAXPS       Z2, Z4, Z4
+	VMINPS       Z3, Z4, Z4
+	VMAXPS       Z2, Z5, Z5
+	VMINPS       Z3, Z5, Z5
+	VMAXPS       Z2, Z8, Z8
+	VMINPS       Z3, Z8, Z8
+	VMAXPS       Z2, Z9, Z9
+	VMINPS       Z3, Z9, Z9
+	VMAXPS       Z2, Z12, Z12
+	VMINPS       Z3, Z12, Z12
+	VMAXPS       Z2, Z13, Z13
+	VMINPS       Z3, Z13, Z13
+	JMP          pair_kind0_done
+
+pair_kind0_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              pair_kind0_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z0, Z0
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z1, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z1, Z1
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z4, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z4, Z4
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z5, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z5, Z5
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z8, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z8, Z8
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z9, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z9, Z9
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z12, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z12, Z12
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z13, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z13, Z13
+	JMP              pair_kind0_done
+
+pair_kind0_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         pair_kind0_not_hardswish
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z0, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z1, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z4, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z4, Z4
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z5, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z5, Z5
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z8, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z8, Z8
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z9, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z9, Z9
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z12, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z12, Z12
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z13, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z13, Z13
+	JMP         pair_kind0_done
+
+pair_kind0_not_hardswish:
+pair_kind0_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), BX
+	CMPQ    160(AX), $0x00
+	JNE     pair_kind0_row0_bf16
+	VMOVUPS Z0, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z1, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z4, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z5, (SI)
+	ADDQ    BX, SI
+	JMP     pair_kind0_row0_stored
+
+pair_kind0_row0_bf16:
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ef262
+	WORD      $0xd472
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ef262
+	WORD      $0xd572
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+
+pair_kind0_row0_stored:
+	CMPQ    32(AX), $0x00
+	JE      pair_kind0_row0_done
+	MOVQ    200(AX), BX
+	ADDQ    24(DX), BX
+	VMOVUPS (BX), Z2
+	VADDPS  Z0, Z2, Z2
+	VADDPS  Z1, Z2, Z2
+	VADDPS  Z4, Z2, Z2
+	VADDPS  Z5, Z2, Z2
+	VMOVUPS Z2, (BX)
+
+pair_kind0_row0_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), BX
+	ADDQ    128(AX), SI
+	CMPQ    160(AX), $0x00
+	JNE     pair_kind0_row1_bf16
+	VMOVUPS Z8, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z9, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z12, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z13, (SI)
+	ADDQ    BX, SI
+	JMP     pair_kind0_row1_stored
+
+pair_kind0_row1_bf16:
+	LONG      $0x487ed262
+	WORD      $0xc072
+	VMOVDQU16 Y0, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ed262
+	WORD      $0xc172
+	VMOVDQU16 Y0, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ed262
+	WORD      $0xc472
+	VMOVDQU16 Y0, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ed262
+	WORD      $0xc572
+	VMOVDQU16 Y0, (SI)
+	ADDQ      BX, SI
+
+pair_kind0_row1_stored:
+	CMPQ    32(AX), $0x00
+	JE      pair_kind0_row1_done
+	MOVQ    200(AX), BX
+	ADDQ    24(DX), BX
+	ADDQ    144(AX), BX
+	VMOVUPS (BX), Z0
+	VADDPS  Z8, Z0, Z0
+	VADDPS  Z9, Z0, Z0
+	VADDPS  Z12, Z0, Z0
+	VADDPS  Z13, Z0, Z0
+	VMOVUPS Z0, (BX)
+
+pair_kind0_row1_done:
+	JMP pair_next
+
+pair_not0:
+	CMPQ        DX, $+1
+	JNE         pair_not1
+	MOVQ        208(AX), DX
+	MOVQ        224(AX), BX
+	MOVQ        184(AX), SI
+	VXORPS      Z0, Z0, Z0
+	VMOVUPS     (SI), Z1
+	VXORPS      Z2, Z2, Z2
+	VXORPS      Z3, Z3, Z3
+	VXORPS      Z4, Z4, Z4
+	VMOVUPS     (SI), Z5
+	VXORPS      Z6, Z6, Z6
+	VXORPS      Z7, Z7, Z7
+	MOVQ        168(AX), SI
+	ADDQ        (DX), SI
+	ADDQ        (BX), SI
+	LEAQ        (SI)(CX*2), BX
+	ADDQ        CX, BX
+	LEAQ        (BX)(CX*2), DI
+	ADDQ        CX, DI
+	MOVQ        176(AX), R8
+	ADDQ        16(DX), R8
+	MOVQ        208(AX), DX
+	CMPQ        32(DX), $0x00
+	JE          pair_kind1_nofirst
+	VMOVUPS     (SI), Z8
+	VMOVUPS     (SI)(CX*2), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     (R8), Z10
+	VFMADD231PS Z8, Z10, Z0
+	VMOVUPS     (SI)(CX*1), Z8
+	VADDPS      Z9, Z8, Z10
+	VMOVUPS     64(R8), Z11
+	VFMADD231PS Z10, Z11, Z1
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     128(R8), Z10
+	VFMADD231PS Z9, Z10, Z2
+	VMOVUPS     (BX), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     192(R8), Z10
+	VFMADD231PS Z8, Z10, Z3
+	VMOVUPS     (BX)(CX*1), Z8
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     256(R8), Z10
+	VFMADD231PS Z9, Z10, Z0
+	VMOVUPS     320(R8), Z9
+	VFMADD231PS Z8, Z9, Z1
+	VMOVUPS     (BX)(CX*2), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     384(R8), Z10
+	VFMADD231PS Z8, Z10, Z3
+	VMOVUPS     (DI), Z8
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     448(R8), Z10
+	VFMADD231PS Z9, Z10, Z0
+	VMOVUPS     512(R8), Z9
+	VFMADD231PS Z8, Z9, Z1
+	VMOVUPS     (DI)(CX*1), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     576(R8), Z9
+	VFMADD231PS Z8, Z9, Z3
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), BX
+	ADDQ        96(AX), DI
+	ADDQ        $+640, R8
+
+pair_kind1_nofirst:
+	MOVQ  208(AX), DX
+	MOVQ  40(DX), DX
+	TESTQ DX, DX
+	JZ    pair_kind1_nolines
+
+pair_kind1_lines:
+	VMOVUPS     (SI), Z8
+	VMOVUPS     (SI)(CX*2), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     (R8), Z10
+	VFMADD231PS Z8, Z10, Z0
+	VMOVUPS     -640(R8), Z10
+	VFMADD231PS Z8, Z10, Z4
+	VMOVUPS     (SI)(CX*1), Z8
+	VADDPS      Z9, Z8, Z10
+	VMOVUPS     64(R8), Z11
+	VFMADD231PS Z10, Z11, Z1
+	VMOVUPS     -576(R8), Z11
+	VFMADD231PS Z10, Z11, Z5
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     128(R8), Z10
+	VFMADD231PS Z9, Z10, Z2
+	VMOVUPS     -512(R8), Z10
+	VFMADD231PS Z9, Z10, Z6
+	VMOVUPS     (BX), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     192(R8), Z10
+	VFMADD231PS Z8, Z10, Z3
+	VMOVUPS     -448(R8), Z10
+	VFMADD231PS Z8, Z10, Z7
+	VMOVUPS     (BX)(CX*1), Z8
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     256(R8), Z10
+	VFMADD231PS Z9, Z10, Z0
+	VMOVUPS     -384(R8), Z10
+	VFMADD231PS Z9, Z10, Z4
+	VMOVUPS     320(R8), Z9
+	VFMADD231PS Z8, Z9, Z1
+	VMOVUPS     -320(R8), Z9
+	VFMADD231PS Z8, Z9, Z5
+	VMOVUPS     (BX)(CX*2), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     384(R8), Z10
+	VFMADD231PS Z8, Z10, Z3
+	VMOVUPS     -256(R8), Z10
+	VFMADD231PS Z8, Z10, Z7
+	VMOVUPS     (DI), Z8
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     448(R8), Z10
+	VFMADD231PS Z9, Z10, Z0
+	VMOVUPS     -192(R8), Z10
+	VFMADD231PS Z9, Z10, Z4
+	VMOVUPS     512(R8), Z9
+	VFMADD231PS Z8, Z9, Z1
+	VMOVUPS     -128(R8), Z9
+	VFMADD231PS Z8, Z9, Z5
+	VMOVUPS     (DI)(CX*1), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     576(R8), Z9
+	VFMADD231PS Z8, Z9, Z3
+	VMOVUPS     -64(R8), Z9
+	VFMADD231PS Z8, Z9, Z7
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), BX
+	ADDQ        96(AX), DI
+	ADDQ        $+640, R8
+	DECQ        DX
+	JNZ         pair_kind1_lines
+
+pair_kind1_nolines:
+	MOVQ        208(AX), DX
+	CMPQ        48(DX), $0x00
+	JE          pair_kind1_nolast
+	VMOVUPS     (SI), Z8
+	VMOVUPS     (SI)(CX*2), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     -640(R8), Z10
+	VFMADD231PS Z8, Z10, Z4
+	VMOVUPS     (SI)(CX*1), Z8
+	VADDPS      Z9, Z8, Z10
+	VMOVUPS     -576(R8), Z11
+	VFMADD231PS Z10, Z11, Z5
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     -512(R8), Z10
+	VFMADD231PS Z9, Z10, Z6
+	VMOVUPS     (BX), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     -448(R8), Z10
+	VFMADD231PS Z8, Z10, Z7
+	VMOVUPS     (BX)(CX*1), Z8
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     -384(R8), Z10
+	VFMADD231PS Z9, Z10, Z4
+	VMOVUPS     -320(R8), Z9
+	VFMADD231PS Z8, Z9, Z5
+	VMOVUPS     (BX)(CX*2), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     -256(R8), Z10
+	VFMADD231PS Z8, Z10, Z7
+	VMOVUPS     (DI), Z8
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     -192(R8), Z10
+	VFMADD231PS Z9, Z10, Z4
+	VMOVUPS     -128(R8), Z9
+	VFMADD231PS Z8, Z9, Z5
+	VMOVUPS     (DI)(CX*1), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     -64(R8), Z9
+	VFMADD231PS Z8, Z9, Z7
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), BX
+	ADDQ        96(AX), DI
+	ADDQ        $+640, R8
+
+pair_kind1_nolast:
+	VADDPS Z2, Z1, Z8
+	VSUBPS Z2, Z1, Z1
+	VADDPS Z8, Z0, Z0
+	VSUBPS Z3, Z1, Z1
+	VADDPS Z6, Z5, Z2
+	VSUBPS Z6, Z5, Z5
+	VADDPS Z2, Z4, Z4
+	VSUBPS Z7, Z5, Z5
+	CMPQ   80(AX), $+1
+	JNE    pair_kind1_not_relu
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z0, Z0
+	VMAXPS Z2, Z1, Z1
+	VMAXPS Z2, Z4, Z4
+	VMAXPS Z2, Z5, Z5
+	JMP    pair_kind1_done
+
+pair_kind1_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          pair_kind1_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	VMAXPS       Z2, Z4, Z4
+	VMINPS       Z3, Z4, Z4
+	VMAXPS       Z2, Z5, Z5
+	VMINPS       Z3, Z5, Z5
+	JMP          pair_kind1_done
+
+pair_kind1_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              pair_kind1_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z0, Z0
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z1, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z1, Z1
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z4, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z4, Z4
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z5, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z5, Z5
+	JMP              pair_kind1_done
+
+pair_kind1_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         pair_kind1_not_hardswish
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z0, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z1, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z4, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z4, Z4
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z5, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z5, Z5
+	JMP         pair_kind1_done
+
+pair_kind1_not_hardswish:
+pair_kind1_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), BX
+	CMPQ    160(AX), $0x00
+	JNE     pair_kind1_row0_bf16
+	VMOVUPS Z0, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z1, (SI)
+	ADDQ    BX, SI
+	JMP     pair_kind1_row0_stored
+
+pair_kind1_row0_bf16:
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+
+pair_kind1_row0_stored:
+	CMPQ    32(AX), $0x00
+	JE      pair_kind1_row0_done
+	MOVQ    200(AX), BX
+	ADDQ    24(DX), BX
+	VMOVUPS (BX), Z2
+	VADDPS  Z0, Z2, Z2
+	VADDPS  Z1, Z2, Z2
+	VMOVUPS Z2, (BX)
+
+pair_kind1_row0_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), BX
+	ADDQ    128(AX), SI
+	CMPQ    160(AX), $0x00
+	JNE     pair_kind1_row1_bf16
+	VMOVUPS Z4, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z5, (SI)
+	ADDQ    BX, SI
+	JMP     pair_kind1_row1_stored
+
+pair_kind1_row1_bf16:
+	LONG      $0x487ef262
+	WORD      $0xc472
+	VMOVDQU16 Y0, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ef262
+	WORD      $0xc572
+	VMOVDQU16 Y0, (SI)
+	ADDQ      BX, SI
+
+pair_kind1_row1_stored:
+	CMPQ    32(AX), $0x00
+	JE      pair_kind1_row1_done
+	MOVQ    200(AX), BX
+	ADDQ    24(DX), BX
+	ADDQ    144(AX), BX
+	VMOVUPS (BX), Z0
+	VADDPS  Z4, Z0, Z0
+	VADDPS  Z5, Z0, Z0
+	VMOVUPS Z0, (BX)
+
+pair_kind1_row1_done:
+	JMP pair_next
+
+pair_not1:
+	CMPQ        DX, $+2
+	JNE         pair_not2
+	MOVQ        208(AX), DX
+	MOVQ        224(AX), BX
+	MOVQ        184(AX), SI
+	VXORPS      Z0, Z0, Z0
+	VMOVUPS     (SI), Z1
+	VXORPS      Z2, Z2, Z2
+	VXORPS      Z3, Z3, Z3
+	VXORPS      Z4, Z4, Z4
+	VMOVUPS     (SI), Z5
+	VXORPS      Z6, Z6, Z6
+	VXORPS      Z7, Z7, Z7
+	VXORPS      Z8, Z8, Z8
+	VMOVUPS     (SI), Z9
+	VXORPS      Z10, Z10, Z10
+	VXORPS      Z11, Z11, Z11
+	VXORPS      Z12, Z12, Z12
+	VMOVUPS     (SI), Z13
+	VXORPS      Z14, Z14, Z14
+	VXORPS      Z15, Z15, Z15
+	MOVQ        168(AX), SI
+	ADDQ        (DX), SI
+	ADDQ        (BX), SI
+	LEAQ        (SI)(CX*2), DI
+	ADDQ        CX, DI
+	LEAQ        (DI)(CX*2), R8
+	ADDQ        CX, R8
+	LEAQ        (R8)(CX*2), R9
+	ADDQ        CX, R9
+	MOVQ        176(AX), R10
+	ADDQ        16(DX), R10
+	MOVQ        16(BX), DX
+	MOVQ        208(AX), BX
+	CMPQ        32(BX), $0x00
+	JE          pair_kind2_nofirst
+	XORL        BX, BX
+	BTL         $0x00, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI), K1, Z16
+	XORL        BX, BX
+	BTL         $0x02, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI)(CX*2), K1, Z17
+	VSUBPS      Z17, Z16, Z16
+	XORL        BX, BX
+	BTL         $0x04, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI)(CX*1), K1, Z19
+	VSUBPS      Z19, Z17, Z18
+	VMOVUPS     (R10), Z20
+	VFMADD231PS Z16, Z20, Z0
+	VFMADD231PS Z18, Z20, Z4
+	XORL        BX, BX
+	BTL         $0x01, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI)(CX*1), K1, Z16
+	VADDPS      Z17, Z16, Z18
+	XORL        BX, BX
+	BTL         $0x03, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI), K1, Z20
+	VADDPS      Z19, Z20, Z21
+	VMOVUPS     64(R10), Z22
+	VFMADD231PS Z18, Z22, Z1
+	VFMADD231PS Z21, Z22, Z5
+	VSUBPS      Z16, Z17, Z17
+	VSUBPS      Z20, Z19, Z18
+	VMOVUPS     128(R10), Z21
+	VFMADD231PS Z17, Z21, Z2
+	VFMADD231PS Z18, Z21, Z6
+	VSUBPS      Z20, Z16, Z16
+	XORL        BX, BX
+	BTL         $0x05, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI)(CX*2), K1, Z18
+	VSUBPS      Z18, Z20, Z17
+	VMOVUPS     192(R10), Z21
+	VFMADD231PS Z16, Z21, Z3
+	VFMADD231PS Z17, Z21, Z7
+	VSUBPS      Z19, Z20, Z16
+	XORL        BX, BX
+	BTL         $0x06, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (R8), K1, Z20
+	VSUBPS      Z20, Z18, Z17
+	VMOVUPS     256(R10), Z21
+	VFMADD231PS Z16, Z21, Z0
+	VFMADD231PS Z17, Z21, Z4
+	VMOVUPS     320(R10), Z16
+	VFMADD231PS Z19, Z16, Z1
+	VFMADD231PS Z20, Z16, Z5
+	VSUBPS      Z18, Z19, Z16
+	XORL        BX, BX
+	BTL         $0x07, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (R8)(CX*1), K1, Z19
+	VSUBPS      Z19, Z20, Z17
+	VMOVUPS     384(R10), Z21
+	VFMADD231PS Z16, Z21, Z3
+	VFMADD231PS Z17, Z21, Z7
+	VSUBPS      Z20, Z18, Z16
+	XORL        BX, BX
+	BTL         $0x08, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (R8)(CX*2), K1, Z18
+	VSUBPS      Z18, Z19, Z17
+	VMOVUPS     448(R10), Z21
+	VFMADD231PS Z16, Z21, Z0
+	VFMADD231PS Z17, Z21, Z4
+	VMOVUPS     512(R10), Z16
+	VFMADD231PS Z20, Z16, Z1
+	VFMADD231PS Z18, Z16, Z5
+	VSUBPS      Z19, Z20, Z16
+	XORL        BX, BX
+	BTL         $0x09, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (R9), K1, Z17
+	VSUBPS      Z17, Z18, Z17
+	VMOVUPS     576(R10), Z18
+	VFMADD231PS Z16, Z18, Z3
+	VFMADD231PS Z17, Z18, Z7
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), DI
+	ADDQ        96(AX), R8
+	ADDQ        96(AX), R9
+	ADDQ        $+640, R10
+
+pair_kind2_nofirst:
+	MOVQ  208(AX), BX
+	MOVQ  40(BX), BX
+	TESTQ BX, BX
+	JZ    pair_kind2_nolines
+
+pair_kind2_lines:
+	XORL        R11, R11
+	BTL         $0x00, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (SI), K1, Z16
+	XORL        R11, R11
+	BTL         $0x02, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (SI)(CX*2), K1, Z17
+	VSUBPS      Z17, Z16, Z16
+	XORL        R11, R11
+	BTL         $0x04, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (DI)(CX*1), K1, Z19
+	VSUBPS      Z19, Z17, Z18
+	VMOVUPS     (R10), Z20
+	VFMADD231PS Z16, Z20, Z0
+	VFMADD231PS Z18, Z20, Z4
+	VMOVUPS     -640(R10), Z20
+	VFMADD231PS Z16, Z20, Z8
+	VFMADD231PS Z18, Z20, Z12
+	XORL        R11, R11
+	BTL         $0x01, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (SI)(CX*1), K1, Z16
+	VADDPS      Z17, Z16, Z18
+	XORL        R11, R11
+	BTL         $0x03, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (DI), K1, Z20
+	VADDPS      Z19, Z20, Z21
+	VMOVUPS     64(R10), Z22
+	VFMADD231PS Z18, Z22, Z1
+	VFMADD231PS Z21, Z22, Z5
+	VMOVUPS     -576(R10), Z22
+	VFMADD231PS Z18, Z22, Z9
+	VFMADD231PS Z21, Z22, Z13
+	VSUBPS      Z16, Z17, Z17
+	VSUBPS      Z20, Z19, Z18
+	VMOVUPS     128(R10), Z21
+	VFMADD231PS Z17, Z21, Z2
+	VFMADD231PS Z18, Z21, Z6
+	VMOVUPS     -512(R10), Z21
+	VFMADD231PS Z17, Z21, Z10
+	VFMADD231PS Z18, Z21, Z14
+	VSUBPS      Z20, Z16, Z16
+	XORL        R11, R11
+	BTL         $0x05, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (DI)(CX*2), K1, Z18
+	VSUBPS      Z18, Z20, Z17
+	VMOVUPS     192(R10), Z21
+	VFMADD231PS Z16, Z21, Z3
+	VFMADD231PS Z17, Z21, Z7
+	VMOVUPS     -448(R10), Z21
+	VFMADD231PS Z16, Z21, Z11
+	VFMADD231PS Z17, Z21, Z15
+	VSUBPS      Z19, Z20, Z16
+	XORL        R11, R11
+	BTL         $0x06, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (R8), K1, Z20
+	VSUBPS      Z20, Z18, Z17
+	VMOVUPS     256(R10), Z21
+	VFMADD231PS Z16, Z21, Z0
+	VFMADD231PS Z17, Z21, Z4
+	VMOVUPS     -384(R10), Z21
+	VFMADD231PS Z16, Z21, Z8
+	VFMADD231PS Z17, Z21, Z12
+	VMOVUPS     320(R10), Z16
+	VFMADD231PS Z19, Z16, Z1
+	VFMADD231PS Z20, Z16, Z5
+	VMOVUPS     -320(R10), Z16
+	VFMADD231PS Z19, Z16, Z9
+	VFMADD231PS Z20, Z16, Z13
+	VSUBPS      Z18, Z19, Z16
+	XORL        R11, R11
+	BTL         $0x07, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (R8)(CX*1), K1, Z19
+	VSUBPS      Z19, Z20, Z17
+	VMOVUPS     384(R10), Z21
+	VFMADD231PS Z16, Z21, Z3
+	VFMADD231PS Z17, Z21, Z7
+	VMOVUPS     -256(R10), Z21
+	VFMADD231PS Z16, Z21, Z11
+	VFMADD231PS Z17, Z21, Z15
+	VSUBPS      Z20, Z18, Z16
+	XORL        R11, R11
+	BTL         $0x08, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (R8)(CX*2), K1, Z18
+	VSUBPS      Z18, Z19, Z17
+	VMOVUPS     448(R10), Z21
+	VFMADD231PS Z16, Z21, Z0
+	VFMADD231PS Z17, Z21, Z4
+	VMOVUPS     -192(R10), Z21
+	VFMADD231PS Z16, Z21, Z8
+	VFMADD231PS Z17, Z21, Z12
+	VMOVUPS     512(R10), Z16
+	VFMADD231PS Z20, Z16, Z1
+	VFMADD231PS Z18, Z16, Z5
+	VMOVUPS     -128(R10), Z16
+	VFMADD231PS Z20, Z16, Z9
+	VFMADD231PS Z18, Z16, Z13
+	VSUBPS      Z19, Z20, Z16
+	XORL        R11, R11
+	BTL         $0x09, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (R9), K1, Z17
+	VSUBPS      Z17, Z18, Z17
+	VMOVUPS     576(R10), Z18
+	VFMADD231PS Z16, Z18, Z3
+	VFMADD231PS Z17, Z18, Z7
+	VMOVUPS     -64(R10), Z18
+	VFMADD231PS Z16, Z18, Z11
+	VFMADD231PS Z17, Z18, Z15
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), DI
+	ADDQ        96(AX), R8
+	ADDQ        96(AX), R9
+	ADDQ        $+640, R10
+	DECQ        BX
+	JNZ         pair_kind2_lines
+
+pair_kind2_nolines:
+	MOVQ        208(AX), BX
+	CMPQ        48(BX), $0x00
+	JE          pair_kind2_nolast
+	XORL        BX, BX
+	BTL         $0x00, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI), K1, Z16
+	XORL        BX, BX
+	BTL         $0x02, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI)(CX*2), K1, Z17
+	VSUBPS      Z17, Z16, Z16
+	XORL        BX, BX
+	BTL         $0x04, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI)(CX*1), K1, Z19
+	VSUBPS      Z19, Z17, Z18
+	VMOVUPS     -640(R10), Z20
+	VFMADD231PS Z16, Z20, Z8
+	VFMADD231PS Z18, Z20, Z12
+	XORL        BX, BX
+	BTL         $0x01, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI)(CX*1), K1, Z16
+	VADDPS      Z17, Z16, Z18
+	XORL        BX, BX
+	BTL         $0x03, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI), K1, Z20
+	VADDPS      Z19, Z20, Z21
+	VMOVUPS     -576(R10), Z22
+	VFMADD231PS Z18, Z22, Z9
+	VFMADD231PS Z21, Z22, Z13
+	VSUBPS      Z16, Z17, Z17
+	VSUBPS      Z20, Z19, Z18
+	VMOVUPS     -512(R10), Z21
+	VFMADD231PS Z17, Z21, Z10
+	VFMADD231PS Z18, Z21, Z14
+	VSUBPS      Z20, Z16, Z16
+	XORL        BX, BX
+	BTL         $0x05, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI)(CX*2), K1, Z18
+	VSUBPS      Z18, Z20, Z17
+	VMOVUPS     -448(R10), Z21
+	VFMADD231PS Z16, Z21, Z11
+	VFMADD231PS Z17, Z21, Z15
+	VSUBPS      Z19, Z20, Z16
+	XORL        BX, BX
+	BTL         $0x06, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (R8), K1, Z20
+	VSUBPS      Z20, Z18, Z17
+	VMOVUPS     -384(R10), Z21
+	VFMADD231PS Z16, Z21, Z8
+	VFMADD231PS Z17, Z21, Z12
+	VMOVUPS     -320(R10), Z16
+	VFMADD231PS Z19, Z16, Z9
+	VFMADD231PS Z20, Z16, Z13
+	VSUBPS      Z18, Z19, Z16
+	XORL        BX, BX
+	BTL         $0x07, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (R8)(CX*1), K1, Z19
+	VSUBPS      Z19, Z20, Z17
+	VMOVUPS     -256(R10), Z21
+	VFMADD231PS Z16, Z21, Z11
+	VFMADD231PS Z17, Z21, Z15
+	VSUBPS      Z20, Z18, Z16
+	XORL        BX, BX
+	BTL         $0x08, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (R8)(CX*2), K1, Z18
+	VSUBPS      Z18, Z19, Z17
+	VMOVUPS     -192(R10), Z21
+	VFMADD231PS Z16, Z21, Z8
+	VFMADD231PS Z17, Z21, Z12
+	VMOVUPS     -128(R10), Z16
+	VFMADD231PS Z20, Z16, Z9
+	VFMADD231PS Z18, Z16, Z13
+	VSUBPS      Z19, Z20, Z16
+	XORL        BX, BX
+	BTL         $0x09, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (R9), K1, Z17
+	VSUBPS      Z17, Z18, Z17
+	VMOVUPS     -64(R10), Z18
+	VFMADD231PS Z16, Z18, Z11
+	VFMADD231PS Z17, Z18, Z15
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), DI
+	ADDQ        96(AX), R8
+	ADDQ        96(AX), R9
+	ADDQ        $+640, R10
+
+pair_kind2_nolast:
+	VADDPS Z2, Z1, Z16
+	VSUBPS Z2, Z1, Z1
+	VADDPS Z16, Z0, Z0
+	VSUBPS Z3, Z1, Z1
+	VADDPS Z6, Z5, Z2
+	VSUBPS Z6, Z5, Z5
+	VADDPS Z2, Z4, Z4
+	VSUBPS Z7, Z5, Z5
+	VADDPS Z10, Z9, Z2
+	VSUBPS Z10, Z9, Z9
+	VADDPS Z2, Z8, Z8
+	VSUBPS Z11, Z9, Z9
+	VADDPS Z14, Z13, Z2
+	VSUBPS Z14, Z13, Z13
+	VADDPS Z2, Z12, Z12
+	VSUBPS Z15, Z13, Z13
+	CMPQ   80(AX), $+1
+	JNE    pair_kind2_not_relu
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z0, Z0
+	VMAXPS Z2, Z1, Z1
+	VMAXPS Z2, Z4, Z4
+	VMAXPS Z2, Z5, Z5
+	VMAXPS Z2, Z8, Z8
+	VMAXPS Z2, Z9, Z9
+	VMAXPS Z2, Z12, Z12
+	VMAXPS Z2, Z13, Z13
+	JMP    pair_kind2_done
+
+pair_kind2_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          pair_kind2_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	VMAXPS       Z2, Z4, Z4
+	VMINPS       Z3, Z4, Z4
+	VMAXPS       Z2, Z5, Z5
+	VMINPS       Z3, Z5, Z5
+	VMAXPS       Z2, Z8, Z8
+	VMINPS       Z3, Z8, Z8
+	VMAXPS       Z2, Z9, Z9
+	VMINPS       Z3, Z9, Z9
+	VMAXPS       Z2, Z12, Z12
+	VMINPS       Z3, Z12, Z12
+	VMAXPS       Z2, Z13, Z13
+	VMINPS       Z3, Z13, Z13
+	JMP          pair_kind2_done
+
+pair_kind2_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              pair_kind2_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z0, Z0
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z1, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z1, Z1
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z4, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z4, Z4
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z5, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z5, Z5
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z8, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z8, Z8
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z9, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z9, Z9
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z12, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z12, Z12
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z13, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z13, Z13
+	JMP              pair_kind2_done
+
+pair_kind2_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         pair_kind2_not_hardswish
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z0, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z1, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z4, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z4, Z4
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z5, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z5, Z5
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z8, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z8, Z8
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z9, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z9, Z9
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z12, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z12, Z12
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z13, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z13, Z13
+	JMP         pair_kind2_done
+
+pair_kind2_not_hardswish:
+pair_kind2_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), DI
+	KMOVW   248(AX), K1
+	MOVQ    24(BX), BX
+	CMPQ    160(AX), $0x00
+	JNE     pair_kind2_row0_bf16
+	VMOVUPS Z0, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+1
+	JLE     pair_kind2_row0_float32
+	VMOVUPS Z1, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+2
+	JLE     pair_kind2_row0_float32
+	VMOVUPS Z4, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+3
+	JLE     pair_kind2_row0_float32
+	VMOVUPS Z5, K1, (SI)
+	ADDQ    DI, SI
+
+pair_kind2_row0_float32:
+	JMP pair_kind2_row0_stored
+
+pair_kind2_row0_bf16:
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+1
+	JLE       pair_kind2_row0_stored
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+2
+	JLE       pair_kind2_row0_stored
+	LONG      $0x487ef262
+	WORD      $0xd472
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+3
+	JLE       pair_kind2_row0_stored
+	LONG      $0x487ef262
+	WORD      $0xd572
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+
+pair_kind2_row0_stored:
+	CMPQ      32(AX), $0x00
+	JE        pair_kind2_row0_done
+	MOVQ      200(AX), SI
+	ADDQ      24(DX), SI
+	VMOVUPS.Z (SI), K1, Z2
+	VADDPS    Z0, Z2, Z2
+	CMPQ      BX, $+1
+	JLE       pair_kind2_row0_added
+	VADDPS    Z1, Z2, Z2
+	CMPQ      BX, $+2
+	JLE       pair_kind2_row0_added
+	VADDPS    Z4, Z2, Z2
+	CMPQ      BX, $+3
+	JLE       pair_kind2_row0_added
+	VADDPS    Z5, Z2, Z2
+
+pair_kind2_row0_added:
+	VMOVUPS Z2, K1, (SI)
+
+pair_kind2_row0_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), DI
+	ADDQ    128(AX), SI
+	KMOVW   248(AX), K1
+	MOVQ    24(BX), BX
+	CMPQ    160(AX), $0x00
+	JNE     pair_kind2_row1_bf16
+	VMOVUPS Z8, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+1
+	JLE     pair_kind2_row1_float32
+	VMOVUPS Z9, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+2
+	JLE     pair_kind2_row1_float32
+	VMOVUPS Z12, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+3
+	JLE     pair_kind2_row1_float32
+	VMOVUPS Z13, K1, (SI)
+	ADDQ    DI, SI
+
+pair_kind2_row1_float32:
+	JMP pair_kind2_row1_stored
+
+pair_kind2_row1_bf16:
+	LONG      $0x487ed262
+	WORD      $0xc072
+	VMOVDQU16 Y0, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+1
+	JLE       pair_kind2_row1_stored
+	LONG      $0x487ed262
+	WORD      $0xc172
+	VMOVDQU16 Y0, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+2
+	JLE       pair_kind2_row1_stored
+	LONG      $0x487ed262
+	WORD      $0xc472
+	VMOVDQU16 Y0, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+3
+	JLE       pair_kind2_row1_stored
+	LONG      $0x487ed262
+	WORD      $0xc572
+	VMOVDQU16 Y0, K1, (SI)
+	ADDQ      DI, SI
+
+pair_kind2_row1_stored:
+	CMPQ      32(AX), $0x00
+	JE        pair_kind2_row1_done
+	MOVQ      200(AX), SI
+	ADDQ      24(DX), SI
+	ADDQ      144(AX), SI
+	VMOVUPS.Z (SI), K1, Z0
+	VADDPS    Z8, Z0, Z0
+	CMPQ      BX, $+1
+	JLE       pair_kind2_row1_added
+	VADDPS    Z9, Z0, Z0
+	CMPQ      BX, $+2
+	JLE       pair_kind2_row1_added
+	VADDPS    Z12, Z0, Z0
+	CMPQ      BX, $+3
+	JLE       pair_kind2_row1_added
+	VADDPS    Z13, Z0, Z0
+
+pair_kind2_row1_added:
+	VMOVUPS Z0, K1, (SI)
+
+pair_kind2_row1_done:
+	JMP pair_next
+
+pair_not2:
+	MOVQ        208(AX), DX
+	MOVQ        224(AX), BX
+	MOVQ        184(AX), SI
+	VXORPS      Z0, Z0, Z0
+	VMOVUPS     (SI), Z1
+	VXORPS      Z2, Z2, Z2
+	VXORPS      Z3, Z3, Z3
+	VXORPS      Z4, Z4, Z4
+	VMOVUPS     (SI), Z5
+	VXORPS      Z6, Z6, Z6
+	VXORPS      Z7, Z7, Z7
+	MOVQ        168(AX), SI
+	ADDQ        (DX), SI
+	ADDQ        (BX), SI
+	LEAQ        (SI)(CX*2), DI
+	ADDQ        CX, DI
+	LEAQ        (DI)(CX*2), R8
+	ADDQ        CX, R8
+	MOVQ        176(AX), R9
+	ADDQ        16(DX), R9
+	MOVQ        16(BX), DX
+	MOVQ        208(AX), BX
+	CMPQ        32(BX), $0x00
+	JE          pair_kind3_nofirst
+	XORL        BX, BX
+	BTL         $0x00, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI), K1, Z8
+	XORL        BX, BX
+	BTL         $0x02, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI)(CX*2), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     (R9), Z10
+	VFMADD231PS Z8, Z10, Z0
+	XORL        BX, BX
+	BTL         $0x01, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI)(CX*1), K1, Z8
+	VADDPS      Z9, Z8, Z10
+	VMOVUPS     64(R9), Z11
+	VFMADD231PS Z10, Z11, Z1
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     128(R9), Z10
+	VFMADD231PS Z9, Z10, Z2
+	XORL        BX, BX
+	BTL         $0x03, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     192(R9), Z10
+	VFMADD231PS Z8, Z10, Z3
+	XORL        BX, BX
+	BTL         $0x04, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI)(CX*1), K1, Z8
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     256(R9), Z10
+	VFMADD231PS Z9, Z10, Z0
+	VMOVUPS     320(R9), Z9
+	VFMADD231PS Z8, Z9, Z1
+	XORL        BX, BX
+	BTL         $0x05, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI)(CX*2), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     384(R9), Z10
+	VFMADD231PS Z8, Z10, Z3
+	XORL        BX, BX
+	BTL         $0x06, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (R8), K1, Z8
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     448(R9), Z10
+	VFMADD231PS Z9, Z10, Z0
+	VMOVUPS     512(R9), Z9
+	VFMADD231PS Z8, Z9, Z1
+	XORL        BX, BX
+	BTL         $0x07, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (R8)(CX*1), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     576(R9), Z9
+	VFMADD231PS Z8, Z9, Z3
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), DI
+	ADDQ        96(AX), R8
+	ADDQ        $+640, R9
+
+pair_kind3_nofirst:
+	MOVQ  208(AX), BX
+	MOVQ  40(BX), BX
+	TESTQ BX, BX
+	JZ    pair_kind3_nolines
+
+pair_kind3_lines:
+	XORL        R10, R10
+	BTL         $0x00, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (SI), K1, Z8
+	XORL        R10, R10
+	BTL         $0x02, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (SI)(CX*2), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     (R9), Z10
+	VFMADD231PS Z8, Z10, Z0
+	VMOVUPS     -640(R9), Z10
+	VFMADD231PS Z8, Z10, Z4
+	XORL        R10, R10
+	BTL         $0x01, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (SI)(CX*1), K1, Z8
+	VADDPS      Z9, Z8, Z10
+	VMOVUPS     64(R9), Z11
+	VFMADD231PS Z10, Z11, Z1
+	VMOVUPS     -576(R9), Z11
+	VFMADD231PS Z10, Z11, Z5
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     128(R9), Z10
+	VFMADD231PS Z9, Z10, Z2
+	VMOVUPS     -512(R9), Z10
+	VFMADD231PS Z9, Z10, Z6
+	XORL        R10, R10
+	BTL         $0x03, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (DI), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     192(R9), Z10
+	VFMADD231PS Z8, Z10, Z3
+	VMOVUPS     -448(R9), Z10
+	VFMADD231PS Z8, Z10, Z7
+	XORL        R10, R10
+	BTL         $0x04, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (DI)(CX*1), K1, Z8
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     256(R9), Z10
+	VFMADD231PS Z9, Z10, Z0
+	VMOVUPS     -384(R9), Z10
+	VFMADD231PS Z9, Z10, Z4
+	VMOVUPS     320(R9), Z9
+	VFMADD231PS Z8, Z9, Z1
+	VMOVUPS     -320(R9), Z9
+	VFMADD231PS Z8, Z9, Z5
+	XORL        R10, R10
+	BTL         $0x05, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (DI)(CX*2), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     384(R9), Z10
+	VFMADD231PS Z8, Z10, Z3
+	VMOVUPS     -256(R9), Z10
+	VFMADD231PS Z8, Z10, Z7
+	XORL        R10, R10
+	BTL         $0x06, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (R8), K1, Z8
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     448(R9), Z10
+	VFMADD231PS Z9, Z10, Z0
+	VMOVUPS     -192(R9), Z10
+	VFMADD231PS Z9, Z10, Z4
+	VMOVUPS     512(R9), Z9
+	VFMADD231PS Z8, Z9, Z1
+	VMOVUPS     -128(R9), Z9
+	VFMADD231PS Z8, Z9, Z5
+	XORL        R10, R10
+	BTL         $0x07, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (R8)(CX*1), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     576(R9), Z9
+	VFMADD231PS Z8, Z9, Z3
+	VMOVUPS     -64(R9), Z9
+	VFMADD231PS Z8, Z9, Z7
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), DI
+	ADDQ        96(AX), R8
+	ADDQ        $+640, R9
+	DECQ        BX
+	JNZ         pair_kind3_lines
+
+pair_kind3_nolines:
+	MOVQ        208(AX), BX
+	CMPQ        48(BX), $0x00
+	JE          pair_kind3_nolast
+	XORL        BX, BX
+	BTL         $0x00, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI), K1, Z8
+	XORL        BX, BX
+	BTL         $0x02, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI)(CX*2), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     -640(R9), Z10
+	VFMADD231PS Z8, Z10, Z4
+	XORL        BX, BX
+	BTL         $0x01, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (SI)(CX*1), K1, Z8
+	VADDPS      Z9, Z8, Z10
+	VMOVUPS     -576(R9), Z11
+	VFMADD231PS Z10, Z11, Z5
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     -512(R9), Z10
+	VFMADD231PS Z9, Z10, Z6
+	XORL        BX, BX
+	BTL         $0x03, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     -448(R9), Z10
+	VFMADD231PS Z8, Z10, Z7
+	XORL        BX, BX
+	BTL         $0x04, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI)(CX*1), K1, Z8
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     -384(R9), Z10
+	VFMADD231PS Z9, Z10, Z4
+	VMOVUPS     -320(R9), Z9
+	VFMADD231PS Z8, Z9, Z5
+	XORL        BX, BX
+	BTL         $0x05, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (DI)(CX*2), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     -256(R9), Z10
+	VFMADD231PS Z8, Z10, Z7
+	XORL        BX, BX
+	BTL         $0x06, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (R8), K1, Z8
+	VSUBPS      Z8, Z9, Z9
+	VMOVUPS     -192(R9), Z10
+	VFMADD231PS Z9, Z10, Z4
+	VMOVUPS     -128(R9), Z9
+	VFMADD231PS Z8, Z9, Z5
+	XORL        BX, BX
+	BTL         $0x07, DX
+	SBBL        BX, BX
+	ANDL        248(AX), BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (R8)(CX*1), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     -64(R9), Z9
+	VFMADD231PS Z8, Z9, Z7
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), DI
+	ADDQ        96(AX), R8
+	ADDQ        $+640, R9
+
+pair_kind3_nolast:
+	VADDPS Z2, Z1, Z8
+	VSUBPS Z2, Z1, Z1
+	VADDPS Z8, Z0, Z0
+	VSUBPS Z3, Z1, Z1
+	VADDPS Z6, Z5, Z2
+	VSUBPS Z6, Z5, Z5
+	VADDPS Z2, Z4, Z4
+	VSUBPS Z7, Z5, Z5
+	CMPQ   80(AX), $+1
+	JNE    pair_kind3_not_relu
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z0, Z0
+	VMAXPS Z2, Z1, Z1
+	VMAXPS Z2, Z4, Z4
+	VMAXPS Z2, Z5, Z5
+	JMP    pair_kind3_done
+
+pair_kind3_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          pair_kind3_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	VMAXPS       Z2, Z4, Z4
+	VMINPS       Z3, Z4, Z4
+	VMAXPS       Z2, Z5, Z5
+	VMINPS       Z3, Z5, Z5
+	JMP          pair_kind3_done
+
+pair_kind3_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              pair_kind3_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z0, Z0
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z1, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z1, Z1
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z4, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z4, Z4
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z5, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z5, Z5
+	JMP              pair_kind3_done
+
+pair_kind3_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         pair_kind3_not_hardswish
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z0, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z1, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z4, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z4, Z4
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z5, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z5, Z5
+	JMP         pair_kind3_done
+
+pair_kind3_not_hardswish:
+pair_kind3_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), DI
+	KMOVW   248(AX), K1
+	MOVQ    24(BX), BX
+	CMPQ    160(AX), $0x00
+	JNE     pair_kind3_row0_bf16
+	VMOVUPS Z0, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+1
+	JLE     pair_kind3_row0_float32
+	VMOVUPS Z1, K1, (SI)
+	ADDQ    DI, SI
+
+pair_kind3_row0_float32:
+	JMP pair_kind3_row0_stored
+
+pair_kind3_row0_bf16:
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+1
+	JLE       pair_kind3_row0_stored
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+
+pair_kind3_row0_stored:
+	CMPQ      32(AX), $0x00
+	JE        pair_kind3_row0_done
+	MOVQ      200(AX), SI
+	ADDQ      24(DX), SI
+	VMOVUPS.Z (SI), K1, Z2
+	VADDPS    Z0, Z2, Z2
+	CMPQ      BX, $+1
+	JLE       pair_kind3_row0_added
+	VADDPS    Z1, Z2, Z2
+
+pair_kind3_row0_added:
+	VMOVUPS Z2, K1, (SI)
+
+pair_kind3_row0_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), DI
+	ADDQ    128(AX), SI
+	KMOVW   248(AX), K1
+	MOVQ    24(BX), BX
+	CMPQ    160(AX), $0x00
+	JNE     pair_kind3_row1_bf16
+	VMOVUPS Z4, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+1
+	JLE     pair_kind3_row1_float32
+	VMOVUPS Z5, K1, (SI)
+	ADDQ    DI, SI
+
+pair_kind3_row1_float32:
+	JMP pair_kind3_row1_stored
+
+pair_kind3_row1_bf16:
+	LONG      $0x487ef262
+	WORD      $0xc472
+	VMOVDQU16 Y0, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+1
+	JLE       pair_kind3_row1_stored
+	LONG      $0x487ef262
+	WORD      $0xc572
+	VMOVDQU16 Y0, K1, (SI)
+	ADDQ      DI, SI
+
+pair_kind3_row1_stored:
+	CMPQ      32(AX), $0x00
+	JE        pair_kind3_row1_done
+	MOVQ      200(AX), SI
+	ADDQ      24(DX), SI
+	ADDQ      144(AX), SI
+	VMOVUPS.Z (SI), K1, Z0
+	VADDPS    Z4, Z0, Z0
+	CMPQ      BX, $+1
+	JLE       pair_kind3_row1_added
+	VADDPS    Z5, Z0, Z0
+
+pair_kind3_row1_added:
+	VMOVUPS Z0, K1, (SI)
+
+pair_kind3_row1_done:
+pair_next:
+	ADDQ $+40, 224(AX)
+	DECQ 232(AX)
+	JNZ  pair
+	JMP  next
+
+single:
+	MOVQ 48(AX), DX
+	MOVQ DX, 224(AX)
+	MOVQ 64(AX), DX
+	MOVQ DX, 232(AX)
+
+alone:
+	MOVQ    224(AX), DX
+	MOVQ    32(DX), DX
+	ORQ     240(AX), DX
+	CMPQ    DX, $+0
+	JNE     alone_not0
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    184(AX), SI
+	VXORPS  Z0, Z0, Z0
+	VMOVUPS (SI), Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	VMOVUPS (SI), Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	MOVQ    168(AX), SI
+	ADDQ    (DX), SI
+	ADDQ    (BX), SI
+	LEAQ    (SI)(CX*2), BX
+	ADDQ    CX, BX
+	LEAQ    (BX)(CX*2), DI
+	ADDQ    CX, DI
+	LEAQ    (DI)(CX*2), R8
+	ADDQ    CX, R8
+	MOVQ    176(AX), R9
+	ADDQ    16(DX), R9
+	MOVQ    208(AX), DX
+	MOVQ    40(DX), DX
+	TESTQ   DX, DX
+	JZ      alone_kind0_nolines
+
+alone_kind0_lines:
+	VMOVUPS     (SI), Z8
+	VMOVUPS     (SI)(CX*2), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     (BX)(CX*1), Z11
+	VSUBPS      Z11, Z9, Z10
+	VMOVUPS     (R9), Z12
+	VFMADD231PS Z8, Z12, Z0
+	VFMADD231PS Z10, Z12, Z4
+	VMOVUPS     (SI)(CX*1), Z8
+	VADDPS      Z9, Z8, Z10
+	VMOVUPS     (BX), Z12
+	VADDPS      Z11, Z12, Z13
+	VMOVUPS     64(R9), Z14
+	VFMADD231PS Z10, Z14, Z1
+	VFMADD231PS Z13, Z14, Z5
+	VSUBPS      Z8, Z9, Z9
+	VSUBPS      Z12, Z11, Z10
+	VMOVUPS     128(R9), Z13
+	VFMADD231PS Z9, Z13, Z2
+	VFMADD231PS Z10, Z13, Z6
+	VSUBPS      Z12, Z8, Z8
+	VMOVUPS     (BX)(CX*2), Z10
+	VSUBPS      Z10, Z12, Z9
+	VMOVUPS     192(R9), Z13
+	VFMADD231PS Z8, Z13, Z3
+	VFMADD231PS Z9, Z13, Z7
+	VSUBPS      Z11, Z12, Z8
+	VMOVUPS     (DI), Z12
+	VSUBPS      Z12, Z10, Z9
+	VMOVUPS     256(R9), Z13
+	VFMADD231PS Z8, Z13, Z0
+	VFMADD231PS Z9, Z13, Z4
+	VMOVUPS     320(R9), Z8
+	VFMADD231PS Z11, Z8, Z1
+	VFMADD231PS Z12, Z8, Z5
+	VSUBPS      Z10, Z11, Z8
+	VMOVUPS     (DI)(CX*1), Z11
+	VSUBPS      Z11, Z12, Z9
+	VMOVUPS     384(R9), Z13
+	VFMADD231PS Z8, Z13, Z3
+	VFMADD231PS Z9, Z13, Z7
+	VSUBPS      Z12, Z10, Z8
+	VMOVUPS     (DI)(CX*2), Z10
+	VSUBPS      Z10, Z11, Z9
+	VMOVUPS     448(R9), Z13
+	VFMADD231PS Z8, Z13, Z0
+	VFMADD231PS Z9, Z13, Z4
+	VMOVUPS     512(R9), Z8
+	VFMADD231PS Z12, Z8, Z1
+	VFMADD231PS Z10, Z8, Z5
+	VSUBPS      Z11, Z12, Z8
+	VMOVUPS     (R8), Z9
+	VSUBPS      Z9, Z10, Z9
+	VMOVUPS     576(R9), Z10
+	VFMADD231PS Z8, Z10, Z3
+	VFMADD231PS Z9, Z10, Z7
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), BX
+	ADDQ        96(AX), DI
+	ADDQ        96(AX), R8
+	ADDQ        $+640, R9
+	DECQ        DX
+	JNZ         alone_kind0_lines
+
+alone_kind0_nolines:
+	VADDPS Z2, Z1, Z8
+	VSUBPS Z2, Z1, Z1
+	VADDPS Z8, Z0, Z0
+	VSUBPS Z3, Z1, Z1
+	VADDPS Z6, Z5, Z2
+	VSUBPS Z6, Z5, Z5
+	VADDPS Z2, Z4, Z4
+	VSUBPS Z7, Z5, Z5
+	CMPQ   80(AX), $+1
+	JNE    alone_kind0_not_relu
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z0, Z0
+	VMAXPS Z2, Z1, Z1
+	VMAXPS Z2, Z4, Z4
+	VMAXPS Z2, Z5, Z5
+	JMP    alone_kind0_done
+
+alone_kind0_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          alone_kind0_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	VMAXPS       Z2, Z4, Z4
+	VMINPS       Z3, Z4, Z4
+	VMAXPS       Z2, Z5, Z5
+	VMINPS       Z3, Z5, Z5
+	JMP          alone_kind0_done
+
+alone_kind0_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              alone_kind0_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z0, Z0
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z1, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z1, Z1
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z4, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z4, Z4
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z5, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z5, Z5
+	JMP              alone_kind0_done
+
+alone_kind0_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         alone_kind0_not_hardswish
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z0, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z1, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z4, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z4, Z4
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z5, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z5, Z5
+	JMP         alone_kind0_done
+
+alone_kind0_not_hardswish:
+alone_kind0_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), BX
+	CMPQ    160(AX), $0x00
+	JNE     alone_kind0_row0_bf16
+	VMOVUPS Z0, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z1, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z4, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z5, (SI)
+	ADDQ    BX, SI
+	JMP     alone_kind0_row0_stored
+
+alone_kind0_row0_bf16:
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ef262
+	WORD      $0xd472
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ef262
+	WORD      $0xd572
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+
+alone_kind0_row0_stored:
+	CMPQ    32(AX), $0x00
+	JE      alone_kind0_row0_done
+	MOVQ    200(AX), BX
+	ADDQ    24(DX), BX
+	VMOVUPS (BX), Z2
+	VADDPS  Z0, Z2, Z2
+	VADDPS  Z1, Z2, Z2
+	VADDPS  Z4, Z2, Z2
+	VADDPS  Z5, Z2, Z2
+	VMOVUPS Z2, (BX)
+
+alone_kind0_row0_done:
+	JMP alone_next
+
+alone_not0:
+	CMPQ    DX, $+1
+	JNE     alone_not1
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    184(AX), SI
+	VXORPS  Z0, Z0, Z0
+	VMOVUPS (SI), Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	MOVQ    168(AX), SI
+	ADDQ    (DX), SI
+	ADDQ    (BX), SI
+	LEAQ    (SI)(CX*2), BX
+	ADDQ    CX, BX
+	LEAQ    (BX)(CX*2), DI
+	ADDQ    CX, DI
+	MOVQ    176(AX), R8
+	ADDQ    16(DX), R8
+	MOVQ    208(AX), DX
+	MOVQ    40(DX), DX
+	TESTQ   DX, DX
+	JZ      alone_kind1_nolines
+
+alone_kind1_lines:
+	VMOVUPS     (SI), Z4
+	VMOVUPS     (SI)(CX*2), Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVUPS     (R8), Z6
+	VFMADD231PS Z4, Z6, Z0
+	VMOVUPS     (SI)(CX*1), Z4
+	VADDPS      Z5, Z4, Z6
+	VMOVUPS     64(R8), Z7
+	VFMADD231PS Z6, Z7, Z1
+	VSUBPS      Z4, Z5, Z5
+	VMOVUPS     128(R8), Z6
+	VFMADD231PS Z5, Z6, Z2
+	VMOVUPS     (BX), Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVUPS     192(R8), Z6
+	VFMADD231PS Z4, Z6, Z3
+	VMOVUPS     (BX)(CX*1), Z4
+	VSUBPS      Z4, Z5, Z5
+	VMOVUPS     256(R8), Z6
+	VFMADD231PS Z5, Z6, Z0
+	VMOVUPS     320(R8), Z5
+	VFMADD231PS Z4, Z5, Z1
+	VMOVUPS     (BX)(CX*2), Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVUPS     384(R8), Z6
+	VFMADD231PS Z4, Z6, Z3
+	VMOVUPS     (DI), Z4
+	VSUBPS      Z4, Z5, Z5
+	VMOVUPS     448(R8), Z6
+	VFMADD231PS Z5, Z6, Z0
+	VMOVUPS     512(R8), Z5
+	VFMADD231PS Z4, Z5, Z1
+	VMOVUPS     (DI)(CX*1), Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVUPS     576(R8), Z5
+	VFMADD231PS Z4, Z5, Z3
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), BX
+	ADDQ        96(AX), DI
+	ADDQ        $+640, R8
+	DECQ        DX
+	JNZ         alone_kind1_lines
+
+alone_kind1_nolines:
+	VADDPS Z2, Z1, Z4
+	VSUBPS Z2, Z1, Z1
+	VADDPS Z4, Z0, Z0
+	VSUBPS Z3, Z1, Z1
+	CMPQ   80(AX), $+1
+	JNE    alone_kind1_not_relu
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z0, Z0
+	VMAXPS Z2, Z1, Z1
+	JMP    alone_kind1_done
+
+alone_kind1_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          alone_kind1_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	JMP          alone_kind1_done
+
+alone_kind1_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              alone_kind1_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z4
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z4
+	VSCALEFPS        Z3, Z4, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z0, Z0
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z1, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z4
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z4
+	VSCALEFPS        Z3, Z4, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z1, Z1
+	JMP              alone_kind1_done
+
+alone_kind1_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         alone_kind1_not_hardswish
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z0, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z1, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	JMP         alone_kind1_done
+
+alone_kind1_not_hardswish:
+alone_kind1_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), BX
+	CMPQ    160(AX), $0x00
+	JNE     alone_kind1_row0_bf16
+	VMOVUPS Z0, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z1, (SI)
+	ADDQ    BX, SI
+	JMP     alone_kind1_row0_stored
+
+alone_kind1_row0_bf16:
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+
+alone_kind1_row0_stored:
+	CMPQ    32(AX), $0x00
+	JE      alone_kind1_row0_done
+	MOVQ    200(AX), BX
+	ADDQ    24(DX), BX
+	VMOVUPS (BX), Z2
+	VADDPS  Z0, Z2, Z2
+	VADDPS  Z1, Z2, Z2
+	VMOVUPS Z2, (BX)
+
+alone_kind1_row0_done:
+	JMP alone_next
+
+alone_not1:
+	CMPQ    DX, $+2
+	JNE     alone_not2
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    184(AX), SI
+	VXORPS  Z0, Z0, Z0
+	VMOVUPS (SI), Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	VMOVUPS (SI), Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	MOVQ    168(AX), SI
+	ADDQ    (DX), SI
+	ADDQ    (BX), SI
+	LEAQ    (SI)(CX*2), DI
+	ADDQ    CX, DI
+	LEAQ    (DI)(CX*2), R8
+	ADDQ    CX, R8
+	LEAQ    (R8)(CX*2), R9
+	ADDQ    CX, R9
+	MOVQ    176(AX), R10
+	ADDQ    16(DX), R10
+	MOVQ    16(BX), DX
+	MOVQ    208(AX), BX
+	MOVQ    40(BX), BX
+	TESTQ   BX, BX
+	JZ      alone_kind2_nolines
+
+alone_kind2_lines:
+	XORL        R11, R11
+	BTL         $0x00, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (SI), K1, Z8
+	XORL        R11, R11
+	BTL         $0x02, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (SI)(CX*2), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	XORL        R11, R11
+	BTL         $0x04, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (DI)(CX*1), K1, Z11
+	VSUBPS      Z11, Z9, Z10
+	VMOVUPS     (R10), Z12
+	VFMADD231PS Z8, Z12, Z0
+	VFMADD231PS Z10, Z12, Z4
+	XORL        R11, R11
+	BTL         $0x01, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (SI)(CX*1), K1, Z8
+	VADDPS      Z9, Z8, Z10
+	XORL        R11, R11
+	BTL         $0x03, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (DI), K1, Z12
+	VADDPS      Z11, Z12, Z13
+	VMOVUPS     64(R10), Z14
+	VFMADD231PS Z10, Z14, Z1
+	VFMADD231PS Z13, Z14, Z5
+	VSUBPS      Z8, Z9, Z9
+	VSUBPS      Z12, Z11, Z10
+	VMOVUPS     128(R10), Z13
+	VFMADD231PS Z9, Z13, Z2
+	VFMADD231PS Z10, Z13, Z6
+	VSUBPS      Z12, Z8, Z8
+	XORL        R11, R11
+	BTL         $0x05, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (DI)(CX*2), K1, Z10
+	VSUBPS      Z10, Z12, Z9
+	VMOVUPS     192(R10), Z13
+	VFMADD231PS Z8, Z13, Z3
+	VFMADD231PS Z9, Z13, Z7
+	VSUBPS      Z11, Z12, Z8
+	XORL        R11, R11
+	BTL         $0x06, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (R8), K1, Z12
+	VSUBPS      Z12, Z10, Z9
+	VMOVUPS     256(R10), Z13
+	VFMADD231PS Z8, Z13, Z0
+	VFMADD231PS Z9, Z13, Z4
+	VMOVUPS     320(R10), Z8
+	VFMADD231PS Z11, Z8, Z1
+	VFMADD231PS Z12, Z8, Z5
+	VSUBPS      Z10, Z11, Z8
+	XORL        R11, R11
+	BTL         $0x07, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (R8)(CX*1), K1, Z11
+	VSUBPS      Z11, Z12, Z9
+	VMOVUPS     384(R10), Z13
+	VFMADD231PS Z8, Z13, Z3
+	VFMADD231PS Z9, Z13, Z7
+	VSUBPS      Z12, Z10, Z8
+	XORL        R11, R11
+	BTL         $0x08, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (R8)(CX*2), K1, Z10
+	VSUBPS      Z10, Z11, Z9
+	VMOVUPS     448(R10), Z13
+	VFMADD231PS Z8, Z13, Z0
+	VFMADD231PS Z9, Z13, Z4
+	VMOVUPS     512(R10), Z8
+	VFMADD231PS Z12, Z8, Z1
+	VFMADD231PS Z10, Z8, Z5
+	VSUBPS      Z11, Z12, Z8
+	XORL        R11, R11
+	BTL         $0x09, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (R9), K1, Z9
+	VSUBPS      Z9, Z10, Z9
+	VMOVUPS     576(R10), Z10
+	VFMADD231PS Z8, Z10, Z3
+	VFMADD231PS Z9, Z10, Z7
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), DI
+	ADDQ        96(AX), R8
+	ADDQ        96(AX), R9
+	ADDQ        $+640, R10
+	DECQ        BX
+	JNZ         alone_kind2_lines
+
+alone_kind2_nolines:
+	VADDPS Z2, Z1, Z8
+	VSUBPS Z2, Z1, Z1
+	VADDPS Z8, Z0, Z0
+	VSUBPS Z3, Z1, Z1
+	VADDPS Z6, Z5, Z2
+	VSUBPS Z6, Z5, Z5
+	VADDPS Z2, Z4, Z4
+	VSUBPS Z7, Z5, Z5
+	CMPQ   80(AX), $+1
+	JNE    alone_kind2_not_relu
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z0, Z0
+	VMAXPS Z2, Z1, Z1
+	VMAXPS Z2, Z4, Z4
+	VMAXPS Z2, Z5, Z5
+	JMP    alone_kind2_done
+
+alone_kind2_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          alone_kind2_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	VMAXPS       Z2, Z4, Z4
+	VMINPS       Z3, Z4, Z4
+	VMAXPS       Z2, Z5, Z5
+	VMINPS       Z3, Z5, Z5
+	JMP          alone_kind2_done
+
+alone_kind2_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              alone_kind2_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z0, Z0
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z1, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z1, Z1
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z4, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z4, Z4
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z5, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z5, Z5
+	JMP              alone_kind2_done
+
+alone_kind2_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         alone_kind2_not_hardswish
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z0, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z1, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z4, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z4, Z4
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z5, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z5, Z5
+	JMP         alone_kind2_done
+
+alone_kind2_not_hardswish:
+alone_kind2_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), DI
+	KMOVW   248(AX), K1
+	MOVQ    24(BX), BX
+	CMPQ    160(AX), $0x00
+	JNE     alone_kind2_row0_bf16
+	VMOVUPS Z0, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+1
+	JLE     alone_kind2_row0_float32
+	VMOVUPS Z1, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+2
+	JLE     alone_kind2_row0_float32
+	VMOVUPS Z4, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+3
+	JLE     alone_kind2_row0_float32
+	VMOVUPS Z5, K1, (SI)
+	ADDQ    DI, SI
+
+alone_kind2_row0_float32:
+	JMP alone_kind2_row0_stored
+
+alone_kind2_row0_bf16:
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+1
+	JLE       alone_kind2_row0_stored
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+2
+	JLE       alone_kind2_row0_stored
+	LONG      $0x487ef262
+	WORD      $0xd472
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+3
+	JLE       alone_kind2_row0_stored
+	LONG      $0x487ef262
+	WORD      $0xd572
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+
+alone_kind2_row0_stored:
+	CMPQ      32(AX), $0x00
+	JE        alone_kind2_row0_done
+	MOVQ      200(AX), SI
+	ADDQ      24(DX), SI
+	VMOVUPS.Z (SI), K1, Z2
+	VADDPS    Z0, Z2, Z2
+	CMPQ      BX, $+1
+	JLE       alone_kind2_row0_added
+	VADDPS    Z1, Z2, Z2
+	CMPQ      BX, $+2
+	JLE       alone_kind2_row0_added
+	VADDPS    Z4, Z2, Z2
+	CMPQ      BX, $+3
+	JLE       alone_kind2_row0_added
+	VADDPS    Z5, Z2, Z2
+
+alone_kind2_row0_added:
+	VMOVUPS Z2, K1, (SI)
+
+alone_kind2_row0_done:
+	JMP alone_next
+
+alone_not2:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    184(AX), SI
+	VXORPS  Z0, Z0, Z0
+	VMOVUPS (SI), Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	MOVQ    168(AX), SI
+	ADDQ    (DX), SI
+	ADDQ    (BX), SI
+	LEAQ    (SI)(CX*2), DI
+	ADDQ    CX, DI
+	LEAQ    (DI)(CX*2), R8
+	ADDQ    CX, R8
+	MOVQ    176(AX), R9
+	ADDQ    16(DX), R9
+	MOVQ    16(BX), DX
+	MOVQ    208(AX), BX
+	MOVQ    40(BX), BX
+	TESTQ   BX, BX
+	JZ      alone_kind3_nolines
+
+alone_kind3_lines:
+	XORL        R10, R10
+	BTL         $0x00, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (SI), K1, Z4
+	XORL        R10, R10
+	BTL         $0x02, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (SI)(CX*2), K1, Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVUPS     (R9), Z6
+	VFMADD231PS Z4, Z6, Z0
+	XORL        R10, R10
+	BTL         $0x01, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (SI)(CX*1), K1, Z4
+	VADDPS      Z5, Z4, Z6
+	VMOVUPS     64(R9), Z7
+	VFMADD231PS Z6, Z7, Z1
+	VSUBPS      Z4, Z5, Z5
+	VMOVUPS     128(R9), Z6
+	VFMADD231PS Z5, Z6, Z2
+	XORL        R10, R10
+	BTL         $0x03, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (DI), K1, Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVUPS     192(R9), Z6
+	VFMADD231PS Z4, Z6, Z3
+	XORL        R10, R10
+	BTL         $0x04, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (DI)(CX*1), K1, Z4
+	VSUBPS      Z4, Z5, Z5
+	VMOVUPS     256(R9), Z6
+	VFMADD231PS Z5, Z6, Z0
+	VMOVUPS     320(R9), Z5
+	VFMADD231PS Z4, Z5, Z1
+	XORL        R10, R10
+	BTL         $0x05, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (DI)(CX*2), K1, Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVUPS     384(R9), Z6
+	VFMADD231PS Z4, Z6, Z3
+	XORL        R10, R10
+	BTL         $0x06, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (R8), K1, Z4
+	VSUBPS      Z4, Z5, Z5
+	VMOVUPS     448(R9), Z6
+	VFMADD231PS Z5, Z6, Z0
+	VMOVUPS     512(R9), Z5
+	VFMADD231PS Z4, Z5, Z1
+	XORL        R10, R10
+	BTL         $0x07, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (R8)(CX*1), K1, Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVUPS     576(R9), Z5
+	VFMADD231PS Z4, Z5, Z3
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), DI
+	ADDQ        96(AX), R8
+	ADDQ        $+640, R9
+	DECQ        BX
+	JNZ         alone_kind3_lines
+
+alone_kind3_nolines:
+	VADDPS Z2, Z1, Z4
+	VSUBPS Z2, Z1, Z1
+	VADDPS Z4, Z0, Z0
+	VSUBPS Z3, Z1, Z1
+	CMPQ   80(AX), $+1
+	JNE    alone_kind3_not_relu
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z0, Z0
+	VMAXPS Z2, Z1, Z1
+	JMP    alone_kind3_done
+
+alone_kind3_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          alone_kind3_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	JMP          alone_kind3_done
+
+alone_kind3_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              alone_kind3_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z4
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z4
+	VSCALEFPS        Z3, Z4, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z0, Z0
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z1, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z4
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z4
+	VSCALEFPS        Z3, Z4, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z1, Z1
+	JMP              alone_kind3_done
+
+alone_kind3_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         alone_kind3_not_hardswish
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z0, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z1, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	JMP         alone_kind3_done
+
+alone_kind3_not_hardswish:
+alone_kind3_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), DI
+	KMOVW   248(AX), K1
+	MOVQ    24(BX), BX
+	CMPQ    160(AX), $0x00
+	JNE     alone_kind3_row0_bf16
+	VMOVUPS Z0, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+1
+	JLE     alone_kind3_row0_float32
+	VMOVUPS Z1, K1, (SI)
+	ADDQ    DI, SI
+
+alone_kind3_row0_float32:
+	JMP alone_kind3_row0_stored
+
+alone_kind3_row0_bf16:
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+1
+	JLE       alone_kind3_row0_stored
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+
+alone_kind3_row0_stored:
+	CMPQ      32(AX), $0x00
+	JE        alone_kind3_row0_done
+	MOVQ      200(AX), SI
+	ADDQ      24(DX), SI
+	VMOVUPS.Z (SI), K1, Z2
+	VADDPS    Z0, Z2, Z2
+	CMPQ      BX, $+1
+	JLE       alone_kind3_row0_added
+	VADDPS    Z1, Z2, Z2
+
+alone_kind3_row0_added:
+	VMOVUPS Z2, K1, (SI)
+
+alone_kind3_row0_done:
+alone_next:
+	ADDQ $+40, 224(AX)
+	DECQ 232(AX)
+	JNZ  alone
+
+next:
+	ADDQ $+72, 208(AX)
+	DECQ 216(AX)
+	JNZ  group
+	MOVQ 104(AX), DX
+	ADDQ DX, 168(AX)
+	MOVQ 104(AX), DX
+	ADDQ DX, 184(AX)
+	MOVQ 112(AX), DX
+	ADDQ DX, 176(AX)
+	MOVQ 136(AX), DX
+	ADDQ DX, 192(AX)
+	MOVQ 152(AX), DX
+	ADDQ DX, 200(AX)
+	SUBQ $+16, 72(AX)
+	JG   vector
+	VZEROUPPER
+	RET
+
+// func strip5x2AVX512(a *byte)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VL, AVX512_BF16, BMI2, CMOV
+TEXT ·strip5x2AVX512(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, 168(AX)
+	MOVQ 8(AX), CX
+	MOVQ CX, 176(AX)
+	MOVQ 16(AX), CX
+	MOVQ CX, 184(AX)
+	MOVQ 24(AX), CX
+	MOVQ CX, 192(AX)
+	MOVQ 32(AX), CX
+	MOVQ CX, 200(AX)
+	MOVQ 88(AX), CX
+
+vector:
+	XORQ    DX, DX
+	MOVQ    72(AX), BX
+	CMPQ    BX, $+16
+	SETLT   DL
+	ADDQ    DX, DX
+	MOVQ    DX, 240(AX)
+	XORQ    DX, DX
+	CMPQ    BX, DX
+	CMOVQLT DX, BX
+	MOVQ    $0x00000010, DX
+	CMPQ    BX, DX
+	CMOVQGT DX, BX
+	MOVQ    $0x0000ffff, DX
+	BZHIQ   BX, DX, DX
+	KMOVW   DX, K1
+	KMOVW   K1, DX
+	MOVQ    DX, 248(AX)
+	MOVQ    40(AX), DX
+	MOVQ    DX, 208(AX)
+	MOVQ    56(AX), DX
+	MOVQ    DX, 216(AX)
+
+group:
+	MOVQ 48(AX), DX
+	MOVQ DX, 224(AX)
+	MOVQ 64(AX), DX
+	MOVQ DX, 232(AX)
+
+alone:
+	MOVQ    224(AX), DX
+	MOVQ    32(DX), DX
+	ORQ     240(AX), DX
+	CMPQ    DX, $+0
+	JNE     alone_not0
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    184(AX), SI
+	VXORPS  Z0, Z0, Z0
+	VMOVUPS (SI), Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	VMOVUPS (SI), Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	MOVQ    168(AX), SI
+	ADDQ    (DX), SI
+	ADDQ    (BX), SI
+	LEAQ    (SI)(CX*2), BX
+	ADDQ    CX, BX
+	LEAQ    (BX)(CX*2), DI
+	ADDQ    CX, DI
+	LEAQ    (DI)(CX*2), R8
+	ADDQ    CX, R8
+	MOVQ    176(AX), R9
+	ADDQ    16(DX), R9
+	MOVQ    208(AX), DX
+	MOVQ    40(DX), DX
+	TESTQ   DX, DX
+	JZ      alone_kind0_nolines
+
+alone_kind0_lines:
+	VMOVUPS     (SI), Z8
+	VMOVUPS     (BX)(CX*1), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     (DI)(CX*2), Z11
+	VSUBPS      Z11, Z9, Z10
+	VMOVUPS     (R9), Z12
+	VFMADD231PS Z8, Z12, Z0
+	VFMADD231PS Z10, Z12, Z4
+	VMOVUPS     (SI)(CX*2), Z8
+	VADDPS      Z9, Z8, Z10
+	VMOVUPS     (DI), Z12
+	VADDPS      Z11, Z12, Z13
+	VMOVUPS     64(R9), Z14
+	VFMADD231PS Z10, Z14, Z1
+	VFMADD231PS Z13, Z14, Z5
+	VSUBPS      Z8, Z9, Z9
+	VSUBPS      Z12, Z11, Z10
+	VMOVUPS     128(R9), Z11
+	VFMADD231PS Z9, Z11, Z2
+	VFMADD231PS Z10, Z11, Z6
+	VSUBPS      Z12, Z8, Z8
+	VMOVUPS     (R8)(CX*1), Z9
+	VSUBPS      Z9, Z12, Z9
+	VMOVUPS     192(R9), Z10
+	VFMADD231PS Z8, Z10, Z3
+	VFMADD231PS Z9, Z10, Z7
+	VMOVUPS     (SI)(CX*1), Z8
+	VMOVUPS     (BX), Z9
+	VSUBPS      Z9, Z8, Z8
+	VMOVUPS     (BX)(CX*2), Z10
+	VMOVUPS     (DI)(CX*1), Z12
+	VSUBPS      Z12, Z10, Z11
+	VMOVUPS     256(R9), Z13
+	VFMADD231PS Z8, Z13, Z0
+	VFMADD231PS Z11, Z13, Z4
+	VMOVUPS     320(R9), Z8
+	VFMADD231PS Z9, Z8, Z1
+	VFMADD231PS Z12, Z8, Z5
+	VSUBPS      Z10, Z9, Z8
+	VMOVUPS     (R8), Z9
+	VSUBPS      Z9, Z12, Z9
+	VMOVUPS     384(R9), Z10
+	VFMADD231PS Z8, Z10, Z3
+	VFMADD231PS Z9, Z10, Z7
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), BX
+	ADDQ        96(AX), DI
+	ADDQ        96(AX), R8
+	ADDQ        $+448, R9
+	DECQ        DX
+	JNZ         alone_kind0_lines
+
+alone_kind0_nolines:
+	VADDPS Z2, Z1, Z8
+	VSUBPS Z2, Z1, Z1
+	VADDPS Z8, Z0, Z0
+	VSUBPS Z3, Z1, Z1
+	VADDPS Z6, Z5, Z2
+	VSUBPS Z6, Z5, Z5
+	VADDPS Z2, Z4, Z4
+	VSUBPS Z7, Z5, Z5
+	CMPQ   80(AX), $+1
+	JNE    alone_kind0_not_relu
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z0, Z0
+	VMAXPS Z2, Z1, Z1
+	VMAXPS Z2, Z4, Z4
+	VMAXPS Z2, Z5, Z5
+	JMP    alone_kind0_done
+
+alone_kind0_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          alone_kind0_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	VMAXPS       Z2, Z4, Z4
+	VMINPS       Z3, Z4, Z4
+	VMAXPS       Z2, Z5, Z5
+	VMINPS       Z3, Z5, Z5
+	JMP          alone_kind0_done
+
+alone_kind0_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              alone_kind0_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z0, Z0
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z1, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z1, Z1
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z4, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z4, Z4
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z5, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z5, Z5
+	JMP              alone_kind0_done
+
+alone_kind0_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         alone_kind0_not_hardswish
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z0, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z1, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z4, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z4, Z4
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z5, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z5, Z5
+	JMP         alone_kind0_done
+
+alone_kind0_not_hardswish:
+alone_kind0_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), BX
+	CMPQ    160(AX), $0x00
+	JNE     alone_kind0_row0_bf16
+	VMOVUPS Z0, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z1, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z4, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z5, (SI)
+	ADDQ    BX, SI
+	JMP     alone_kind0_row0_stored
+
+alone_kind0_row0_bf16:
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ef262
+	WORD      $0xd472
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ef262
+	WORD      $0xd572
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+
+alone_kind0_row0_stored:
+	CMPQ    32(AX), $0x00
+	JE      alone_kind0_row0_done
+	MOVQ    200(AX), BX
+	ADDQ    24(DX), BX
+	VMOVUPS (BX), Z2
+	VADDPS  Z0, Z2, Z2
+	VADDPS  Z1, Z2, Z2
+	VADDPS  Z4, Z2, Z2
+	VADDPS  Z5, Z2, Z2
+	VMOVUPS Z2, (BX)
+
+alone_kind0_row0_done:
+	JMP alone_next
+
+alone_not0:
+	CMPQ    DX, $+1
+	JNE     alone_not1
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    184(AX), SI
+	VXORPS  Z0, Z0, Z0
+	VMOVUPS (SI), Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	MOVQ    168(AX), SI
+	ADDQ    (DX), SI
+	ADDQ    (BX), SI
+	LEAQ    (SI)(CX*2), BX
+	ADDQ    CX, BX
+	LEAQ    (BX)(CX*2), DI
+	ADDQ    CX, DI
+	MOVQ    176(AX), R8
+	ADDQ    16(DX), R8
+	MOVQ    208(AX), DX
+	MOVQ    40(DX), DX
+	TESTQ   DX, DX
+	JZ      alone_kind1_nolines
+
+alone_kind1_lines:
+	VMOVUPS     (SI), Z4
+	VMOVUPS     (BX)(CX*1), Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVUPS     (R8), Z6
+	VFMADD231PS Z4, Z6, Z0
+	VMOVUPS     (SI)(CX*2), Z4
+	VADDPS      Z5, Z4, Z6
+	VMOVUPS     64(R8), Z7
+	VFMADD231PS Z6, Z7, Z1
+	VSUBPS      Z4, Z5, Z5
+	VMOVUPS     128(R8), Z6
+	VFMADD231PS Z5, Z6, Z2
+	VMOVUPS     (DI), Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVUPS     192(R8), Z5
+	VFMADD231PS Z4, Z5, Z3
+	VMOVUPS     (SI)(CX*1), Z4
+	VMOVUPS     (BX), Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVUPS     256(R8), Z6
+	VFMADD231PS Z4, Z6, Z0
+	VMOVUPS     320(R8), Z4
+	VFMADD231PS Z5, Z4, Z1
+	VMOVUPS     (BX)(CX*2), Z4
+	VSUBPS      Z4, Z5, Z4
+	VMOVUPS     384(R8), Z5
+	VFMADD231PS Z4, Z5, Z3
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), BX
+	ADDQ        96(AX), DI
+	ADDQ        $+448, R8
+	DECQ        DX
+	JNZ         alone_kind1_lines
+
+alone_kind1_nolines:
+	VADDPS Z2, Z1, Z4
+	VSUBPS Z2, Z1, Z1
+	VADDPS Z4, Z0, Z0
+	VSUBPS Z3, Z1, Z1
+	CMPQ   80(AX), $+1
+	JNE    alone_kind1_not_relu
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z0, Z0
+	VMAXPS Z2, Z1, Z1
+	JMP    alone_kind1_done
+
+alone_kind1_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          alone_kind1_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	JMP          alone_kind1_done
+
+alone_kind1_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              alone_kind1_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z4
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z4
+	VSCALEFPS        Z3, Z4, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z0, Z0
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z1, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z4
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z4
+	VSCALEFPS        Z3, Z4, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z1, Z1
+	JMP              alone_kind1_done
+
+alone_kind1_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         alone_kind1_not_hardswish
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z0, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z1, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	JMP         alone_kind1_done
+
+alone_kind1_not_hardswish:
+alone_kind1_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), BX
+	CMPQ    160(AX), $0x00
+	JNE     alone_kind1_row0_bf16
+	VMOVUPS Z0, (SI)
+	ADDQ    BX, SI
+	VMOVUPS Z1, (SI)
+	ADDQ    BX, SI
+	JMP     alone_kind1_row0_stored
+
+alone_kind1_row0_bf16:
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, (SI)
+	ADDQ      BX, SI
+
+alone_kind1_row0_stored:
+	CMPQ    32(AX), $0x00
+	JE      alone_kind1_row0_done
+	MOVQ    200(AX), BX
+	ADDQ    24(DX), BX
+	VMOVUPS (BX), Z2
+	VADDPS  Z0, Z2, Z2
+	VADDPS  Z1, Z2, Z2
+	VMOVUPS Z2, (BX)
+
+alone_kind1_row0_done:
+	JMP alone_next
+
+alone_not1:
+	CMPQ    DX, $+2
+	JNE     alone_not2
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    184(AX), SI
+	VXORPS  Z0, Z0, Z0
+	VMOVUPS (SI), Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	VMOVUPS (SI), Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	MOVQ    168(AX), SI
+	ADDQ    (DX), SI
+	ADDQ    (BX), SI
+	LEAQ    (SI)(CX*2), DI
+	ADDQ    CX, DI
+	LEAQ    (DI)(CX*2), R8
+	ADDQ    CX, R8
+	LEAQ    (R8)(CX*2), R9
+	ADDQ    CX, R9
+	MOVQ    176(AX), R10
+	ADDQ    16(DX), R10
+	MOVQ    16(BX), DX
+	MOVQ    208(AX), BX
+	MOVQ    40(BX), BX
+	TESTQ   BX, BX
+	JZ      alone_kind2_nolines
+
+alone_kind2_lines:
+	XORL        R11, R11
+	BTL         $0x00, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (SI), K1, Z8
+	XORL        R11, R11
+	BTL         $0x04, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (DI)(CX*1), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	XORL        R11, R11
+	BTL         $0x08, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (R8)(CX*2), K1, Z11
+	VSUBPS      Z11, Z9, Z10
+	VMOVUPS     (R10), Z12
+	VFMADD231PS Z8, Z12, Z0
+	VFMADD231PS Z10, Z12, Z4
+	XORL        R11, R11
+	BTL         $0x02, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (SI)(CX*2), K1, Z8
+	VADDPS      Z9, Z8, Z10
+	XORL        R11, R11
+	BTL         $0x06, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (R8), K1, Z12
+	VADDPS      Z11, Z12, Z13
+	VMOVUPS     64(R10), Z14
+	VFMADD231PS Z10, Z14, Z1
+	VFMADD231PS Z13, Z14, Z5
+	VSUBPS      Z8, Z9, Z9
+	VSUBPS      Z12, Z11, Z10
+	VMOVUPS     128(R10), Z11
+	VFMADD231PS Z9, Z11, Z2
+	VFMADD231PS Z10, Z11, Z6
+	VSUBPS      Z12, Z8, Z8
+	XORL        R11, R11
+	BTL         $0x0a, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (R9)(CX*1), K1, Z9
+	VSUBPS      Z9, Z12, Z9
+	VMOVUPS     192(R10), Z10
+	VFMADD231PS Z8, Z10, Z3
+	VFMADD231PS Z9, Z10, Z7
+	XORL        R11, R11
+	BTL         $0x01, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (SI)(CX*1), K1, Z8
+	XORL        R11, R11
+	BTL         $0x03, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (DI), K1, Z9
+	VSUBPS      Z9, Z8, Z8
+	XORL        R11, R11
+	BTL         $0x05, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (DI)(CX*2), K1, Z10
+	XORL        R11, R11
+	BTL         $0x07, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (R8)(CX*1), K1, Z12
+	VSUBPS      Z12, Z10, Z11
+	VMOVUPS     256(R10), Z13
+	VFMADD231PS Z8, Z13, Z0
+	VFMADD231PS Z11, Z13, Z4
+	VMOVUPS     320(R10), Z8
+	VFMADD231PS Z9, Z8, Z1
+	VFMADD231PS Z12, Z8, Z5
+	VSUBPS      Z10, Z9, Z8
+	XORL        R11, R11
+	BTL         $0x09, DX
+	SBBL        R11, R11
+	ANDL        248(AX), R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (R9), K1, Z9
+	VSUBPS      Z9, Z12, Z9
+	VMOVUPS     384(R10), Z10
+	VFMADD231PS Z8, Z10, Z3
+	VFMADD231PS Z9, Z10, Z7
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), DI
+	ADDQ        96(AX), R8
+	ADDQ        96(AX), R9
+	ADDQ        $+448, R10
+	DECQ        BX
+	JNZ         alone_kind2_lines
+
+alone_kind2_nolines:
+	VADDPS Z2, Z1, Z8
+	VSUBPS Z2, Z1, Z1
+	VADDPS Z8, Z0, Z0
+	VSUBPS Z3, Z1, Z1
+	VADDPS Z6, Z5, Z2
+	VSUBPS Z6, Z5, Z5
+	VADDPS Z2, Z4, Z4
+	VSUBPS Z7, Z5, Z5
+	CMPQ   80(AX), $+1
+	JNE    alone_kind2_not_relu
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z0, Z0
+	VMAXPS Z2, Z1, Z1
+	VMAXPS Z2, Z4, Z4
+	VMAXPS Z2, Z5, Z5
+	JMP    alone_kind2_done
+
+alone_kind2_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          alone_kind2_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	VMAXPS       Z2, Z4, Z4
+	VMINPS       Z3, Z4, Z4
+	VMAXPS       Z2, Z5, Z5
+	VMINPS       Z3, Z5, Z5
+	JMP          alone_kind2_done
+
+alone_kind2_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              alone_kind2_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z0, Z0
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z1, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z1, Z1
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z4, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z4, Z4
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z5, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z6
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z6
+	VSCALEFPS        Z3, Z6, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z5, Z5
+	JMP              alone_kind2_done
+
+alone_kind2_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         alone_kind2_not_hardswish
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z0, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z1, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z4, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z4, Z4
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z5, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z5, Z5
+	JMP         alone_kind2_done
+
+alone_kind2_not_hardswish:
+alone_kind2_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), DI
+	KMOVW   248(AX), K1
+	MOVQ    24(BX), BX
+	CMPQ    160(AX), $0x00
+	JNE     alone_kind2_row0_bf16
+	VMOVUPS Z0, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+1
+	JLE     alone_kind2_row0_float32
+	VMOVUPS Z1, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+2
+	JLE     alone_kind2_row0_float32
+	VMOVUPS Z4, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+3
+	JLE     alone_kind2_row0_float32
+	VMOVUPS Z5, K1, (SI)
+	ADDQ    DI, SI
+
+alone_kind2_row0_float32:
+	JMP alone_kind2_row0_stored
+
+alone_kind2_row0_bf16:
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+1
+	JLE       alone_kind2_row0_stored
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+2
+	JLE       alone_kind2_row0_stored
+	LONG      $0x487ef262
+	WORD      $0xd472
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+3
+	JLE       alone_kind2_row0_stored
+	LONG      $0x487ef262
+	WORD      $0xd572
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+
+alone_kind2_row0_stored:
+	CMPQ      32(AX), $0x00
+	JE        alone_kind2_row0_done
+	MOVQ      200(AX), SI
+	ADDQ      24(DX), SI
+	VMOVUPS.Z (SI), K1, Z2
+	VADDPS    Z0, Z2, Z2
+	CMPQ      BX, $+1
+	JLE       alone_kind2_row0_added
+	VADDPS    Z1, Z2, Z2
+	CMPQ      BX, $+2
+	JLE       alone_kind2_row0_added
+	VADDPS    Z4, Z2, Z2
+	CMPQ      BX, $+3
+	JLE       alone_kind2_row0_added
+	VADDPS    Z5, Z2, Z2
+
+alone_kind2_row0_added:
+	VMOVUPS Z2, K1, (SI)
+
+alone_kind2_row0_done:
+	JMP alone_next
+
+alone_not2:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    184(AX), SI
+	VXORPS  Z0, Z0, Z0
+	VMOVUPS (SI), Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	MOVQ    168(AX), SI
+	ADDQ    (DX), SI
+	ADDQ    (BX), SI
+	LEAQ    (SI)(CX*2), DI
+	ADDQ    CX, DI
+	LEAQ    (DI)(CX*2), R8
+	ADDQ    CX, R8
+	MOVQ    176(AX), R9
+	ADDQ    16(DX), R9
+	MOVQ    16(BX), DX
+	MOVQ    208(AX), BX
+	MOVQ    40(BX), BX
+	TESTQ   BX, BX
+	JZ      alone_kind3_nolines
+
+alone_kind3_lines:
+	XORL        R10, R10
+	BTL         $0x00, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (SI), K1, Z4
+	XORL        R10, R10
+	BTL         $0x04, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (DI)(CX*1), K1, Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVUPS     (R9), Z6
+	VFMADD231PS Z4, Z6, Z0
+	XORL        R10, R10
+	BTL         $0x02, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (SI)(CX*2), K1, Z4
+	VADDPS      Z5, Z4, Z6
+	VMOVUPS     64(R9), Z7
+	VFMADD231PS Z6, Z7, Z1
+	VSUBPS      Z4, Z5, Z5
+	VMOVUPS     128(R9), Z6
+	VFMADD231PS Z5, Z6, Z2
+	XORL        R10, R10
+	BTL         $0x06, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (R8), K1, Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVUPS     192(R9), Z5
+	VFMADD231PS Z4, Z5, Z3
+	XORL        R10, R10
+	BTL         $0x01, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (SI)(CX*1), K1, Z4
+	XORL        R10, R10
+	BTL         $0x03, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (DI), K1, Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVUPS     256(R9), Z6
+	VFMADD231PS Z4, Z6, Z0
+	VMOVUPS     320(R9), Z4
+	VFMADD231PS Z5, Z4, Z1
+	XORL        R10, R10
+	BTL         $0x05, DX
+	SBBL        R10, R10
+	ANDL        248(AX), R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (DI)(CX*2), K1, Z4
+	VSUBPS      Z4, Z5, Z4
+	VMOVUPS     384(R9), Z5
+	VFMADD231PS Z4, Z5, Z3
+	ADDQ        96(AX), SI
+	ADDQ        96(AX), DI
+	ADDQ        96(AX), R8
+	ADDQ        $+448, R9
+	DECQ        BX
+	JNZ         alone_kind3_lines
+
+alone_kind3_nolines:
+	VADDPS Z2, Z1, Z4
+	VSUBPS Z2, Z1, Z1
+	VADDPS Z4, Z0, Z0
+	VSUBPS Z3, Z1, Z1
+	CMPQ   80(AX), $+1
+	JNE    alone_kind3_not_relu
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z0, Z0
+	VMAXPS Z2, Z1, Z1
+	JMP    alone_kind3_done
+
+alone_kind3_not_relu:
+	CMPQ         80(AX), $+2
+	JNE          alone_kind3_not_relu6
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	JMP          alone_kind3_done
+
+alone_kind3_not_relu6:
+	CMPQ             80(AX), $+3
+	JNE              alone_kind3_not_silu
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z0, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z4
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z4
+	VSCALEFPS        Z3, Z4, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z0, Z0
+	VMULPS.BCST      fbfb8aa3bx1<>+0(SB), Z1, Z2
+	VRNDSCALEPS      $0x00, Z2, Z3
+	VSUBPS           Z3, Z2, Z2
+	VBROADCASTSS     f3aae0473x1<>+0(SB), Z4
+	VFMADD213PS.BCST f3c1e8629x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3d635b72x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3e75fc8cx1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f317214x1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST f3f800001x1<>+0(SB), Z2, Z4
+	VSCALEFPS        Z3, Z4, Z2
+	VADDPS.BCST      f3f800000x1<>+0(SB), Z2, Z2
+	VDIVPS           Z2, Z1, Z1
+	JMP              alone_kind3_done
+
+alone_kind3_not_silu:
+	CMPQ        80(AX), $+4
+	JNE         alone_kind3_not_hardswish
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z0, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VXORPS      Z3, Z3, Z3
+	VMOVAPS     Z1, Z2
+	VADDPS.BCST f40400000x1<>+0(SB), Z2, Z2
+	VMAXPS      Z3, Z2, Z2
+	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
+	VMULPS.BCST f3e2aaaabx1<>+0(SB), Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	JMP         alone_kind3_done
+
+alone_kind3_not_hardswish:
+alone_kind3_done:
+	MOVQ    208(AX), DX
+	MOVQ    224(AX), BX
+	MOVQ    192(AX), SI
+	ADDQ    8(DX), SI
+	ADDQ    8(BX), SI
+	MOVQ    120(AX), DI
+	KMOVW   248(AX), K1
+	MOVQ    24(BX), BX
+	CMPQ    160(AX), $0x00
+	JNE     alone_kind3_row0_bf16
+	VMOVUPS Z0, K1, (SI)
+	ADDQ    DI, SI
+	CMPQ    BX, $+1
+	JLE     alone_kind3_row0_float32
+	VMOVUPS Z1, K1, (SI)
+	ADDQ    DI, SI
+
+alone_kind3_row0_float32:
+	JMP alone_kind3_row0_stored
+
+alone_kind3_row0_bf16:
+	LONG      $0x487ef262
+	WORD      $0xd072
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+	CMPQ      BX, $+1
+	JLE       alone_kind3_row0_stored
+	LONG      $0x487ef262
+	WORD      $0xd172
+	VMOVDQU16 Y2, K1, (SI)
+	ADDQ      DI, SI
+
+alone_kind3_row0_stored:
+	CMPQ      32(AX), $0x00
+	JE        alone_kind3_row0_done
+	MOVQ      200(AX), SI
+	ADDQ      24(DX), SI
+	VMOVUPS.Z (SI), K1, Z2
+	VADDPS    Z0, Z2, Z2
+	CMPQ      BX, $+1
+	JLE       alone_kind3_row0_added
+	VADDPS    Z1, Z2, Z2
+
+alone_kind3_row0_added:
+	VMOVUPS Z2, K1, (SI)
+
+alone_kind3_row0_done:
+alone_next:
+	ADDQ $+40, 224(AX)
+	DECQ 232(AX)
+	JNZ  alone
+	ADDQ $+72, 208(AX)
+	DECQ 216(AX)
+	JNZ  group
+	MOVQ 104(AX), DX
+	ADDQ DX, 168(AX)
+	MOVQ 104(AX), DX
+	ADDQ DX, 184(AX)
+	MOVQ 112(AX), DX
+	ADDQ DX, 176(AX)
+	MOVQ 136(AX), DX
+	ADDQ DX, 192(AX)
+	MOVQ 152(AX), DX
+	ADDQ DX, 200(AX)
+	SUBQ $+16, 72(AX)
+	JG   vector
+	VZEROUPPER
+	RET
+
 // func actAVX512(x *float32, n int, act int)
 // Requires: AVX512DQ, AVX512F, BMI2, CMOV
 TEXT ·actAVX512(SB), NOSPLIT, $0-24
@@ -15787,7 +23614,6 @@ relu2:
 	VMOVUPS 64(AX), Z1
 	VXORPS  Z2, Z2, Z2
 	VMAXPS  Z2, Z0, Z0
-	VXORPS  Z2, Z2, Z2
 	VMAXPS  Z2, Z1, Z1
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
@@ -15835,53 +23661,55 @@ relu_next:
 	MOVQ n+8(FP), CX
 
 relu62:
-	SUBQ        $+32, CX
-	JLT         relu62_end
-	VMOVUPS     (AX), Z0
-	VMOVUPS     64(AX), Z1
-	VXORPS      Z2, Z2, Z2
-	VMAXPS      Z2, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VXORPS      Z2, Z2, Z2
-	VMAXPS      Z2, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VMOVUPS     Z0, (AX)
-	VMOVUPS     Z1, 64(AX)
-	ADDQ        $+128, AX
-	JMP         relu62
+	SUBQ         $+32, CX
+	JLT          relu62_end
+	VMOVUPS      (AX), Z0
+	VMOVUPS      64(AX), Z1
+	VXORPS       Z2, Z2, Z2
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z2, Z0, Z0
+	VMINPS       Z3, Z0, Z0
+	VMAXPS       Z2, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         $+128, AX
+	JMP          relu62
 
 relu62_end:
 	ADDQ $+32, CX
 
 relu61:
-	SUBQ        $+16, CX
-	JLT         relu61_end
-	VMOVUPS     (AX), Z0
-	VXORPS      Z1, Z1, Z1
-	VMAXPS      Z1, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VMOVUPS     Z0, (AX)
-	ADDQ        $+64, AX
-	JMP         relu61
+	SUBQ         $+16, CX
+	JLT          relu61_end
+	VMOVUPS      (AX), Z0
+	VXORPS       Z1, Z1, Z1
+	VBROADCASTSS f40c00000x1<>+0(SB), Z2
+	VMAXPS       Z1, Z0, Z0
+	VMINPS       Z2, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	ADDQ         $+64, AX
+	JMP          relu61
 
 relu61_end:
-	ADDQ        $+16, CX
-	CMPQ        CX, $0x00
-	JE          relu6_done
-	XORQ        DX, DX
-	CMPQ        CX, DX
-	CMOVQLT     DX, CX
-	MOVQ        $0x00000010, DX
-	CMPQ        CX, DX
-	CMOVQGT     DX, CX
-	MOVQ        $0x0000ffff, DX
-	BZHIQ       CX, DX, DX
-	KMOVW       DX, K1
-	VMOVUPS.Z   (AX), K1, Z0
-	VXORPS      Z1, Z1, Z1
-	VMAXPS      Z1, Z0, Z0
-	VMINPS.BCST f40c00000x1<>+0(SB), Z0, Z0
-	VMOVUPS     Z0, K1, (AX)
+	ADDQ         $+16, CX
+	CMPQ         CX, $0x00
+	JE           relu6_done
+	XORQ         DX, DX
+	CMPQ         CX, DX
+	CMOVQLT      DX, CX
+	MOVQ         $0x00000010, DX
+	CMPQ         CX, DX
+	CMOVQGT      DX, CX
+	MOVQ         $0x0000ffff, DX
+	BZHIQ        CX, DX, DX
+	KMOVW        DX, K1
+	VMOVUPS.Z    (AX), K1, Z0
+	VXORPS       Z1, Z1, Z1
+	VBROADCASTSS f40c00000x1<>+0(SB), Z2
+	VMAXPS       Z1, Z0, Z0
+	VMINPS       Z2, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
 
 relu6_done:
 	RET
@@ -17998,30 +25826,25 @@ row0_nores:
 	JNE    row0_not_relu
 	VXORPS Z3, Z3, Z3
 	VMAXPS Z3, Z1, Z1
-	VXORPS Z3, Z3, Z3
 	VMAXPS Z3, Z2, Z2
-	VXORPS Z3, Z3, Z3
 	VMAXPS Z3, Z7, Z7
-	VXORPS Z3, Z3, Z3
 	VMAXPS Z3, Z6, Z6
 	JMP    row0_done
 
 row0_not_relu:
-	CMPQ        64(AX), $+2
-	JNE         row0_not_relu6
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z3, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z3, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z3, Z7, Z7
-	VMINPS.BCST f40c00000x1<>+0(SB), Z7, Z7
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z3, Z6, Z6
-	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
-	JMP         row0_done
+	CMPQ         64(AX), $+2
+	JNE          row0_not_relu6
+	VXORPS       Z3, Z3, Z3
+	VBROADCASTSS f40c00000x1<>+0(SB), Z4
+	VMAXPS       Z3, Z1, Z1
+	VMINPS       Z4, Z1, Z1
+	VMAXPS       Z3, Z2, Z2
+	VMINPS       Z4, Z2, Z2
+	VMAXPS       Z3, Z7, Z7
+	VMINPS       Z4, Z7, Z7
+	VMAXPS       Z3, Z6, Z6
+	VMINPS       Z4, Z6, Z6
+	JMP          row0_done
 
 row0_not_relu6:
 	CMPQ             64(AX), $+3
@@ -18160,30 +25983,25 @@ row1_nores:
 	JNE    row1_not_relu
 	VXORPS Z3, Z3, Z3
 	VMAXPS Z3, Z1, Z1
-	VXORPS Z3, Z3, Z3
 	VMAXPS Z3, Z2, Z2
-	VXORPS Z3, Z3, Z3
 	VMAXPS Z3, Z7, Z7
-	VXORPS Z3, Z3, Z3
 	VMAXPS Z3, Z6, Z6
 	JMP    row1_done
 
 row1_not_relu:
-	CMPQ        64(AX), $+2
-	JNE         row1_not_relu6
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z3, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z3, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z3, Z7, Z7
-	VMINPS.BCST f40c00000x1<>+0(SB), Z7, Z7
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z3, Z6, Z6
-	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
-	JMP         row1_done
+	CMPQ         64(AX), $+2
+	JNE          row1_not_relu6
+	VXORPS       Z3, Z3, Z3
+	VBROADCASTSS f40c00000x1<>+0(SB), Z4
+	VMAXPS       Z3, Z1, Z1
+	VMINPS       Z4, Z1, Z1
+	VMAXPS       Z3, Z2, Z2
+	VMINPS       Z4, Z2, Z2
+	VMAXPS       Z3, Z7, Z7
+	VMINPS       Z4, Z7, Z7
+	VMAXPS       Z3, Z6, Z6
+	VMINPS       Z4, Z6, Z6
+	JMP          row1_done
 
 row1_not_relu6:
 	CMPQ             64(AX), $+3
@@ -18322,30 +26140,25 @@ row2_nores:
 	JNE    row2_not_relu
 	VXORPS Z3, Z3, Z3
 	VMAXPS Z3, Z1, Z1
-	VXORPS Z3, Z3, Z3
 	VMAXPS Z3, Z2, Z2
-	VXORPS Z3, Z3, Z3
 	VMAXPS Z3, Z7, Z7
-	VXORPS Z3, Z3, Z3
 	VMAXPS Z3, Z6, Z6
 	JMP    row2_done
 
 row2_not_relu:
-	CMPQ        64(AX), $+2
-	JNE         row2_not_relu6
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z3, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z3, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z3, Z7, Z7
-	VMINPS.BCST f40c00000x1<>+0(SB), Z7, Z7
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z3, Z6, Z6
-	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
-	JMP         row2_done
+	CMPQ         64(AX), $+2
+	JNE          row2_not_relu6
+	VXORPS       Z3, Z3, Z3
+	VBROADCASTSS f40c00000x1<>+0(SB), Z4
+	VMAXPS       Z3, Z1, Z1
+	VMINPS       Z4, Z1, Z1
+	VMAXPS       Z3, Z2, Z2
+	VMINPS       Z4, Z2, Z2
+	VMAXPS       Z3, Z7, Z7
+	VMINPS       Z4, Z7, Z7
+	VMAXPS       Z3, Z6, Z6
+	VMINPS       Z4, Z6, Z6
+	JMP          row2_done
 
 row2_not_relu6:
 	CMPQ             64(AX), $+3
@@ -18484,30 +26297,25 @@ row3_nores:
 	JNE    row3_not_relu
 	VXORPS Z0, Z0, Z0
 	VMAXPS Z0, Z1, Z1
-	VXORPS Z0, Z0, Z0
 	VMAXPS Z0, Z2, Z2
-	VXORPS Z0, Z0, Z0
 	VMAXPS Z0, Z7, Z7
-	VXORPS Z0, Z0, Z0
 	VMAXPS Z0, Z6, Z6
 	JMP    row3_done
 
 row3_not_relu:
-	CMPQ        64(AX), $+2
-	JNE         row3_not_relu6
-	VXORPS      Z0, Z0, Z0
-	VMAXPS      Z0, Z1, Z1
-	VMINPS.BCST f40c00000x1<>+0(SB), Z1, Z1
-	VXORPS      Z0, Z0, Z0
-	VMAXPS      Z0, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VXORPS      Z0, Z0, Z0
-	VMAXPS      Z0, Z7, Z7
-	VMINPS.BCST f40c00000x1<>+0(SB), Z7, Z7
-	VXORPS      Z0, Z0, Z0
-	VMAXPS      Z0, Z6, Z6
-	VMINPS.BCST f40c00000x1<>+0(SB), Z6, Z6
-	JMP         row3_done
+	CMPQ         64(AX), $+2
+	JNE          row3_not_relu6
+	VXORPS       Z0, Z0, Z0
+	VBROADCASTSS f40c00000x1<>+0(SB), Z3
+	VMAXPS       Z0, Z1, Z1
+	VMINPS       Z3, Z1, Z1
+	VMAXPS       Z0, Z2, Z2
+	VMINPS       Z3, Z2, Z2
+	VMAXPS       Z0, Z7, Z7
+	VMINPS       Z3, Z7, Z7
+	VMAXPS       Z0, Z6, Z6
+	VMINPS       Z3, Z6, Z6
+	JMP          row3_done
 
 row3_not_relu6:
 	CMPQ             64(AX), $+3
@@ -20822,7 +28630,6 @@ relu2_row:
 	VFMADD213PS Z3, Z1, Z5
 	VXORPS      Z6, Z6, Z6
 	VMAXPS      Z6, Z4, Z4
-	VXORPS      Z6, Z6, Z6
 	VMAXPS      Z6, Z5, Z5
 	VMOVUPS     Z4, (DI)
 	VMOVUPS     Z5, 64(DI)
@@ -20937,30 +28744,30 @@ relu62:
 	MOVQ    16(AX), R11
 
 relu62_row:
-	PREFETCHT0  (R10)(BX*1)
-	PREFETCHT0  64(R10)(BX*1)
-	PREFETCHT0  (R11)(BX*1)
-	PREFETCHT0  64(R11)(BX*1)
-	ADDQ        $+128, BX
-	VMOVUPS     (SI), Z4
-	VMOVUPS     64(SI), Z5
-	ADDQ        R9, SI
-	VFMADD213PS Z2, Z0, Z4
-	VFMADD213PS Z3, Z1, Z5
-	VXORPS      Z6, Z6, Z6
-	VMAXPS      Z6, Z4, Z4
-	VMINPS.BCST f40c00000x1<>+0(SB), Z4, Z4
-	VXORPS      Z6, Z6, Z6
-	VMAXPS      Z6, Z5, Z5
-	VMINPS.BCST f40c00000x1<>+0(SB), Z5, Z5
-	VMOVUPS     Z4, (DI)
-	VMOVUPS     Z5, 64(DI)
-	ADDQ        R9, DI
-	DECQ        R8
-	JNZ         relu62_row
-	SUBQ        $+32, CX
-	ADDQ        $+128, DX
-	JMP         relu62
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   64(R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   64(R11)(BX*1)
+	ADDQ         $+128, BX
+	VMOVUPS      (SI), Z4
+	VMOVUPS      64(SI), Z5
+	ADDQ         R9, SI
+	VFMADD213PS  Z2, Z0, Z4
+	VFMADD213PS  Z3, Z1, Z5
+	VXORPS       Z6, Z6, Z6
+	VBROADCASTSS f40c00000x1<>+0(SB), Z7
+	VMAXPS       Z6, Z4, Z4
+	VMINPS       Z7, Z4, Z4
+	VMAXPS       Z6, Z5, Z5
+	VMINPS       Z7, Z5, Z5
+	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z5, 64(DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          relu62_row
+	SUBQ         $+32, CX
+	ADDQ         $+128, DX
+	JMP          relu62
 
 relu62_end:
 relu61:
@@ -20980,22 +28787,23 @@ relu61:
 	MOVQ    16(AX), R11
 
 relu61_row:
-	PREFETCHT0  (R10)(BX*1)
-	PREFETCHT0  (R11)(BX*1)
-	ADDQ        $+64, BX
-	VMOVUPS     (SI), Z2
-	ADDQ        R9, SI
-	VFMADD213PS Z1, Z0, Z2
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z3, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VMOVUPS     Z2, (DI)
-	ADDQ        R9, DI
-	DECQ        R8
-	JNZ         relu61_row
-	SUBQ        $+16, CX
-	ADDQ        $+64, DX
-	JMP         relu61
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R11)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS      (SI), Z2
+	ADDQ         R9, SI
+	VFMADD213PS  Z1, Z0, Z2
+	VXORPS       Z3, Z3, Z3
+	VBROADCASTSS f40c00000x1<>+0(SB), Z4
+	VMAXPS       Z3, Z2, Z2
+	VMINPS       Z4, Z2, Z2
+	VMOVUPS      Z2, (DI)
+	ADDQ         R9, DI
+	DECQ         R8
+	JNZ          relu61_row
+	SUBQ         $+16, CX
+	ADDQ         $+64, DX
+	JMP          relu61
 
 relu61_end:
 	CMPQ      CX, $0x00
@@ -21023,19 +28831,20 @@ relu61_end:
 	MOVQ      16(AX), AX
 
 relu6_tail_row:
-	PREFETCHT0  (R8)(BX*1)
-	PREFETCHT0  (AX)(BX*1)
-	ADDQ        $+64, BX
-	VMOVUPS.Z   (CX), K1, Z2
-	ADDQ        DI, CX
-	VFMADD213PS Z1, Z0, Z2
-	VXORPS      Z3, Z3, Z3
-	VMAXPS      Z3, Z2, Z2
-	VMINPS.BCST f40c00000x1<>+0(SB), Z2, Z2
-	VMOVUPS     Z2, K1, (SI)
-	ADDQ        DI, SI
-	DECQ        DX
-	JNZ         relu6_tail_row
+	PREFETCHT0   (R8)(BX*1)
+	PREFETCHT0   (AX)(BX*1)
+	ADDQ         $+64, BX
+	VMOVUPS.Z    (CX), K1, Z2
+	ADDQ         DI, CX
+	VFMADD213PS  Z1, Z0, Z2
+	VXORPS       Z3, Z3, Z3
+	VBROADCASTSS f40c00000x1<>+0(SB), Z4
+	VMAXPS       Z3, Z2, Z2
+	VMINPS       Z4, Z2, Z2
+	VMOVUPS      Z2, K1, (SI)
+	ADDQ         DI, SI
+	DECQ         DX
+	JNZ          relu6_tail_row
 
 relu6_done:
 	VZEROUPPER

@@ -90,7 +90,7 @@ func BenchmarkDepthwise(b *testing.B) {
 					d := Depthwise{X: aligned(r, h*h*c), H: h, W: h, C: c, OutH: out, OutW: out, KernelH: kernel, KernelW: kernel,
 						StrideH: stride, StrideW: stride, DilationH: 1, DilationW: 1, Top: kernel / 2, Left: kernel / 2,
 						Y: aligned(r, out*out*c), To: out, Act: act}
-					d.Weight, d.Bias = PackDepthwise(fill(r, kernel*kernel*c, 1), fill(r, c, 1), c)
+					d.Pack(fill(r, kernel*kernel*c, 1), fill(r, c, 1))
 					best(b, 2*float64(out*out*c*kernel*kernel), func() { s.Depthwise(&d) })
 				})
 			}

@@ -8,7 +8,6 @@
 package kernels
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 )
@@ -201,6 +200,10 @@ type Gemm struct {
 	LDC            int
 	Act            Act
 	ResBF16, CBF16 bool
+	// Fetch, if not nil, is what is brought to the cache meanwhile instead of C: rows LDF apart, of what whoever
+	// reads C will write.
+	Fetch []float32
+	LDF   int
 }
 
 // words returns where column n, an even number, is in a row of C or Res.
@@ -231,70 +234,6 @@ func (g *Gemm) check() {
 		panic("kernels: a product can't yield bfloat16 of these operands or with this activation")
 	}
 	_ = g.B.Data[PackedLen(g.B.N, g.B.K)-1]
-}
-
-// Depthwise describes a depthwise convolution of one image: rows [From, To) of Y, which has OutH ×
-// OutW pixels of C floats, from X of H × W pixels. Zeros surround X.
-type Depthwise struct {
-	X, Y                 []float32
-	H, W, C              int
-	OutH, OutW           int
-	KernelH, KernelW     int
-	StrideH, StrideW     int
-	DilationH, DilationW int
-	Top, Left            int       // rows and columns of zeros before X
-	Weight, Bias         []float32 // of PackDepthwise
-	Act                  Act
-	From, To             int
-	// RowY and PixelY are the distances between rows and between pixels of Y in words; 0 means that
-	// they follow each other.
-	RowY, PixelY int
-	// Sums, if not nil, receives the sum over each row's pixels of what was computed: [OutH, C].
-	Sums []float32
-	// With BF16, Y is of bfloat16: C is even then, and Act one that [Fused].
-	BF16 bool
-}
-
-// words returns how many words n numbers of Y take.
-func (d *Depthwise) words(n int) int {
-	if d.BF16 {
-		return n / 2
-	}
-	return n
-}
-
-// depthwiseBlock is the number of channels in a block of packed weights.
-const depthwiseBlock = 16
-
-// PackDepthwise packs the weights [c, taps] of a depthwise convolution and its biases [c] by blocks of
-// 16 channels, padded with zeros: [blocks, taps, 16] and [blocks, 16].
-func PackDepthwise(weights, bias []float32, c int) (packed, padded []float32) {
-	taps, blocks := len(weights)/c, (c+depthwiseBlock-1)/depthwiseBlock
-	packed, padded = make([]float32, blocks*taps*depthwiseBlock), make([]float32, blocks*depthwiseBlock)
-	copy(padded, bias)
-	for ch := range c {
-		for t := range taps {
-			packed[(ch/depthwiseBlock*taps+t)*depthwiseBlock+ch%depthwiseBlock] = weights[ch*taps+t]
-		}
-	}
-	return packed, padded
-}
-
-// strides returns RowY and PixelY.
-func (d *Depthwise) strides() (row, pixel int) {
-	return cmp.Or(d.RowY, d.OutW*d.words(d.C)), cmp.Or(d.PixelY, d.words(d.C))
-}
-
-func (d *Depthwise) check() {
-	row, pixel := d.strides()
-	blocks := (d.C + depthwiseBlock - 1) / depthwiseBlock
-	_ = d.X[d.H*d.W*d.C-1]
-	_ = d.Y[(d.To-1)*row+(d.OutW-1)*pixel+d.words(d.C)-1]
-	if d.BF16 && (d.C%2 != 0 || !Fused(d.Act)) {
-		panic("kernels: a depthwise convolution can't yield bfloat16 of so many channels or with this activation")
-	}
-	_ = d.Weight[blocks*d.KernelH*d.KernelW*depthwiseBlock-1]
-	_ = d.Bias[blocks*depthwiseBlock-1]
 }
 
 // portable, and what this processor has beside it, best first.

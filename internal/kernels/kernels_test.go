@@ -118,38 +118,67 @@ func TestGemmRows(t *testing.T) {
 
 func testDepthwise(t *testing.T, s *Set, seed uint64, h, w, c, kernel, stride, dilation, pad int, act Act) {
 	r := rand.New(rand.NewPCG(seed, 0))
-	out := func(size int) int { return (size+2*pad-dilation*(kernel-1)-1)/stride + 1 }
-	d := Depthwise{X: fill(r, h*w*c, 1), H: h, W: w, C: c, OutH: out(h), OutW: out(w), KernelH: kernel, KernelW: kernel,
-		StrideH: stride, StrideW: stride, DilationH: dilation, DilationW: dilation, Top: pad, Left: pad,
+	left := max(pad-int(seed/2%2), 0) // not always as on the right
+	out := func(size, pads int) int { return (size+pads-dilation*(kernel-1)-1)/stride + 1 }
+	d := Depthwise{X: fill(r, h*w*c, 1), H: h, W: w, C: c, OutH: out(h, 2*pad), OutW: out(w, left+pad), KernelH: kernel, KernelW: kernel,
+		StrideH: stride, StrideW: stride, DilationH: dilation, DilationW: dilation, Top: pad, Left: left,
 		Act: act}
-	d.Weight, d.Bias = PackDepthwise(fill(r, kernel*kernel*c, 1), fill(r, c, 1), c)
-	if d.OutH <= 0 || d.OutW <= 0 || h+2*pad < dilation*(kernel-1)+1 || w+2*pad < dilation*(kernel-1)+1 {
+	d.Pack(fill(r, kernel*kernel*c, 1), fill(r, c, 1))
+	if d.OutH <= 0 || d.OutW <= 0 || h+2*pad < dilation*(kernel-1)+1 || w+left+pad < dilation*(kernel-1)+1 {
 		return
 	}
-	var ys, sums [2][]float32
-	for i, set := range []*Set{s, &portable} {
-		ys[i], sums[i] = make([]float32, d.OutH*d.OutW*c), make([]float32, d.OutH*c)
-		d.Y, d.Sums = ys[i], sums[i]
-		if !Fused(act) {
-			d.Sums = nil
+	what := fmt.Sprintf("%s: depthwise %d×%d×%d kernel %d stride %d dilation %d pad %d and %d act %d", s.Name, h, w, c, kernel, stride, dilation, left, pad, act)
+	d.BF16 = s.BF16 != nil && c%2 == 0 && seed%2 == 0 && Fused(act)
+	compute := func(set *Set, bounds ...int) (y, sums []float32) {
+		d := d
+		d.Y = make([]float32, d.OutH*d.OutW*d.words(c))
+		if Fused(act) {
+			d.Sums = make([]float32, d.OutH*c)
 		}
-		d.BF16 = s.BF16 != nil && c%2 == 0 && seed%2 == 0 && Fused(act)
-		// In two parts, as two threads would.
-		d.From, d.To = 0, d.OutH/2
-		set.Depthwise(&d)
-		d.From, d.To = d.To, d.OutH
-		set.Depthwise(&d)
+		for i, to := range append(bounds, d.OutH) {
+			if d.From = 0; i > 0 {
+				d.From = bounds[i-1]
+			}
+			d.To = to
+			set.Depthwise(&d)
+		}
+		return d.Y, d.Sums
 	}
-	what := fmt.Sprintf("depthwise %d×%d×%d kernel %d stride %d dilation %d pad %d act %d", h, w, c, kernel, stride, dilation, pad, act)
+	y, sums := compute(s)
+	// In parts, as threads would.
+	parts, partSums := compute(s, d.OutH/4*2, d.OutH/2/2*2)
+	if !sameBits(y, parts) || !sameBits(sums, partSums) {
+		t.Errorf("%s: parts give other bits", what)
+	}
+	// By panels of channels, each of an image of its own.
+	panels, panelSums := make([]float32, len(y)), make([]float32, len(sums))
+	whole := d
+	whole.Y, whole.Sums, whole.To = panels, panelSums, d.OutH
+	if sums == nil {
+		whole.Sums = nil
+	}
+	for first := 0; first < c; first += 32 {
+		p := whole.Channels(first, min(first+32, c))
+		for i := range h * w {
+			p.X = append(p.X, d.X[i*c+first:i*c+first+p.C]...)
+		}
+		s.Depthwise(&p)
+	}
+	if !sameBits(y, panels) || !sameBits(sums, panelSums) {
+		t.Errorf("%s: panels of channels give other bits", what)
+	}
+	want, wantSums := compute(&portable)
 	tolerance := 1e-5
 	if d.BF16 {
 		tolerance = 1.0 / 128
-		for i := range ys {
-			ys[i] = widened(ys[i][:len(ys[i])/2])
-		}
+		y, want = widened(y), widened(want)
 	}
-	compare(t, what, ys[0], ys[1], tolerance)
-	compare(t, what+" sums", sums[0], sums[1], 1e-4)
+	compare(t, what, y, want, tolerance)
+	compare(t, what+" sums", sums, wantSums, 1e-4)
+}
+
+func sameBits(a, b []float32) bool {
+	return slices.EqualFunc(a, b, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) })
 }
 
 func TestDepthwise(t *testing.T) {

@@ -136,7 +136,7 @@ func depthwisePortable(d *Depthwise) {
 						continue
 					}
 					x := d.X[(iy*d.W+ix)*d.C:][:d.C]
-					w := d.Weight[(ky*d.KernelW+kx)*depthwiseBlock:]
+					w := d.Taps[(ky*d.KernelW+kx)*depthwiseBlock:]
 					for c := range y {
 						y[c] += x[c] * w[c/depthwiseBlock*taps*depthwiseBlock+c%depthwiseBlock]
 					}
@@ -149,7 +149,7 @@ func depthwisePortable(d *Depthwise) {
 				copy(to, y)
 			}
 			if d.Sums != nil {
-				sums := d.Sums[oy*d.C:][:d.C]
+				sums := d.sumsOf(oy)
 				if ox == 0 {
 					clear(sums)
 				}

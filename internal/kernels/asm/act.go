@@ -42,17 +42,31 @@ func (v isa) apply(label string, acts []int, act Op, xs []reg.VecVirtual) {
 	Label(done)
 }
 
+// clamp replaces each of xs by what is at least 0 and, if limited, at most 6.
+func (v isa) clamp(limited bool, xs []reg.VecVirtual) {
+	zero := v.vec()
+	v.zero(zero)
+	var six reg.VecVirtual
+	if limited {
+		six = v.splat(6)
+	}
+	for _, x := range xs {
+		VMAXPS(zero, x, x)
+		if limited {
+			VMINPS(six, x, x)
+		}
+	}
+}
+
 // act replaces each of xs by its activation.
 func (v isa) act(a int, xs []reg.VecVirtual) {
+	if a == actReLU || a == actReLU6 {
+		v.clamp(a == actReLU6, xs)
+		return
+	}
 	for _, x := range xs {
 		t := v.vec()
 		switch a {
-		case actReLU, actReLU6:
-			v.zero(t)
-			VMAXPS(t, x, x)
-			if a == actReLU6 {
-				v.with(lower, 6, x, x)
-			}
 		case actHardSwish, actHardSigmoid:
 			zero := v.vec()
 			v.zero(zero)

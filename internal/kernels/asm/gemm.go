@@ -138,14 +138,15 @@ func (g *gemmKernel) tile(label string, rows int) {
 		}
 	}
 	ADDQ(num(4*width), b)
-	// What the tile will write may come from far: it has until the sums are done.
-	to, next := g.arg.load("atC"), g.arg.load("ldc")
+	// What the tile will write, or who reads it, may come from far: it has until the sums are done.
+	to, next := g.arg.load("atFetch"), g.arg.load("ldFetch")
 	for range rows {
 		for _, c := range g.columns {
 			PREFETCHT0(Mem{Base: to, Disp: 4 * c.at})
 		}
 		ADDQ(next, to)
 	}
+	MOVQ(to, g.arg.field("atFetch"))
 
 	base := []reg.GPVirtual{g.arg.load("atA")}
 	for i := 3; i < rows; i += 3 {
