@@ -144,10 +144,13 @@ func (c *compiler) emitBands(b *banded, s step, in, out value, sums int, residua
 	d := &b.depthwise
 	// So many rows of the expansion's product at least: they are computed in whole tiles, and few of them
 	// twice. An even number of bands is shared alike by two threads.
-	const least = 672
-	together := kernels.DepthwiseRows
-	b.rows = min(alike(divided(d.OutH, together), divided(least, d.StrideH*d.W*together))*together, d.OutH)
-	perImage := divided(d.OutH, b.rows)
+	const least, together = 672, kernels.DepthwiseRows
+	groups, perImage := divided(d.OutH, together), 1 // of rows that are computed together
+	if most := divided(least, d.StrideH*d.W*together); groups > most {
+		perImage = divided(divided(groups, most), 2) * 2
+	}
+	bound := func(band int) int { return min(band*groups/perImage*together, d.OutH) }
+	b.rows = divided(groups, perImage) * together
 	s.units = out.shape[0] * perImage
 	expanded := 0
 	if b.expand != nil {
@@ -167,7 +170,7 @@ func (c *compiler) emitBands(b *banded, s step, in, out value, sums int, residua
 	s.run = func(st *State, thread, from, to int) {
 		w := bandWorker{banded: b, outBF16: out.bf16, expanded: st.scratch[thread][:expanded], convolved: st.scratch[thread][expanded:], image: -1}
 		for u := from; u < to; u++ {
-			n, first := u/perImage, u%perImage*b.rows
+			n, band := u/perImage, u%perImage
 			w.x, w.y = of(st, in, n, image), of(st, out, n, result)
 			if sums >= 0 {
 				w.sums = st.buffer(sums)[n*d.OutH*d.C:]
@@ -175,7 +178,7 @@ func (c *compiler) emitBands(b *banded, s step, in, out value, sums int, residua
 			if residual != nil {
 				w.residual, w.residualBF16 = of(st, *residual, n, result), residual.bf16
 			}
-			w.compute(n, first, min(first+b.rows, d.OutH))
+			w.compute(n, bound(band), bound(band+1))
 		}
 	}
 	c.emit(s)
