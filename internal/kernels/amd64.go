@@ -119,13 +119,17 @@ func (s *simd) Gemm(g *Gemm) {
 	pass := min(Width, 2*s.lanes)
 	segments := max(g.Segments, 1)
 	k := g.B.K / segments
-	for first := 0; first < g.B.N; first += pass {
+	for first, n := 0, 0; first < g.B.N; first += n {
+		n = min(pass, g.B.N-first)
+		if s.lanes == 16 && !g.B.BF16 && n > 16 && n <= 24 {
+			n = 16 // and 8: tiles of one vector are tall, and waste nothing on a second
+		}
 		b := g.B.panel(first / Width)
 		p := panel{
 			a: &g.A[0], lda: 4 * g.LDA,
 			b: &b[first%Width],
 			c: &g.C[g.words(first, g.CBF16)], ldc: 4 * g.LDC,
-			m: g.M, k: k, n: min(pass, g.B.N-first), act: int(g.Act),
+			m: g.M, k: k, n: n, act: int(g.Act),
 			segments: segments, jump: 4 * (g.Step - k), cBF16: flag(g.CBF16), resBF16: flag(g.ResBF16),
 		}
 		if g.Res != nil {

@@ -17,8 +17,10 @@ const width = 32
 // pointer for every three of them: base, base+lda, base+2·lda.
 //
 // With AVX-512 a tile has 12 rows × 32 columns, in 24 registers; with AVX2 6 × 16 in 12, and a
-// panel takes two passes. Where fewer columns are left, vectors are left out or, with AVX-512, halved:
-// two halves are faster than one whole, since broadcasting to half a vector takes half the time.
+// panel takes two passes. Where fewer columns are left, vectors are left out or, with AVX-512, halved. A vector
+// alone has tiles of 24 rows, and multiplies by what the processor broadcasts from memory by the way; for
+// bfloat16, where that can't be, two halves take its place, which are faster, since broadcasting to half a vector
+// takes half the time.
 //
 // The kernel for bfloat16 is the same, on pairs: what is broadcast and what a column holds are two numbers,
 // and a multiplication multiplies both and adds them.
@@ -30,7 +32,7 @@ func (v isa) gemm(bf16 bool) {
 	kernel(name+v.name, "func(a *byte)")
 	g := gemmKernel{isa: v, arg: argument("panel"), bf16: bf16, acts: acts}
 	g.arg.cursors([2]string{"a", "atA"}, [2]string{"c", "atC"}, [2]string{"res", "atRes"})
-	v.shapes(g.arg, func(label string, columns []column, rows []int) {
+	v.shapes(g.arg, !bf16, func(label string, columns []column, rows []int) {
 		if bf16 {
 			rows = append([]int{13}, rows...)
 		}
@@ -40,11 +42,15 @@ func (v isa) gemm(bf16 bool) {
 }
 
 // shapes has body emitted for each way to cover the columns of a panel, of which the field n says how many
-// there are, with the heights of tiles to use, tallest first.
-func (v isa) shapes(arg record, body func(label string, columns []column, rows []int)) {
+// there are, with the heights of tiles to use, tallest first. With tall, single vectors have tiles of 24 rows, and
+// nothing is between one and two.
+func (v isa) shapes(arg record, tall bool, body func(label string, columns []column, rows []int)) {
 	rows := []int{12, 4, 2, 1}
 	half := v.half()
 	shapes := [][]isa{{v, v}, {half}, {half, half}, {v, half}, {v, v}} // the first without masks
+	if tall {
+		shapes = [][]isa{{v, v}, {half}, {v}, {v, v}}
+	}
 	if !v.evex {
 		rows = []int{6, 2, 1}
 		shapes = [][]isa{{v, v}, {v}, {v, v}}
@@ -76,7 +82,11 @@ func (v isa) shapes(arg record, body func(label string, columns []column, rows [
 			columns = append(columns, c)
 			at += s.lanes
 		}
-		body(label, columns, rows)
+		if tall && v.evex && len(columns) == 1 {
+			body(label, columns, append([]int{24}, rows...))
+		} else {
+			body(label, columns, rows)
+		}
 		Label(label + "_end")
 	}
 }
@@ -171,6 +181,10 @@ func (g *gemmKernel) tile(label string, rows int) {
 			at := Mem{Base: base[i/3], Disp: 4 * disp}
 			if i%3 > 0 {
 				at.Index, at.Scale = g.lda, uint8(i%3)
+			}
+			if len(weights) == 1 && g.evex && !g.bf16 {
+				VFMADD231PS_BCST(at, weights[0], acc[i][0])
+				continue
 			}
 			VBROADCASTSS(at, x)
 			for j, w := range weights {

@@ -15,7 +15,7 @@ func (v isa) gemmT() {
 	kernel("gemmT"+v.name, "func(a *byte)")
 	arg := argument("transposed")
 	arg.cursors([2]string{"a", "atA"}, [2]string{"c", "atC"})
-	v.shapes(arg, func(label string, columns []column, rows []int) {
+	v.shapes(arg, false, func(label string, columns []column, rows []int) {
 		g := gemmTKernel{isa: v, arg: arg, columns: columns, lda: arg.load("lda"), ldb: arg.load("ldb")}
 		for _, r := range rows {
 			tile := fmt.Sprintf("%s_rows%d", label, r)
