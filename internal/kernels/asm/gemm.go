@@ -152,7 +152,7 @@ func (g *gemmKernel) tile(label string, rows int) {
 	to, next := g.arg.load("atFetch"), g.arg.load("ldFetch")
 	for range rows {
 		for _, c := range g.columns {
-			PREFETCHT0(Mem{Base: to, Disp: 4 * c.at})
+			PREFETCHT1(Mem{Base: to, Disp: 4 * c.at})
 		}
 		ADDQ(next, to)
 	}
