@@ -345,7 +345,7 @@ func (m *Model) embedder() (*features.Extractor, error) {
 
 // batchSize is how many photos a thread computes together where weights are large: beyond it there is
 // little to gain.
-const batchSize = 4
+const batchSize = 8
 
 // batch compiles nodes of the network's graph for many photos.
 func (m *Model) batch(outputs func(*graph.Graph) []*graph.Node) (*engine.Batch, error) {
