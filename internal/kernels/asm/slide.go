@@ -18,8 +18,7 @@ import (
 // and row by row.
 func (v isa) slide(stride int) {
 	kernel(fmt.Sprintf("slide%d%s", stride, v.name), "func(a *byte)")
-	s := slideKernel{isa: v, arg: argument("strips"), lines: make([]mask, 5-stride)}
-	s.arg.cursors([2]string{"x", "atX"}, [2]string{"w", "atW"}, [2]string{"bias", "atBias"}, [2]string{"y", "atY"}, [2]string{"sums", "atSums"})
+	s := slideKernel{isa: v, arg: stripsArgument(), lines: make([]mask, 5-stride)}
 	s.pixelX = s.arg.load("pixelX")
 	Label("vector")
 	s.store = v.mask(s.arg.load("channels"))
@@ -48,6 +47,13 @@ func (v isa) slide(stride int) {
 	JG(LabelRef("vector"))
 	VZEROUPPER()
 	RET()
+}
+
+// stripsArgument is the argument of the kernels that go through strips, with its cursors at the first one.
+func stripsArgument() record {
+	r := argument("strips")
+	r.cursors([2]string{"x", "atX"}, [2]string{"w", "atW"}, [2]string{"bias", "atBias"}, [2]string{"y", "atY"}, [2]string{"sums", "atSums"})
+	return r
 }
 
 // nextVector moves the cursors of strips to the next vector of channels, and compares what is left with 0.

@@ -60,8 +60,7 @@ func products(width, stride int) []product {
 // their columns. See strips in the package, where their places come from.
 func (v isa) strip(width, stride int) {
 	kernel(fmt.Sprintf("strip%dx%d%s", width, stride, v.name), "func(a *byte)")
-	s := stripKernel{isa: v, arg: argument("strips"), stride: stride, products: products(width, stride)}
-	s.arg.cursors([2]string{"x", "atX"}, [2]string{"w", "atW"}, [2]string{"bias", "atBias"}, [2]string{"y", "atY"}, [2]string{"sums", "atSums"})
+	s := stripKernel{isa: v, arg: stripsArgument(), stride: stride, products: products(width, stride)}
 	s.pixelX = s.arg.load("pixelX")
 	Label("vector")
 	// The last vector may be part of one: its tiles are masked, all of them.
