@@ -1,9 +1,9 @@
 """Images a second, from normalised input to logits, in what one would run instead of graft: ONNX Runtime
 and OpenVINO, with random weights, and beside them graft's own figure if its binary is named.
 
-    python trunk.py ARCH [--batch 32] [--threads 2] [--rounds 3] [--graft PATH]
+    python trunk.py ARCH [--batch 32] [--threads 2] [--rounds 3] [--precision fp32 bf16] [--graft PATH]
 
-ARCH is a torchvision name, or efficientnet_lite0. A batch goes to ONNX Runtime as a whole, and to OpenVINO in
+ARCH is a torchvision name, or efficientnet_lite0. graft needs AVX512-BF16 for bf16. A batch goes to ONNX Runtime as a whole, and to OpenVINO in
 requests of four images, which suits each best. With --batch 1 the one image is a request of its own, and the figure
 is its latency. The programs take turns, a few seconds each, and the fastest run of all rounds counts, so that other work
 on the machine disturbs them alike and little. Each line of the output is a JSON object.
@@ -28,6 +28,7 @@ parser.add_argument("arch")
 parser.add_argument("--batch", type=int, default=32)
 parser.add_argument("--threads", type=int, default=os.cpu_count())
 parser.add_argument("--rounds", type=int, default=3)
+parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"])
 parser.add_argument("--graft", help="path of the graft binary")
 args = parser.parse_args()
 
@@ -73,9 +74,9 @@ def onnx_runtime():
     return lambda: best(lambda: session.run(None, {"x": images}))
 
 
-def open_vino(hint):
+def open_vino(precision):
     compiled = openvino.Core().compile_model(path, "CPU", {
-        "INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": args.threads,
+        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision], "INFERENCE_NUM_THREADS": args.threads,
         "PERFORMANCE_HINT": "LATENCY" if args.batch == 1 else "THROUGHPUT"})
     if args.batch == 1:
         request = compiled.create_infer_request()
@@ -95,9 +96,13 @@ def graft(precision):
     return lambda: args.batch / json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)["img_s"]
 
 
-programs = {("onnxruntime", "fp32"): onnx_runtime(), ("openvino", "fp32"): open_vino("f32"), ("openvino", "bf16"): open_vino("bf16")}
-if args.graft:
-    programs |= {("graft", precision): graft(precision) for precision in ("fp32", "bf16")}
+programs = {}
+for precision in args.precision:
+    if precision == "fp32":
+        programs["onnxruntime", precision] = onnx_runtime()
+    programs["openvino", precision] = open_vino(precision)
+    if args.graft:
+        programs["graft", precision] = graft(precision)
 least = dict.fromkeys(programs, float("inf"))
 for _ in range(args.rounds):
     for program, measure in programs.items():

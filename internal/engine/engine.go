@@ -20,7 +20,7 @@ import (
 )
 
 // Version names what the engine computes: it changes when the same graph would give other bits.
-const Version = "5"
+const Version = "6"
 
 // A Plan is a compiled graph. It is immutable and may be run by any number of [State]s at once.
 type Plan struct {

@@ -11,6 +11,21 @@ func gemmAVX2(a *byte)
 func depthwiseAVX2(a *byte)
 
 //go:noescape
+func slide1AVX2(a *byte)
+
+//go:noescape
+func slide2AVX2(a *byte)
+
+//go:noescape
+func strip5x1AVX2(a *byte)
+
+//go:noescape
+func strip7x1AVX2(a *byte)
+
+//go:noescape
+func strip5x2AVX2(a *byte)
+
+//go:noescape
 func actAVX2(x *float32, n int, act int)
 
 //go:noescape

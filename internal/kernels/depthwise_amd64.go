@@ -59,12 +59,12 @@ func (s *simd) Depthwise(d *Depthwise) {
 		}
 	}
 	switch {
-	case s.lanes != depthwiseBlock:
+	case d.C%s.lanes != 0 && s.lanes < depthwiseBlock:
 		s.depthwiseSegments(d)
 	case d.slides(1) && d.Left == 1 && d.OutW == d.W || d.slides(2) && (d.Left == 0 || d.Left == 1) && 2*d.OutW <= d.W+d.Left:
-		d.bySliding()
+		s.bySliding(d)
 	case d.Minimal != nil && !d.slides(1):
-		d.byStrips()
+		s.byStrips(d)
 	default:
 		s.depthwiseSegments(d)
 	}
@@ -155,7 +155,7 @@ type strips struct {
 	channels            int
 	act                 int
 	pixelX, lineX       int
-	vectorX, blockW     int // from a vector of channels to the next
+	vectorX, blockW     int // from a block of channels to the next
 	pixelY, rowY        int
 	vectorY             int
 	rowSums, vectorSums int
@@ -167,7 +167,9 @@ type strips struct {
 	tilesLeft                            int
 	masked, lanes                        int
 
-	before, after int // for slides at a stride of 2: 1 if the first and the last column of taps are inside the image
+	before, after int    // for slides at a stride of 2: 1 if the first and the last column of taps are inside the image
+	half          int    // with AVX2 the place in a block of the vector that is being computed
+	steps         [4]int // of the kernel
 }
 
 // A rowGroup is one row of the result, or two that see lines in common: where in bytes they and what they
@@ -209,7 +211,7 @@ func (d *Depthwise) strips(weights []float32) strips {
 }
 
 // bySliding computes 3 × 3 taps, by minimal filtering down the columns if the stride is 1.
-func (d *Depthwise) bySliding() {
+func (s *simd) bySliding(d *Depthwise) {
 	var space [16]rowGroup
 	weights, lines, step := d.Minimal, 4, 2
 	if d.StrideH == 2 {
@@ -228,22 +230,28 @@ func (d *Depthwise) bySliding() {
 		groups = append(groups, g)
 	}
 	a.groups, a.count, a.columns = &groups[0], len(groups), d.OutW
-	if d.StrideH == 2 {
-		slide2AVX512((*byte)(unsafe.Pointer(&a)))
-	} else {
-		slide1AVX512((*byte)(unsafe.Pointer(&a)))
+	arg, wide := (*byte)(unsafe.Pointer(&a)), s.lanes == depthwiseBlock
+	switch { // of calls through a function's value the compiler doesn't know that the argument doesn't escape
+	case d.StrideH == 2 && wide:
+		slide2AVX512(arg)
+	case d.StrideH == 2:
+		slide2AVX2(arg)
+	case wide:
+		slide1AVX512(arg)
+	default:
+		slide1AVX2(arg)
 	}
 }
 
 // byStrips computes larger kernels by minimal filtering along the lines.
-func (d *Depthwise) byStrips() {
+func (s *simd) byStrips(d *Depthwise) {
 	var groupSpace [16]rowGroup
 	var tileSpace [32]tile
 	a := d.strips(d.Minimal)
 	groups := groupSpace[:0]
 	for row := d.From; row < d.To; {
 		g := rowGroup{rows: 1, y: row * a.rowY, sums: row * a.rowSums}
-		if d.StrideH == 1 && row+1 < d.To {
+		if d.StrideH == 1 && row+1 < d.To && s.lanes == depthwiseBlock {
 			g.rows = 2
 		}
 		// Of the lines that the rows see, those from from to to are inside the image.
@@ -286,13 +294,19 @@ func (d *Depthwise) byStrips() {
 		column += width
 	}
 	a.groups, a.count, a.tiles, a.columns = &groups[0], len(groups), &tiles[0], len(tiles)
-	arg := (*byte)(unsafe.Pointer(&a))
-	switch { // of calls through a function's value the compiler doesn't know that the argument doesn't escape
-	case d.KernelW == 7:
+	arg, wide := (*byte)(unsafe.Pointer(&a)), s.lanes == depthwiseBlock
+	switch {
+	case d.KernelW == 7 && wide:
 		strip7x1AVX512(arg)
-	case d.StrideW == 2:
+	case d.KernelW == 7:
+		strip7x1AVX2(arg)
+	case d.StrideW == 2 && wide:
 		strip5x2AVX512(arg)
-	default:
+	case d.StrideW == 2:
+		strip5x2AVX2(arg)
+	case wide:
 		strip5x1AVX512(arg)
+	default:
+		strip5x1AVX2(arg)
 	}
 }

@@ -53,6 +53,9 @@ func (v isa) shapes(arg record, tall bool, body func(label string, columns []col
 	}
 	if !v.evex {
 		rows = []int{6, 2, 1}
+		if tall {
+			rows = []int{6, 5, 4, 3, 2, 1}
+		}
 		shapes = [][]isa{{v, v}, {v}, {v, v}}
 	}
 	for i, shape := range shapes {
@@ -73,7 +76,7 @@ func (v isa) shapes(arg record, tall bool, body func(label string, columns []col
 		at := 0
 		for _, s := range shape {
 			c := column{isa: s, at: at}
-			if i > 0 {
+			if i > 0 && (v.evex || at+s.lanes == count) { // AVX2 has a register for one mask: the columns before are full
 				n := arg.load("n")
 				SUBQ(num(at), n)
 				m := s.mask(n)
@@ -82,8 +85,8 @@ func (v isa) shapes(arg record, tall bool, body func(label string, columns []col
 			columns = append(columns, c)
 			at += s.lanes
 		}
-		if tall && v.evex && len(columns) == 1 {
-			body(label, columns, append([]int{24}, rows...))
+		if tall && len(columns) == 1 {
+			body(label, columns, append([]int{2 * rows[0]}, rows...))
 		} else {
 			body(label, columns, rows)
 		}
@@ -119,6 +122,16 @@ func (g *gemmKernel) loops(label string, rows []int) {
 		Label(tile)
 		CMPQ(g.arg.field("m"), num(r))
 		JLT(LabelRef(tile + "_end"))
+		if r == 6 && !g.evex { // of seven or eight rows one or two would be left, which take as long as four
+			for _, m := range []int{7, 8} {
+				CMPQ(g.arg.field("m"), num(m))
+				JEQ(LabelRef(tile + "_end"))
+			}
+		}
+		if r == 5 {
+			CMPQ(g.arg.field("m"), num(r))
+			JNE(LabelRef(tile + "_end"))
+		}
 		if r == 13 { // where in the end a row alone would be left, which takes as long as three
 			rest := g.arg.load("m")
 			ANDQ(Imm(3), rest)

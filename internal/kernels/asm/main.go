@@ -30,12 +30,10 @@ func main() {
 func (v isa) float32() {
 	v.gemm(false)
 	v.depthwise()
-	if v.evex {
-		v.slide(1)
-		v.slide(2)
-		for _, s := range minimal {
-			v.strip(s[0], s[1])
-		}
+	v.slide(1)
+	v.slide(2)
+	for _, s := range minimal {
+		v.strip(s[0], s[1])
 	}
 	v.elementwise()
 	v.rows()
@@ -67,7 +65,8 @@ var fields = map[string]map[string]int{
 	"strips": {"x": 0, "w": 8, "bias": 16, "y": 24, "sums": 32, "groups": 40, "tiles": 48, "count": 56, "columns": 64, "channels": 72, "act": 80,
 		"pixelX": 88, "lineX": 96, "vectorX": 104, "blockW": 112, "pixelY": 120, "rowY": 128, "vectorY": 136, "rowSums": 144, "vectorSums": 152,
 		"yBF16": 160, "atX": 168, "atW": 176, "atBias": 184, "atY": 192, "atSums": 200, "group": 208, "groupsLeft": 216, "tile": 224, "tilesLeft": 232,
-		"masked": 240, "lanes": 248, "before": 256, "after": 264},
+		"masked": 240, "lanes": 248, "before": 256, "after": 264,
+		"half": 272, "step0": 280, "step1": 288, "step2": 296, "step3": 304},
 	"group": {"x": 0, "y": 8, "w": 16, "sums": 24, "first": 32, "lines": 40, "last": 48, "rows": 56, "valid": 64},
 	"tile":  {"x": 0, "y": 8, "valid": 16, "columns": 24, "kind": 32},
 	"tiles": {"image": 0, "row": 8, "pixel": 16, "tiles": 24, "stride": 32, "channels": 40, "count": 48, "bias": 56, "act": 64,

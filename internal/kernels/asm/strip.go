@@ -55,6 +55,8 @@ func products(width, stride int) []product {
 // minimal filtering: it takes two thirds of the multiplications, and what it adds instead goes through
 // other units of the processor.
 //
+// With AVX2 there are registers for one row at a time.
+//
 // It goes through strips of a vector of channels, so that each line of cache is fetched once; through the
 // groups of rows of the result, one or two which see lines in common; and through tiles of four or two of
 // their columns. See strips in the package, where their places come from.
@@ -63,31 +65,34 @@ func (v isa) strip(width, stride int) {
 	s := stripKernel{isa: v, arg: stripsArgument(), stride: stride, products: products(width, stride)}
 	s.pixelX = s.arg.load("pixelX")
 	Label("vector")
-	// The last vector may be part of one: its tiles are masked, all of them.
-	masked, lanes := GP64(), GP64()
-	XORQ(masked, masked)
-	MOVQ(s.arg.field("channels"), lanes)
-	CMPQ(lanes, num(v.lanes))
-	SETLT(masked.As8())
-	ADDQ(masked, masked)
-	MOVQ(masked, s.arg.field("masked"))
-	KMOVW(v.mask(lanes).k, masked.As32())
-	MOVQ(masked, s.arg.field("lanes"))
+	if v.evex { // the last vector may be part of one: its tiles are masked, all of them
+		masked, lanes := GP64(), GP64()
+		XORQ(masked, masked)
+		MOVQ(s.arg.field("channels"), lanes)
+		CMPQ(lanes, num(v.lanes))
+		SETLT(masked.As8())
+		ADDQ(masked, masked)
+		MOVQ(masked, s.arg.field("masked"))
+		KMOVW(v.mask(lanes).k, masked.As32())
+		MOVQ(masked, s.arg.field("lanes"))
+	}
 	s.arg.cursors([2]string{"groups", "group"}, [2]string{"count", "groupsLeft"})
 	Label("group")
-	if stride == 1 {
-		CMPQ(s.arg.at("group").field("rows"), Imm(2))
-		JNE(LabelRef("single"))
-		s.tiles("pair", 2)
-		JMP(LabelRef("next"))
-		Label("single")
-	}
-	s.tiles("alone", 1)
-	Label("next")
+	v.halves(s.arg, func() {
+		if stride == 1 && v.evex {
+			CMPQ(s.arg.at("group").field("rows"), Imm(2))
+			JNE(LabelRef("single"))
+			s.tiles("pair", 2)
+			JMP(LabelRef("next"))
+			Label("single")
+		}
+		s.tiles("alone", 1)
+		Label("next")
+	})
 	ADDQ(num(sizes["group"]), s.arg.field("group"))
 	DECQ(s.arg.field("groupsLeft"))
 	JNZ(LabelRef("group"))
-	s.arg.nextVector(v)
+	s.arg.nextBlock()
 	JG(LabelRef("vector"))
 	VZEROUPPER()
 	RET()
@@ -106,7 +111,9 @@ func (s *stripKernel) tiles(label string, rows int) {
 	s.arg.cursors([2]string{"tiles", "tile"}, [2]string{"columns", "tilesLeft"})
 	Label(label)
 	kind := s.arg.at("tile").load("kind")
-	ORQ(s.arg.field("masked"), kind)
+	if s.evex {
+		ORQ(s.arg.field("masked"), kind)
+	}
 	for i := range 4 {
 		next := fmt.Sprintf("%s_not%d", label, i)
 		if i < 3 {
@@ -138,11 +145,12 @@ type stripTile struct {
 	base  []reg.GPVirtual        // of every third column at the next line
 	w     reg.GPVirtual          // the upper row's weights for the next line; the lower row's are before them
 	valid reg.GPVirtual          // a bit for each column that is inside the image
+	zeros reg.GPVirtual          // for those that aren't, with AVX2
 }
 
 func (t *stripTile) compute() {
 	group, tile := t.arg.at("group"), t.arg.at("tile")
-	bias := t.arg.load("atBias")
+	bias := t.cursor(t.arg, "atBias")
 	for row := range t.rows {
 		for pair := range t.pairs {
 			acc := t.vecs(4)
@@ -167,10 +175,14 @@ func (t *stripTile) compute() {
 		ADDQ(t.pixelX, p)
 		t.base = append(t.base, p)
 	}
-	t.w = t.arg.load("atW")
+	t.w = t.cursor(t.arg, "atW")
 	ADDQ(group.field("w"), t.w)
 	if t.masked {
 		t.valid = tile.load("valid")
+		if !t.evex {
+			t.zeros = GP64()
+			LEAQ(constant(0, t.lanes), t.zeros)
+		}
 	}
 
 	// Of two rows the first line may be the upper one's alone, and the last one the lower one's.
@@ -209,7 +221,7 @@ func (t *stripTile) compute() {
 
 // address is that of a cursor and the offsets of a group and a tile.
 func (t *stripTile) address(cursor string, group record, of string, tile record, at string) reg.GPVirtual {
-	p := t.arg.load(cursor)
+	p := t.cursor(t.arg, cursor)
 	ADDQ(group.field(of), p)
 	ADDQ(tile.field(at), p)
 	return p
@@ -274,6 +286,14 @@ func (t *stripTile) column(i int) reg.VecVirtual {
 		VMOVUPS(at, x)
 		return x
 	}
+	if !t.evex {
+		p := GP64()
+		LEAQ(at, p)
+		BTL(Imm(uint64(i)), t.valid.As32())
+		CMOVQCC(t.zeros, p)
+		VMOVUPS(Mem{Base: p}, x)
+		return x
+	}
 	bits, k := GP32(), K()
 	XORL(bits, bits)
 	BTL(Imm(uint64(i)), t.valid.As32())
@@ -296,8 +316,10 @@ func (t *stripTile) finish(row int, results []reg.VecVirtual) {
 	var m *mask
 	var columns reg.GPVirtual
 	if t.masked {
-		m = &mask{k: K()}
-		KMOVW(t.arg.field("lanes"), m.k)
+		if t.evex {
+			m = &mask{k: K()}
+			KMOVW(t.arg.field("lanes"), m.k)
+		}
 		columns = tile.load("columns")
 	}
 	// each emits f for the results that are inside the image.
@@ -311,21 +333,25 @@ func (t *stripTile) finish(row int, results []reg.VecVirtual) {
 		}
 		Label(label)
 	}
-	CMPQ(t.arg.field("yBF16"), Imm(0))
-	JNE(LabelRef(label + "_bf16"))
+	if t.evex {
+		CMPQ(t.arg.field("yBF16"), Imm(0))
+		JNE(LabelRef(label + "_bf16"))
+	}
 	each(label+"_float32", func(r reg.VecVirtual) {
 		t.store(r, m, Mem{Base: y})
 		ADDQ(pixelY, y)
 	})
-	JMP(LabelRef(label + "_stored"))
-	Label(label + "_bf16")
-	each(label+"_stored", func(r reg.VecVirtual) {
-		t.storeBF16(r, m, Mem{Base: y})
-		ADDQ(pixelY, y)
-	})
+	if t.evex {
+		JMP(LabelRef(label + "_stored"))
+		Label(label + "_bf16")
+		each(label+"_stored", func(r reg.VecVirtual) {
+			t.storeBF16(r, m, Mem{Base: y})
+			ADDQ(pixelY, y)
+		})
+	}
 	CMPQ(t.arg.field("sums"), Imm(0))
 	JE(LabelRef(label + "_done"))
-	sums, total := t.arg.load("atSums"), t.vec()
+	sums, total := t.cursor(t.arg, "atSums"), t.vec()
 	ADDQ(group.field("sums"), sums)
 	if row > 0 {
 		ADDQ(t.arg.field("rowSums"), sums)
