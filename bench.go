@@ -143,9 +143,9 @@ func peak(ctx context.Context, o engine.Options, threads int) float64 {
 	weights := make([]float32, n*k)
 	products := make([]kernels.Gemm, threads)
 	for i := range products {
-		products[i] = kernels.Gemm{M: m, A: make([]float32, m*k), LDA: k, B: kernels.Pack(weights, nil, n, k), C: make([]float32, m*n), LDC: n}
+		products[i] = kernels.Gemm{M: m, A: make([]float32, m*k), LDA: k, B: o.Kernels.Pack(weights, nil, n, k), C: make([]float32, m*n), LDC: n}
 		if o.Precision == BF16 {
-			products[i].B, products[i].LDA = kernels.PackBF16(weights, nil, n, k), k/2
+			products[i].B, products[i].LDA = o.Kernels.PackBF16(weights, nil, n, k), k/2
 		}
 	}
 	fastest := least(ctx, func() {

@@ -35,7 +35,7 @@ func (c *compiler) attention(n *graph.Node, op graph.Attention, in []*tensor) *t
 	c.emit(&step{op: "attention", units: a.n * op.Heads, run: func(t *thread, unit int) {
 		sample, head := unit/op.Heads, unit%op.Heads
 		_, weights := h.weights(t, sample, head)
-		values := kernels.PackColumns(t.take(kernels.PackedLen(a.e, a.s)), h.head(h.v, a.s, a.e, sample, head), a.e, a.s, op.Heads*a.e)
+		values := c.set.PackColumns(t.take(c.set.PackedLen(a.e, a.s)), h.head(h.v, a.s, a.e, sample, head), a.e, a.s, op.Heads*a.e)
 		c.set.Gemm(&kernels.Gemm{M: a.l, A: weights, LDA: a.s, B: values,
 			C: h.head(a.y.buffer, a.l, a.e, sample, head), LDC: op.Heads * a.e})
 	}}, h.reads(), a.y.buffer)
@@ -81,7 +81,7 @@ func (h *inputs) weights(t *thread, sample, head int) (scaled, weights []float32
 			scaled[i*h.d+j] = x * float32(h.op.Scale)
 		}
 	}
-	keys := kernels.PackRows(t.take(kernels.PackedLen(h.s, h.d)), h.head(h.k, h.s, h.d, sample, head), h.s, h.d, width)
+	keys := h.set.PackRows(t.take(h.set.PackedLen(h.s, h.d)), h.head(h.k, h.s, h.d, sample, head), h.s, h.d, width)
 	weights = t.take(h.l * h.s)
 	g := kernels.Gemm{M: h.l, A: scaled, LDA: h.d, B: keys, C: weights, LDC: h.s}
 	if h.bias != nil {
@@ -163,7 +163,7 @@ func (h *inputs) derive(t *thread, sample, head int, dy, dq, dk, dv *buffer, dbi
 	if dq == nil && dk == nil && dbias == nil {
 		return
 	}
-	values := kernels.PackRows(t.take(kernels.PackedLen(h.s, h.e)), h.head(h.v, h.s, h.e, sample, head), h.s, h.e, ldo)
+	values := h.set.PackRows(t.take(h.set.PackedLen(h.s, h.e)), h.head(h.v, h.s, h.e, sample, head), h.s, h.e, ldo)
 	dz := t.take(h.l * h.s)
 	h.set.Gemm(&kernels.Gemm{M: h.l, A: dout, LDA: ldo, B: values, C: dz, LDC: h.s})
 	h.set.SoftmaxGrad(dz, dz, weights, h.s)
@@ -171,7 +171,7 @@ func (h *inputs) derive(t *thread, sample, head int, dy, dq, dk, dv *buffer, dbi
 		h.set.Add(dbias, dbias, dz, kernels.None)
 	}
 	if dq != nil {
-		keys := kernels.PackColumns(t.take(kernels.PackedLen(h.d, h.s)), h.head(h.k, h.s, h.d, sample, head), h.d, h.s, ldk)
+		keys := h.set.PackColumns(t.take(h.set.PackedLen(h.d, h.s)), h.head(h.k, h.s, h.d, sample, head), h.d, h.s, ldk)
 		for i := range keys.Data {
 			keys.Data[i] *= float32(h.op.Scale)
 		}

@@ -101,7 +101,7 @@ func (p *product) forward() {
 		p.forwardTiles()
 		return
 	}
-	size := kernels.PackedLen(p.out, p.inner())
+	size := p.set.PackedLen(p.out, p.inner())
 	packed := p.newBuffer(p.groups * size)
 	p.pack(packed)
 	source := p.source()
@@ -111,7 +111,7 @@ func (p *product) forward() {
 			mark := t.used
 			x, ld := p.load(t, source, group, from, to)
 			p.set.Gemm(&kernels.Gemm{M: to - from, A: x, LDA: ld,
-				B: kernels.Packed{N: p.out, K: p.inner(), Data: packed.data()[group*size : (group+1)*size]},
+				B: p.set.Packed(p.out, p.inner(), packed.data()[group*size:(group+1)*size]),
 				C: y[group*p.out:], LDC: p.outs()})
 			t.used = mark
 		}
@@ -120,12 +120,12 @@ func (p *product) forward() {
 
 // pack emits the step that packs Wᵀ and the bias for Y = X·Wᵀ + b.
 func (p *product) pack(packed *buffer) {
-	panels := (p.out + kernels.Width - 1) / kernels.Width
-	k, size := p.inner(), (p.inner()+1)*kernels.Width
+	panels := (p.out + p.set.Width - 1) / p.set.Width
+	k, size := p.inner(), (p.inner()+1)*p.set.Width
 	p.emit(&step{op: "pack", units: p.groups * panels, run: func(_ *thread, unit int) {
 		first := unit / panels * p.out
-		from := first + unit%panels*kernels.Width
-		outs := min(kernels.Width, first+p.out-from)
+		from := first + unit%panels*p.set.Width
+		outs := min(p.set.Width, first+p.out-from)
 		panel := packed.data()[unit*size : (unit+1)*size]
 		clear(panel)
 		if p.bias != nil {
@@ -133,15 +133,15 @@ func (p *product) pack(packed *buffer) {
 		}
 		for j := range outs {
 			row := p.weight.Data[(from+j)*k : (from+j+1)*k]
-			at := kernels.Width + j
+			at := p.set.Width + j
 			if p.taps == 1 {
 				for i, w := range row {
-					panel[at+i*kernels.Width] = w
+					panel[at+i*p.set.Width] = w
 				}
 				continue
 			}
 			for i, w := range row {
-				panel[at+(i%p.taps*p.in+i/p.taps)*kernels.Width] = w
+				panel[at+(i%p.taps*p.in+i/p.taps)*p.set.Width] = w
 			}
 		}
 	}}, nil, packed)
@@ -149,16 +149,16 @@ func (p *product) pack(packed *buffer) {
 
 // packColumns emits the step that packs W for dX = dY·W.
 func (p *product) packColumns(packed *buffer) {
-	panels := (p.inner() + kernels.Width - 1) / kernels.Width
-	k, size := p.inner(), (p.out+1)*kernels.Width
+	panels := (p.inner() + p.set.Width - 1) / p.set.Width
+	k, size := p.inner(), (p.out+1)*p.set.Width
 	p.emit(&step{op: "pack", units: p.groups * panels, run: func(_ *thread, unit int) {
-		from := unit % panels * kernels.Width
-		columns := min(kernels.Width, k-from)
+		from := unit % panels * p.set.Width
+		columns := min(p.set.Width, k-from)
 		panel := packed.data()[unit*size : (unit+1)*size]
 		clear(panel)
 		for o := range p.out {
 			row := p.weight.Data[(unit/panels*p.out+o)*k:][:k]
-			dst := panel[(o+1)*kernels.Width:][:columns]
+			dst := panel[(o+1)*p.set.Width:][:columns]
 			if p.taps == 1 {
 				copy(dst, row[from:])
 				continue
@@ -218,7 +218,7 @@ func (p *product) backward() {
 		}
 		reads = append(reads, g.dy.buffer)
 	} else if p.x.wants {
-		g.packed = p.newBuffer(p.groups * kernels.PackedLen(p.inner(), p.out))
+		g.packed = p.newBuffer(p.groups * p.set.PackedLen(p.inner(), p.out))
 		p.packColumns(g.packed)
 		g.prepareDX()
 		reads = append(reads, g.packed)
@@ -359,7 +359,7 @@ func (g *gradient) part(t *thread, s *step, part, chunk int, begins, dx bool, fi
 			x, ld := g.load(t, g.source, group, from, to)
 			g.set.GemmT(&kernels.GemmT{M: last - first, N: k, K: to - from, A: dy[group*g.out+first:], LDA: outs, B: x, LDB: ld,
 				C: g.dw.data()[(chunk*outs+group*g.out+first)*g.ldw:], LDC: g.ldw, Add: !begins,
-				Scratch: t.take((to - from) * (last - first + kernels.Width))})
+				Scratch: t.take((to - from) * (last - first + g.set.Width))})
 		}
 		if g.dx != nil && dx {
 			g.partDX(t, part, group, from, to, dy)
@@ -374,9 +374,9 @@ func (g *gradient) part(t *thread, s *step, part, chunk int, begins, dx bool, fi
 
 // partDX computes dX for the rows [from, to) of dY.
 func (g *gradient) partDX(t *thread, part, group, from, to int, dy []float32) {
-	size := kernels.PackedLen(g.inner(), g.out)
+	size := g.set.PackedLen(g.inner(), g.out)
 	m := kernels.Gemm{M: to - from, A: dy[group*g.out:], LDA: g.outs(),
-		B: kernels.Packed{N: g.inner(), K: g.out, Data: g.packed.data()[group*size : (group+1)*size]}}
+		B: g.set.Packed(g.inner(), g.out, g.packed.data()[group*size:(group+1)*size])}
 	w := g.x.width
 	if g.window == nil {
 		m.C, m.LDC = g.dx.data()[from*w+group*g.in:], w

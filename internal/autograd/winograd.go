@@ -42,7 +42,7 @@ func (c *compiler) newWinograd(in, out []int, top, left int) *winograd {
 		pieces := (tilesOf(w.outH) + rows - 1) / rows
 		w.parts.size = (tilesOf(w.outH) + pieces - 1) / pieces * 4 * w.outW
 	}
-	w.packed = c.newBuffer(36 * kernels.PackedLen(w.channels, w.c))
+	w.packed = c.newBuffer(36 * c.set.PackedLen(w.channels, w.c))
 	return w
 }
 
@@ -62,24 +62,25 @@ var transform = func() []float32 {
 // pack emits the step that transforms weights; number tap of those from input i to output o is at
 // place(o, i) + tap·apart.
 func (w *winograd) pack(weights []float32, place func(o, i int) int, apart int) {
-	panels, size := (w.channels+kernels.Width-1)/kernels.Width, kernels.PackedLen(w.channels, w.c)
+	width := w.set.Width
+	panels, size := (w.channels+width-1)/width, w.set.PackedLen(w.channels, w.c)
 	w.emit(&step{op: "pack", units: panels, run: func(t *thread, panel int) {
-		packed, at := w.packed.data(), panel*(w.c+1)*kernels.Width
+		packed, at := w.packed.data(), panel*(w.c+1)*width
 		for p := range 36 {
-			clear(packed[p*size+at : p*size+at+kernels.Width])
+			clear(packed[p*size+at : p*size+at+width])
 		}
-		taps := t.take(10 * kernels.Width) // the first row is a bias
+		taps := t.take(10 * width) // the first row is a bias
 		clear(taps)
-		outs := min(kernels.Width, w.channels-panel*kernels.Width)
+		outs := min(width, w.channels-panel*width)
 		for i := range w.c {
 			for o := range outs {
-				from := place(panel*kernels.Width+o, i)
+				from := place(panel*width+o, i)
 				for k := range 9 {
-					taps[(k+1)*kernels.Width+o] = weights[from+k*apart]
+					taps[(k+1)*width+o] = weights[from+k*apart]
 				}
 			}
-			w.set.Gemm(&kernels.Gemm{M: 36, A: transform, LDA: 9, B: kernels.Packed{N: kernels.Width, K: 9, Data: taps},
-				C: packed[at+(i+1)*kernels.Width:], LDC: size})
+			w.set.Gemm(&kernels.Gemm{M: 36, A: transform, LDA: 9, B: w.set.Packed(width, 9, taps),
+				C: packed[at+(i+1)*width:], LDC: size})
 		}
 	}}, nil, w.packed)
 }
@@ -106,10 +107,10 @@ func (w *winograd) convolve(t *thread, part int, x, y, bias []float32) {
 		}
 		w.set.WinogradInput(&k)
 	})
-	size := kernels.PackedLen(w.channels, w.c)
+	size := w.set.PackedLen(w.channels, w.c)
 	for p := range 36 {
 		w.set.Gemm(&kernels.Gemm{M: count, A: before[p*count*w.c:], LDA: w.c,
-			B: kernels.Packed{N: w.channels, K: w.c, Data: w.packed.data()[p*size : (p+1)*size]},
+			B: w.set.Packed(w.channels, w.c, w.packed.data()[p*size:(p+1)*size]),
 			C: after[p*count*w.channels:], LDC: w.channels})
 	}
 	w.runs(first, count, w.outH, w.outW, 0, 0, 4, func(tile, n, image, oy, ox int, inside bool) {

@@ -29,9 +29,9 @@ func (c *compiler) attentionBF16(n *graph.Node, op graph.Attention, in []value) 
 	d, e := q.shape[2]/op.Heads/2, v.shape[2]/op.Heads // d in words
 	out := c.newTyped(n.Shape, natural(3), c.yieldsBF16(n, e))
 	pairs := (s + 1) / 2
-	lenK, lenV := kernels.PackedLen(s, d), kernels.PackedLen(e, pairs)
-	c.needScratch(lenK + lenV + l*s + l*pairs)
 	set, scale := c.plan.kernels, float32(op.Scale)
+	lenK, lenV := set.PackedLen(s, d), set.PackedLen(e, pairs)
+	c.needScratch(lenK + lenV + l*s + l*pairs)
 	var scales []float32
 	biases := 0
 	if len(in) > 3 {
@@ -48,7 +48,7 @@ func (c *compiler) attentionBF16(n *graph.Node, op graph.Attention, in []value) 
 				rows := func(v value, rows, width int) []float32 {
 					return st.buffer(v.buffer)[v.first+sample*rows*v.pitch()+head*width:]
 				}
-				keys := kernels.PackRows(packedK, rows(k, s, d), s, d, k.pitch())
+				keys := set.PackRows(packedK, rows(k, s, d), s, d, k.pitch())
 				keys.BF16 = true
 				set.Gemm(&kernels.Gemm{M: l, A: rows(q, l, d), LDA: q.pitch(), B: keys, C: scores, LDC: s})
 				if biases > 0 { // which aren't scaled

@@ -44,9 +44,9 @@ func panels(expand kernels.Packed, d kernels.Depthwise) []panel {
 		all = append(all, *x...)
 		*x = all[from:len(all):len(all)]
 	}
-	for i := range divided(d.C, kernels.Width) {
-		p := panel{first: i * kernels.Width, expand: expand.Panel(i)}
-		p.depthwise = d.Channels(p.first, min(p.first+kernels.Width, d.C))
+	for i := range divided(d.C, expand.Width) {
+		p := panel{first: i * expand.Width, expand: expand.Panel(i)}
+		p.depthwise = d.Channels(p.first, min(p.first+expand.Width, d.C))
 		move(&p.expand.Data)
 		if p.depthwise.Minimal != nil {
 			move(&p.depthwise.Minimal)
@@ -107,7 +107,7 @@ func (c *compiler) bands(expand *product, node *graph.Node, in value) (bool, err
 		}
 		b.depthwise.BF16 = yields && c.bf16 != nil && evenRows(next)
 		yields = b.depthwise.BF16 && kernels.FusedBF16(r.act)
-		packed := pack(r.weight, r.bias, r.out, r.in, b.depthwise.BF16)
+		packed := c.pack(r.weight, r.bias, r.out, r.in, b.depthwise.BF16)
 		b.project, b.projectAct, end = &packed, r.act, r
 		if r.residual != nil {
 			v := c.value(r.residual)
@@ -127,7 +127,7 @@ func (c *compiler) bands(expand *product, node *graph.Node, in value) (bool, err
 		}
 	}
 	if expand != nil {
-		b.expand = panels(pack(expand.weight, expand.bias, expand.out, expand.in, in.bf16), b.depthwise)
+		b.expand = panels(c.pack(expand.weight, expand.bias, expand.out, expand.in, in.bf16), b.depthwise)
 	}
 	if large {
 		c.emitBands(b, s, in, out, sums, residual)
@@ -155,7 +155,7 @@ func (c *compiler) emitBands(b *banded, s step, in, out value, sums int, residua
 	expanded := 0
 	if b.expand != nil {
 		b.most = min((b.rows-1)*d.StrideH+(d.KernelH-1)*d.DilationH+1, d.H)
-		expanded = b.most * d.W * len(b.expand) * kernels.Width
+		expanded = b.most * d.W * len(b.expand) * b.set.Width
 	}
 	convolved := 0
 	if b.project != nil {
@@ -251,7 +251,7 @@ func (w *bandWorker) expandRows(n, a, b int, whole *kernels.Depthwise) {
 		if whole.Sums != nil {
 			d.Sums = whole.Sums[p.first:]
 		}
-		x := w.expanded[i*w.most*d.W*kernels.Width:]
+		x := w.expanded[i*w.most*d.W*w.set.Width:]
 		if kept > 0 {
 			copy(x, x[(a-w.from)*line:(w.to-w.from)*line])
 		}
@@ -271,7 +271,7 @@ func (c *compiler) emitPanels(b *banded, s step, in, out value, sums int) {
 	d := b.depthwise
 	images := max(1, min(rows/(d.H*d.W), out.shape[0]))
 	pixels, result := d.H*d.W, d.OutH*d.OutW*words(d.C, d.BF16)
-	c.needScratch(images * pixels * kernels.Width)
+	c.needScratch(images * pixels * b.set.Width)
 	s.units = divided(out.shape[0], images) * len(b.expand)
 	s.weights = awaited(4*len(b.expand)*len(b.expand[0].expand.Data), out.shape[0]*pixels)
 	s.run = func(st *State, thread, from, to int) {

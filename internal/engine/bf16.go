@@ -136,23 +136,23 @@ func (c *compiler) factor(n *graph.Node, in value) value {
 }
 
 // pack packs the weights of rows of k numbers for a product in the given type.
-func pack(weights, bias []float32, n, k int, bf16 bool) kernels.Packed {
+func (c *compiler) pack(weights, bias []float32, n, k int, bf16 bool) kernels.Packed {
 	if bf16 {
-		return kernels.PackBF16(weights, bias, n, k)
+		return c.plan.kernels.PackBF16(weights, bias, n, k)
 	}
-	return kernels.Pack(weights, bias, n, k)
+	return c.plan.kernels.Pack(weights, bias, n, k)
 }
 
 // packPieces packs weights by pieces of so many words of each row. The bias belongs to the first.
-func packPieces(weights, bias []float32, piece int, bf16 bool) (packed []kernels.Packed) {
-	n := len(bias)
+func (c *compiler) packPieces(weights, bias []float32, piece int, bf16 bool) (packed []kernels.Packed) {
+	n, set := len(bias), c.plan.kernels
 	if bf16 {
 		weights = kernels.Pairs(weights)
 	}
 	k := len(weights) / n
 	for from := 0; from < k; from += piece {
 		size := min(piece, k-from)
-		b := kernels.PackRows(make([]float32, kernels.PackedLen(n, size)), weights[from:], n, size, k)
+		b := set.PackRows(make([]float32, set.PackedLen(n, size)), weights[from:], n, size, k)
 		if b.BF16 = bf16; from == 0 {
 			b.SetBias(bias)
 		}

@@ -8,10 +8,7 @@ package engine
 import (
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -183,50 +180,7 @@ func (s *State) Run() {
 		}
 		return
 	}
-	barrier := newBarrier(threads)
-	work := func(thread int) {
-		for i := range s.plan.steps {
-			st := &s.plan.steps[i]
-			from, to := st.units*thread/threads, st.units*(thread+1)/threads
-			if from < to {
-				st.run(s, thread, from, to)
-			}
-			barrier.wait()
-		}
-	}
-	var others sync.WaitGroup
-	for t := 1; t < threads; t++ {
-		others.Go(func() { work(t) })
-	}
-	work(0)
-	others.Wait()
-}
-
-// A barrier lets a number of goroutines wait for each other. They spin, since a step often takes
-// only microseconds, and yield to others now and then.
-type barrier struct {
-	n       int32
-	arrived atomic.Int32
-	round   atomic.Uint32
-}
-
-func newBarrier(n int) *barrier { return &barrier{n: int32(n)} }
-
-func (b *barrier) wait() {
-	round := b.round.Load()
-	if b.arrived.Add(1) == b.n {
-		b.arrived.Store(0)
-		b.round.Add(1)
-		return
-	}
-	for spins := 1; b.round.Load() == round; spins++ {
-		switch {
-		case spins > 1<<22: // some milliseconds: another process has the processor that we wait for
-			time.Sleep(20 * time.Microsecond)
-		case spins%4096 == 0:
-			runtime.Gosched()
-		}
-	}
+	s.runOn(threads)
 }
 
 // place gives each buffer its offset in the arena: those that are needed at the same time don't

@@ -344,9 +344,9 @@ func (c *compiler) attention(n *graph.Node, op graph.Attention, in []value) {
 	q, k, v := in[0], in[1], in[2]
 	l, s, d, e := q.shape[1], k.shape[1], q.shape[2]/op.Heads, v.shape[2]/op.Heads
 	out := c.newValue(n.Shape, natural(3))
-	lenK, lenV := kernels.PackedLen(s, d), kernels.PackedLen(e, s)
-	c.needScratch(lenK + lenV + l*s + l*d)
 	set, scale := c.plan.kernels, float32(op.Scale)
+	lenK, lenV := set.PackedLen(s, d), set.PackedLen(e, s)
+	c.needScratch(lenK + lenV + l*s + l*d)
 	biases := 0
 	if len(in) > 3 {
 		biases = in[3].shape[0]
@@ -360,8 +360,8 @@ func (c *compiler) attention(n *graph.Node, op graph.Attention, in []value) {
 			for unit := from; unit < to; unit++ {
 				sample, head := unit/op.Heads, unit%op.Heads
 				queries := st.buffer(q.buffer)[q.first+sample*l*q.pitch()+head*d:]
-				keys := kernels.PackRows(packedK, st.buffer(k.buffer)[k.first+sample*s*k.pitch()+head*d:], s, d, k.pitch())
-				values := kernels.PackColumns(packedV, st.buffer(v.buffer)[v.first+sample*s*v.pitch()+head*e:], e, s, v.pitch())
+				keys := set.PackRows(packedK, st.buffer(k.buffer)[k.first+sample*s*k.pitch()+head*d:], s, d, k.pitch())
+				values := set.PackColumns(packedV, st.buffer(v.buffer)[v.first+sample*s*v.pitch()+head*e:], e, s, v.pitch())
 				g := kernels.Gemm{M: l, A: queries, LDA: q.pitch(), B: keys, C: scores, LDC: s}
 				if biases > 0 { // which isn't scaled
 					for i := range l {

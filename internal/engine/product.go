@@ -49,7 +49,7 @@ func (c *compiler) product(n *graph.Node, in value) error {
 	case !isConv:
 		in, out := c.typed(p, in)
 		g := c.rows(p, in, out)
-		g.lying(in.pitch())
+		g.lying(in.pitch(), c.plan.kernels.LongestRow)
 		c.gemm("linear", p, g)
 	case p.groups > 1 && p.groups == p.in && p.groups == p.out && p.residual == nil:
 		out := c.newTyped(p.end.Shape, in.order, kernels.Fused(p.act) && c.yieldsBF16(p.end, p.out))
@@ -244,14 +244,14 @@ func (c *compiler) convolution(p *product, conv graph.Conv2d, in value) {
 	in, out := c.typed(p, in)
 	g := c.rows(p, in, out)
 	if conv.Kernel == [2]int{1, 1} && conv.Stride == [2]int{1, 1} && conv.Pad == [4]int{} && p.groups == 1 {
-		g.lying(in.pitch())
+		g.lying(in.pitch(), c.plan.kernels.LongestRow)
 		c.gemm("conv 1x1", p, g)
 		return
 	}
 	g.gather = newWindow(conv, in, out).gather
 	g.piece = g.k
-	if g.k > 2*longestRow {
-		g.piece = max(longestRow*conv.Kernel[0]/g.k, 1) * g.k / conv.Kernel[0] // whole lines of the kernel
+	if longest := c.plan.kernels.LongestRow; g.k > 2*longest {
+		g.piece = max(longest*conv.Kernel[0]/g.k, 1) * g.k / conv.Kernel[0] // whole lines of the kernel
 	}
 	c.gemm(fmt.Sprintf("conv %dx%d", conv.Kernel[0], conv.Kernel[1]), p, g)
 }
@@ -295,9 +295,9 @@ func (g *gemmStep) add(k *kernels.Gemm, i, pieces int, partial []float32, panel,
 	if pieces == 1 {
 		return
 	}
-	ld := panels * kernels.Width
+	ld := panels * k.B.Width
 	if g.out.bf16 {
-		partial = partial[panel*kernels.Width:]
+		partial = partial[panel*k.B.Width:]
 	} else {
 		partial, ld = k.C, k.LDC
 	}
@@ -336,18 +336,14 @@ func awaited(weights, rows int) int {
 	return weights
 }
 
-// longestRow is where rows are cut into pieces: longer ones would leave room for few of them in a
-// core's cache, and each pass over the weights would serve only those.
-const longestRow = 768
-
 // aliasing is the number of floats, 4 KiB, of which multiples may not lie between rows: they would push
 // each other out of the first-level cache.
 const aliasing = 1024
 
-// lying describes rows that lie ld floats apart in memory.
-func (g *gemmStep) lying(ld int) {
+// lying describes rows that lie ld floats apart in memory. They are cut into pieces of at most so many words.
+func (g *gemmStep) lying(ld, longest int) {
 	g.ld = ld
-	pieces := (g.k + longestRow - 1) / longestRow
+	pieces := divided(g.k, longest)
 	g.piece = (g.k/pieces + 15) / 16 * 16
 	if ld%aliasing == 0 {
 		g.gather = func(dst []float32, ld int, x []float32, first, rows, _, from, to int) {
@@ -403,9 +399,13 @@ func alike(n, most int) int {
 func (c *compiler) gemm(op string, p *product, g gemmStep) {
 	const cached = 512 << 10 // bytes of a block's input
 	outs := p.out / p.groups
-	panels, together := divided(outs, kernels.Width), 1
-	if g.gather != nil || g.piece < g.k {
-		together = 12 // which a piece, once in the cache, serves
+	set := c.plan.kernels
+	panels, together := divided(outs, set.Width), 1
+	switch { // which a piece, once in the cache, serves
+	case g.gather != nil:
+		together = 12
+	case g.piece < g.k:
+		together = 4
 	}
 	blocks, together := g.blocks(max(12, min(cached/4/g.piece/12*12, 240)), panels, together)
 	tallest := 0
@@ -416,7 +416,7 @@ func (c *compiler) gemm(op string, p *product, g gemmStep) {
 	packed := make([][]kernels.Packed, p.groups) // by piece
 	size := len(p.weight) / p.out
 	for i := range packed {
-		packed[i] = packPieces(p.weight[i*outs*size:(i+1)*outs*size], p.bias[i*outs:(i+1)*outs], g.piece, g.in.bf16)
+		packed[i] = c.packPieces(p.weight[i*outs*size:(i+1)*outs*size], p.bias[i*outs:(i+1)*outs], g.piece, g.in.bf16)
 	}
 	ld := g.ld
 	if g.gather != nil {
@@ -427,12 +427,11 @@ func (c *compiler) gemm(op string, p *product, g gemmStep) {
 		scratch.gathered = tallest * ld
 	}
 	if g.out.bf16 && g.piece < g.k {
-		scratch.partial = tallest * together * kernels.Width
+		scratch.partial = tallest * together * set.Width
 	}
 	c.needScratch(scratch.gathered + scratch.partial)
 	perGroup := divided(panels, together)
 	perBlock := p.groups * perGroup
-	set := c.plan.kernels
 	c.emit(step{
 		op: op, path: p.node.Path, units: blocks * perBlock, reads: g.reads, write: g.out.buffer, over: g.over(), weights: awaited(4*words(len(p.weight), g.in.bf16), g.rows),
 		run: func(s *State, thread, from, to int) {
@@ -452,7 +451,7 @@ func (c *compiler) gemm(op string, p *product, g gemmStep) {
 						gathered = id
 					}
 					for j := panel; j < min(panel+together, panels); j++ {
-						k := g.kernel(s, first, group*outs+j*kernels.Width)
+						k := g.kernel(s, first, group*outs+j*set.Width)
 						k.M, k.A, k.LDA, k.B, k.Act = m, a, ld, b.Panel(j), p.act
 						g.add(&k, i, len(packed[group]), partial, j-panel, together)
 						set.Gemm(&k)

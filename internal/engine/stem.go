@@ -30,7 +30,7 @@ func (c *compiler) stem(p *product, conv graph.Conv2d, in value) {
 		in, line, image = c.framed(in, conv.Pad)
 	}
 	outH, outW := out.shape[2], out.shape[3]
-	packed := pack(weight, p.bias, p.out, len(weight)/p.out, bf16)
+	packed := c.pack(weight, p.bias, p.out, len(weight)/p.out, bf16)
 	g := c.rows(p, in, out)
 	set := c.plan.kernels
 	c.emit(step{op: fmt.Sprintf("conv %dx%d", conv.Kernel[0], conv.Kernel[1]), path: p.node.Path, units: in.shape[0] * outH,

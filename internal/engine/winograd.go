@@ -43,11 +43,11 @@ func (c *compiler) winograd(p *product, conv graph.Conv2d, in value) {
 		outH: p.node.Shape[2], outW: p.node.Shape[3], channels: p.in, outs: p.out}
 	bf16 := c.bf16 != nil && kernels.Fused(p.act)
 	if bf16 {
-		weights := kernels.WinogradWeightsBF16(p.weight, p.out, p.in)
+		weights := w.set.WinogradWeightsBF16(p.weight, p.out, p.in)
 		w.side, w.weights, w.inputTransform, w.outputTransform = 2, weights[:], c.bf16.WinogradInput, c.bf16.WinogradOutput
 		in = c.narrowed(in)
 	} else {
-		weights := kernels.WinogradWeights(p.weight, p.out, p.in)
+		weights := w.set.WinogradWeights(p.weight, p.out, p.in)
 		w.side, w.weights, w.inputTransform, w.outputTransform = 4, weights[:], w.set.WinogradInput, w.set.WinogradOutput
 		in = c.widened(in)
 	}

@@ -33,6 +33,7 @@ func available() []*Set {
 type simd struct {
 	name         string
 	lanes        int
+	longestRow   int
 	act          func(x *float32, n, act int)
 	add          func(dst, a, b *float32, n int)
 	mul          func(dst, a, b *float32, n int)
@@ -58,7 +59,7 @@ type simd struct {
 	normGrad                                                   func(dst, dy, x, weight, dWeight, dBias *float32, n int, mean, scale, sum, product float32)
 }
 
-var avx512 = simd{name: "avx512", lanes: 16,
+var avx512 = simd{name: "avx512", lanes: 16, longestRow: 768,
 	act: actAVX512, add: addAVX512, mul: mulAVX512, max: maxAVX512, sum: sumAVX512, top: topAVX512,
 	squares: squaresAVX512, normalise: normaliseAVX512, exponentials: exponentialsAVX512, scale: scaleAVX512,
 	gemmT: gemmTAVX512, columnsAffine: columnsAffineAVX512, columnsMoments: columnsMomentsAVX512,
@@ -68,7 +69,7 @@ var avx512 = simd{name: "avx512", lanes: 16,
 	tapKernels: []tapKernel{{5, 5, depthwiseGrad5x5AVX512}, {3, 3, depthwiseGrad3x3AVX512}, {4, 7, depthwiseGrad4x7AVX512}, {3, 7, depthwiseGrad3x7AVX512}, {1, 1, depthwiseGrad1x1AVX512}},
 }
 
-var avx2 = simd{name: "avx2", lanes: 8,
+var avx2 = simd{name: "avx2", lanes: 8, longestRow: 256,
 	act: actAVX2, add: addAVX2, mul: mulAVX2, max: maxAVX2, sum: sumAVX2, top: topAVX2, squares: squaresAVX2,
 	normalise: normaliseAVX2, exponentials: exponentialsAVX2, scale: scaleAVX2, gemmT: gemmTAVX2,
 	columnsAffine: columnsAffineAVX2, columnsMoments: columnsMomentsAVX2, columnsGrad: columnsGradAVX2,
@@ -77,8 +78,11 @@ var avx2 = simd{name: "avx2", lanes: 8,
 	tapKernels: []tapKernel{{1, 7, depthwiseGrad1x7AVX2}, {2, 5, depthwiseGrad2x5AVX2}, {1, 5, depthwiseGrad1x5AVX2}, {3, 3, depthwiseGrad3x3AVX2}, {1, 1, depthwiseGrad1x1AVX2}},
 }
 
+// width is that of a tile of [Gemm], two vectors.
+func (s *simd) width() int { return 2 * s.lanes }
+
 func (s *simd) set() *Set {
-	return &Set{Name: s.name, Gemm: s.Gemm, Depthwise: s.Depthwise, Act: s.Act, Add: s.Add,
+	return &Set{Name: s.name, Gemm: s.Gemm, Width: s.width(), LongestRow: s.longestRow, Depthwise: s.Depthwise, Act: s.Act, Add: s.Add,
 		Mul: s.binary(s.mul), Max: s.binary(s.max), Affine: s.Affine, Norm: s.Norm, Softmax: s.Softmax,
 		WinogradInput: s.WinogradInput, WinogradOutput: s.WinogradOutput,
 		GemmT: s.GemmT, DepthwiseGrad: s.DepthwiseGrad, ActGrad: s.ActGrad, AffineGrad: s.AffineGrad,
@@ -97,7 +101,7 @@ type panel struct {
 	res  *float32
 	ldr  int
 	m, k int // k of a segment
-	n    int // columns, 1 to Width
+	n    int // columns, at most a panel's
 	act  int
 
 	segments, jump int // jump is from a segment's end to the next one's start
@@ -115,19 +119,20 @@ func (s *simd) Gemm(g *Gemm) {
 		return
 	}
 	g.check()
-	// AVX2 has registers for half a panel.
-	pass := min(Width, 2*s.lanes)
+	if g.B.Width != s.width() {
+		panic("kernels: the weights are packed for other kernels")
+	}
 	segments := max(g.Segments, 1)
 	k := g.B.K / segments
 	for first, n := 0, 0; first < g.B.N; first += n {
-		n = min(pass, g.B.N-first)
+		n = min(g.B.Width, g.B.N-first)
 		if s.lanes == 16 && !g.B.BF16 && n > 16 && n <= 24 {
 			n = 16 // and 8: tiles of one vector are tall, and waste nothing on a second
 		}
-		b := g.B.panel(first / Width)
+		b := g.B.panel(first / g.B.Width)
 		p := panel{
 			a: &g.A[0], lda: 4 * g.LDA,
-			b: &b[first%Width],
+			b: &b[first%g.B.Width],
 			c: &g.C[g.words(first, g.CBF16)], ldc: 4 * g.LDC,
 			m: g.M, k: k, n: n, act: int(g.Act),
 			segments: segments, jump: 4 * (g.Step - k), cBF16: flag(g.CBF16), resBF16: flag(g.ResBF16),
@@ -140,7 +145,7 @@ func (s *simd) Gemm(g *Gemm) {
 			p.atFetch, p.ldFetch = uintptr(unsafe.Pointer(&g.Fetch[0])), 4*g.LDF
 		}
 		if g.B.BF16 {
-			p.next = uintptr(unsafe.Pointer(p.b)) + 4*Width*uintptr(g.B.K+1)
+			p.next = uintptr(unsafe.Pointer(p.b)) + 4*uintptr(g.B.Width)*uintptr(g.B.K+1)
 			gemmBF16AVX512((*byte)(unsafe.Pointer(&p)))
 		} else if s.lanes == 16 {
 			gemmAVX512((*byte)(unsafe.Pointer(&p)))

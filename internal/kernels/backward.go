@@ -14,7 +14,7 @@ type GemmT struct {
 	C       []float32
 	LDC     int
 	Add     bool
-	Scratch []float32 // K·(M+Width) floats with which a large product is faster, or nil
+	Scratch []float32 // K·(M+Set.Width) floats with which a large product is faster, or nil
 }
 
 func (g *GemmT) check() {

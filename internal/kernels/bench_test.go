@@ -47,7 +47,7 @@ func BenchmarkGemm(b *testing.B) {
 			for _, act := range []Act{None, SiLU} {
 				b.Run(fmt.Sprintf("%dx%dx%d/act%d", m, n, k, act), func(b *testing.B) {
 					r := rand.New(rand.NewPCG(1, 1))
-					g := Gemm{M: m, A: aligned(r, m*k), LDA: k, B: Pack(fill(r, n*k, 1), nil, n, k), C: aligned(r, m*n), LDC: n, Act: act}
+					g := Gemm{M: m, A: aligned(r, m*k), LDA: k, B: s.Pack(fill(r, n*k, 1), nil, n, k), C: aligned(r, m*n), LDC: n, Act: act}
 					best(b, 2*float64(m*n*k), func() { s.Gemm(&g) })
 				})
 			}
@@ -66,7 +66,7 @@ func BenchmarkGemmBF16(b *testing.B) {
 			for _, bf16 := range []bool{false, true} {
 				b.Run(fmt.Sprintf("%dx%dx%d/out%t", m, n, k, bf16), func(b *testing.B) {
 					r := rand.New(rand.NewPCG(1, 1))
-					g := Gemm{M: m, A: aligned(r, m*k/2), LDA: k / 2, B: PackBF16(fill(r, n*k, 1), nil, n, k), C: aligned(r, m*n), LDC: n}
+					g := Gemm{M: m, A: aligned(r, m*k/2), LDA: k / 2, B: s.PackBF16(fill(r, n*k, 1), nil, n, k), C: aligned(r, m*n), LDC: n}
 					narrowPortable(g.A, fill(r, m*k, 1))
 					if g.CBF16 = bf16; bf16 {
 						g.LDC = n / 2
@@ -118,7 +118,7 @@ func BenchmarkGemmT(b *testing.B) {
 			m, n, k := size[0], size[1], size[2]
 			b.Run(fmt.Sprintf("%dx%dx%d", m, n, k), func(b *testing.B) {
 				r := rand.New(rand.NewPCG(1, 1))
-				g := GemmT{M: m, N: n, K: k, A: aligned(r, k*m), LDA: m, B: aligned(r, k*n), LDB: n, C: aligned(r, m*n), LDC: n, Add: true, Scratch: aligned(r, k*(m+Width))}
+				g := GemmT{M: m, N: n, K: k, A: aligned(r, k*m), LDA: m, B: aligned(r, k*n), LDB: n, C: aligned(r, m*n), LDC: n, Add: true, Scratch: aligned(r, k*(m+s.Width))}
 				best(b, 2*float64(m*n*k), func() { s.GemmT(&g) })
 			})
 		}

@@ -36,12 +36,12 @@ func BestBF16() (*Set, error) {
 	return set, nil
 }
 
-// PackBF16 is [Pack] for bfloat16; k must be even.
-func PackBF16(weights, bias []float32, n, k int) Packed {
+// PackBF16 is [Set.Pack] for bfloat16; k must be even.
+func (s *Set) PackBF16(weights, bias []float32, n, k int) Packed {
 	if k%2 != 0 {
 		panic("kernels: a product of bfloat16 takes an even K")
 	}
-	p := Pack(Pairs(weights), bias, n, k/2)
+	p := s.Pack(Pairs(weights), bias, n, k/2)
 	p.BF16 = true
 	return p
 }
@@ -54,19 +54,19 @@ func Pairs(x []float32) []float32 {
 }
 
 // PackColumns is the function of that name for rows of bfloat16: an odd last row is paired with zeros.
-// data must hold PackedLen(n, (k+1)/2) words.
+// data must hold [Set.PackedLen] words of rows of (k+1)/2.
 func (s *BF16) PackColumns(data, rows []float32, n, k, ld int) Packed {
-	p := Packed{N: n, K: (k + 1) / 2, Data: data[:PackedLen(n, (k+1)/2)], BF16: true}
-	var zeros [Width / 2]float32
-	for c := 0; c < n; c += Width {
-		panel, w := p.panel(c/Width), min(Width, n-c)/2
-		clear(panel[:Width])
+	p := Packed{N: n, K: (k + 1) / 2, Width: mostColumns, Data: data, BF16: true}
+	var zeros [mostColumns / 2]float32
+	for c := 0; c < n; c += mostColumns {
+		panel, w := p.panel(c/mostColumns), min(mostColumns, n-c)/2
+		clear(panel[:mostColumns])
 		for i := range p.K {
 			a, b := rows[2*i*ld+c/2:][:w], zeros[:w]
 			if 2*i+1 < k {
 				b = rows[(2*i+1)*ld+c/2:][:w]
 			}
-			dst := panel[(i+1)*Width:][:Width]
+			dst := panel[(i+1)*mostColumns:][:mostColumns]
 			s.Pair(dst, a, b)
 			clear(dst[2*w:])
 		}
@@ -122,11 +122,11 @@ func gemmBF16Portable(g *Gemm) {
 	row, res := make([]float32, g.B.N), make([]float32, g.B.N)
 	for i := range g.M {
 		for j := range row {
-			panel := g.B.panel(j / Width)[j%Width:]
+			panel := g.B.panel(j / g.B.Width)[j%g.B.Width:]
 			sum := panel[0]
 			for k, pair := range g.A[i*g.LDA : i*g.LDA+g.B.K] {
 				a, b := numbersOf(pair)
-				c, d := numbersOf(panel[(k+1)*Width])
+				c, d := numbersOf(panel[(k+1)*g.B.Width])
 				sum += b * d
 				sum += a * c
 			}

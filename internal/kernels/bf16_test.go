@@ -93,7 +93,7 @@ func TestNarrow(t *testing.T) {
 func testGemmBF16(t *testing.T, s *Set, seed uint64, m, n, k int, act Act, kind int) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	k *= 2
-	g := Gemm{M: m, LDA: k/2 + int(seed%3), B: PackBF16(fill(r, n*k, 1), fill(r, n, 1), n, k), LDC: n + int(seed%2), Act: act}
+	g := Gemm{M: m, LDA: k/2 + int(seed%3), B: s.PackBF16(fill(r, n*k, 1), fill(r, n, 1), n, k), LDC: n + int(seed%2), Act: act}
 	g.A = pairs(fill(r, 2*m*g.LDA, 1))
 	if kind&1 != 0 {
 		g.LDR = n + int(seed%5)
@@ -218,11 +218,11 @@ func TestWinogradBF16Convolves(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 0))
 	const in, out, size = 16, 32, 4
 	x, weights, bias := fill(r, size*size*in, 1), fill(r, out*9*in, 1), fill(r, out, 1)
-	packed := WinogradWeightsBF16(weights, out, in)
 	for _, s := range All() {
 		if s.BF16 == nil {
 			continue
 		}
+		packed := s.WinogradWeightsBF16(weights, out, in)
 		v, m, y := make([]float32, 16*in/2), make([]float32, 16*out), make([]float32, 4*out)
 		s.BF16.WinogradInput(&Winograd{Count: 1, C: in, Image: pairs(x), Row: size * in / 2, Pixel: in / 2, Tiles: v, Stride: in / 2})
 		for p := range packed {

@@ -15,7 +15,7 @@ type transposed struct {
 	c   *float32
 	ldc int
 	m   int
-	n   int // columns, 1 to Width
+	n   int // columns, at most a panel's
 	k   int
 	add int // 1 to add to c
 	// packed is the distance of the tiles of a; 0 if they lie side by side
@@ -29,7 +29,7 @@ func (s *simd) GemmT(g *GemmT) {
 		return
 	}
 	g.check()
-	tile, pass := 12, min(Width, 2*s.lanes)
+	tile, pass := 12, s.width()
 	if s.lanes == 8 {
 		tile = 6
 	}
@@ -39,7 +39,7 @@ func (s *simd) GemmT(g *GemmT) {
 	}
 	// Rows a power of two apart share few places in the caches: where a block is read often it is copied.
 	whole := 0 // rows of the result whose tiles are packed
-	if len(g.Scratch) >= g.K*(g.M+Width) && g.M*g.N >= 1<<19 {
+	if len(g.Scratch) >= g.K*(g.M+s.width()) && g.M*g.N >= 1<<19 {
 		whole = g.M / tile * tile
 	}
 	packedA, packedB := g.Scratch[:g.K*whole], g.Scratch[g.K*whole:]

@@ -18,7 +18,7 @@ func testGemmT(t *testing.T, s *Set, seed uint64, m, n, k int, add bool) {
 		results[i] = slices.Clone(start)
 		g.C = results[i]
 		if seed%2 == 0 {
-			g.Scratch = make([]float32, k*(m+Width))
+			g.Scratch = make([]float32, k*(m+s.Width))
 		}
 		set.GemmT(&g)
 	}

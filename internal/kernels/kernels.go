@@ -17,8 +17,12 @@ import (
 type Set struct {
 	Name string // "avx512", "avx2" or "portable"
 
-	// Gemm multiplies matrices; see [Gemm].
-	Gemm func(g *Gemm)
+	// Width is the number of columns in a panel of packed weights: what is packed for one set isn't for another.
+	Width int
+	// Gemm multiplies matrices; see [Gemm]. Rows longer than LongestRow, in words, had better be multiplied in pieces
+	// that are added up: what it multiplies them by wouldn't stay in the caches.
+	Gemm       func(g *Gemm)
+	LongestRow int
 	// Depthwise convolves each channel by itself; see [Depthwise].
 	Depthwise func(d *Depthwise)
 	// Act applies an activation in place.
@@ -93,44 +97,41 @@ const (
 // Fused reports whether kernels apply the activation to their registers; others take a pass of their own.
 func Fused(act Act) bool { return act <= HardSwish }
 
-// Width is the number of columns in a panel of packed weights.
-const Width = 32
-
-// Packed is the right-hand side of a [Gemm] and the bias of its columns, in panels of [Width]
+// Packed is the right-hand side of a [Gemm] and the bias of its columns, in panels of Width
 // columns padded with zeros: for each panel the row of biases, then K rows of weights. With BF16 a row
 // holds pairs of weights, and K counts those.
 type Packed struct {
-	N, K int
-	Data []float32
-	BF16 bool
+	N, K  int
+	Width int // of the set
+	Data  []float32
+	BF16  bool
 }
 
 // Pack packs weights [n, k] (row-major, as Linear's are) and their biases [n], nil for zeros.
-func Pack(weights, bias []float32, n, k int) Packed {
-	panels := (n + Width - 1) / Width
-	p := Packed{N: n, K: k, Data: make([]float32, panels*(k+1)*Width)}
+func (s *Set) Pack(weights, bias []float32, n, k int) Packed {
+	p := s.Packed(n, k, make([]float32, s.PackedLen(n, k)))
 	for j := range n {
-		panel := p.panel(j / Width)[j%Width:]
+		panel := p.panel(j / s.Width)[j%s.Width:]
 		if bias != nil {
 			panel[0] = bias[j]
 		}
 		row := weights[j*k : (j+1)*k]
 		for i, w := range row {
-			panel[(i+1)*Width] = w
+			panel[(i+1)*s.Width] = w
 		}
 	}
 	return p
 }
 
 // PackColumns packs a right-hand side [k, n] of rows that lie ld floats apart, without biases, into
-// data, which must hold [PackedLen] floats.
-func PackColumns(data, rows []float32, n, k, ld int) Packed {
-	p := Packed{N: n, K: k, Data: data[:PackedLen(n, k)]}
-	for c := 0; c < n; c += Width {
-		panel, w := p.panel(c/Width), min(Width, n-c)
-		clear(panel[:Width])
+// data, which must hold [Set.PackedLen] floats.
+func (s *Set) PackColumns(data, rows []float32, n, k, ld int) Packed {
+	p := s.Packed(n, k, data)
+	for c := 0; c < n; c += s.Width {
+		panel, w := p.panel(c/s.Width), min(s.Width, n-c)
+		clear(panel[:s.Width])
 		for i := range k {
-			dst := panel[(i+1)*Width : (i+2)*Width]
+			dst := panel[(i+1)*s.Width : (i+2)*s.Width]
 			copy(dst, rows[i*ld+c:i*ld+c+w])
 			clear(dst[w:])
 		}
@@ -138,22 +139,22 @@ func PackColumns(data, rows []float32, n, k, ld int) Packed {
 	return p
 }
 
-// PackRows is [Pack] without biases for rows [n, k] that lie ld floats apart, into data, which must
-// hold [PackedLen] floats.
-func PackRows(data, rows []float32, n, k, ld int) Packed {
-	p := Packed{N: n, K: k, Data: data[:PackedLen(n, k)]}
-	for c := 0; c < n; c += Width {
-		panel := p.panel(c / Width)
-		clear(panel[:Width])
-		for j := range Width {
+// PackRows is [Set.Pack] without biases for rows [n, k] that lie ld floats apart, into data, which must
+// hold [Set.PackedLen] floats.
+func (s *Set) PackRows(data, rows []float32, n, k, ld int) Packed {
+	p := s.Packed(n, k, data)
+	for c := 0; c < n; c += s.Width {
+		panel := p.panel(c / s.Width)
+		clear(panel[:s.Width])
+		for j := range s.Width {
 			if c+j >= n {
 				for i := range k {
-					panel[(i+1)*Width+j] = 0
+					panel[(i+1)*s.Width+j] = 0
 				}
 				continue
 			}
 			for i, v := range rows[(c+j)*ld : (c+j)*ld+k] {
-				panel[(i+1)*Width+j] = v
+				panel[(i+1)*s.Width+j] = v
 			}
 		}
 	}
@@ -163,20 +164,25 @@ func PackRows(data, rows []float32, n, k, ld int) Packed {
 // SetBias gives the columns their biases.
 func (p *Packed) SetBias(bias []float32) {
 	for j, b := range bias {
-		p.panel(j / Width)[j%Width] = b
+		p.panel(j / p.Width)[j%p.Width] = b
 	}
 }
 
 // PackedLen returns how many floats [n, k] packed weights take.
-func PackedLen(n, k int) int { return (n + Width - 1) / Width * Width * (k + 1) }
+func (s *Set) PackedLen(n, k int) int { return (n + s.Width - 1) / s.Width * s.Width * (k + 1) }
+
+// Packed returns what data, of [Set.PackedLen] floats, holds.
+func (s *Set) Packed(n, k int, data []float32) Packed {
+	return Packed{N: n, K: k, Width: s.Width, Data: data[:s.PackedLen(n, k)]}
+}
 
 // Panel returns the i-th panel by itself.
 func (p *Packed) Panel(i int) Packed {
-	return Packed{N: min(Width, p.N-i*Width), K: p.K, Data: p.panel(i), BF16: p.BF16}
+	return Packed{N: min(p.Width, p.N-i*p.Width), K: p.K, Width: p.Width, Data: p.panel(i), BF16: p.BF16}
 }
 
 func (p *Packed) panel(i int) []float32 {
-	size := (p.K + 1) * Width
+	size := (p.K + 1) * p.Width
 	return p.Data[i*size : (i+1)*size]
 }
 
@@ -233,7 +239,7 @@ func (g *Gemm) check() {
 	if (g.CBF16 || g.ResBF16) && !g.B.BF16 || g.CBF16 && !g.fused() {
 		panic("kernels: a product can't yield bfloat16 of these operands or with this activation")
 	}
-	_ = g.B.Data[PackedLen(g.B.N, g.B.K)-1]
+	_ = g.B.panel((g.B.N - 1) / g.B.Width)
 }
 
 // portable, and what this processor has beside it, best first.

@@ -41,7 +41,7 @@ func testGemm(t *testing.T, s *Set, seed uint64, m, n, k int, act Act, residual 
 	r := rand.New(rand.NewPCG(seed, 0))
 	lda, ldc, ldr := k+int(seed%3), n+int(seed%2), n+int(seed%5)
 	const guard = 12345
-	g := Gemm{M: m, A: fill(r, m*lda, 1), LDA: lda, B: Pack(fill(r, n*k, 1), fill(r, n, 1), n, k), LDC: ldc, LDR: ldr, Act: act}
+	g := Gemm{M: m, A: fill(r, m*lda, 1), LDA: lda, B: s.Pack(fill(r, n*k, 1), fill(r, n, 1), n, k), LDC: ldc, LDR: ldr, Act: act}
 	if residual {
 		g.Res = fill(r, m*ldr, 1)
 	}
@@ -75,8 +75,9 @@ func TestGemm(t *testing.T) {
 func TestGemmSegments(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 0))
 	const m, n, segments, k, lda, step = 29, 33, 3, 7, 4, 150
-	a, b := fill(r, (m-1)*lda+(segments-1)*step+k, 1), Pack(fill(r, n*segments*k, 1), nil, n, segments*k)
+	a, weights := fill(r, (m-1)*lda+(segments-1)*step+k, 1), fill(r, n*segments*k, 1)
 	for _, s := range All() {
+		b := s.Pack(weights, nil, n, segments*k)
 		got, want := make([]float32, m*n), make([]float32, m*n)
 		g := Gemm{M: m, A: a, LDA: lda, Segments: segments, Step: step, B: b, C: got, LDC: n}
 		s.Gemm(&g)
@@ -102,8 +103,9 @@ func FuzzGemm(f *testing.F) {
 func TestGemmRows(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 0))
 	const m, n, k = 29, 70, 53
-	a, b := fill(r, m*k, 1), Pack(fill(r, n*k, 1), fill(r, n, 1), n, k)
+	a, weights, bias := fill(r, m*k, 1), fill(r, n*k, 1), fill(r, n, 1)
 	for _, s := range All() {
+		b := s.Pack(weights, bias, n, k)
 		together := make([]float32, m*n)
 		s.Gemm(&Gemm{M: m, A: a, LDA: k, B: b, C: together, LDC: n, Act: SiLU})
 		for i := range m {
@@ -306,8 +308,8 @@ func TestWinogradConvolves(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 0))
 	const in, out, size = 16, 32, 6
 	x, weights, bias := fill(r, size*size*in, 1), fill(r, out*9*in, 1), fill(r, out, 1)
-	packed := WinogradWeights(weights, out, in)
 	for _, s := range All() {
+		packed := s.WinogradWeights(weights, out, in)
 		v, m, y := make([]float32, 36*in), make([]float32, 36*out), make([]float32, 16*out)
 		s.WinogradInput(&Winograd{Count: 1, C: in, Image: x, Row: size * in, Pixel: in, Tiles: v, Stride: in})
 		for p := range packed {

@@ -4,10 +4,12 @@ import "math"
 
 // The portable kernels say what each kernel computes; the others are tested against them.
 var portable = Set{
-	Name:      "portable",
-	Gemm:      gemmPortable,
-	Depthwise: depthwisePortable,
-	Act:       actPortable,
+	Width:      mostColumns,
+	LongestRow: 768,
+	Name:       "portable",
+	Gemm:       gemmPortable,
+	Depthwise:  depthwisePortable,
+	Act:        actPortable,
 	Add: func(dst, a, b []float32, act Act) {
 		for i, v := range a[:len(dst)] {
 			dst[i] = v + b[i]
@@ -38,6 +40,9 @@ var portable = Set{
 		WinogradInput: winogradInputBF16Portable, WinogradOutput: winogradOutputBF16Portable},
 }
 
+// mostColumns is what a panel has at most.
+const mostColumns = 32
+
 // gemmPortable keeps 4 × 4 numbers of the result in variables over all of K.
 func gemmPortable(g *Gemm) {
 	g.check()
@@ -48,9 +53,9 @@ func gemmPortable(g *Gemm) {
 		gemmBF16Portable(g)
 		return
 	}
-	for first := 0; first < g.B.N; first += Width {
-		panel, n := g.B.panel(first/Width), min(Width, g.B.N-first)
-		var tile [4][Width]float32
+	for first := 0; first < g.B.N; first += g.B.Width {
+		panel, n := g.B.panel(first/g.B.Width), min(g.B.Width, g.B.N-first)
+		var tile [4][mostColumns]float32
 		for i := 0; i < g.M; i += 4 {
 			rows := min(4, g.M-i)
 			// The rows of a short tile are read more than once.
@@ -60,7 +65,7 @@ func gemmPortable(g *Gemm) {
 				a[r] = g.A[at : at+g.B.K]
 			}
 			for j := 0; j < n; j += 4 {
-				gemmTile(&tile, a, panel[j:], j)
+				gemmTile(&tile, a, panel[j:], j, g.B.Width)
 			}
 			for r := range rows {
 				sum := tile[r][:n]
@@ -89,7 +94,7 @@ func (g *Gemm) joined() *Gemm {
 }
 
 // gemmTile computes four columns, at b, for the four rows a.
-func gemmTile(tile *[4][Width]float32, a [4][]float32, b []float32, column int) {
+func gemmTile(tile *[4][mostColumns]float32, a [4][]float32, b []float32, column, width int) {
 	bias := (*[4]float32)(b)
 	c00, c01, c02, c03 := bias[0], bias[1], bias[2], bias[3]
 	c10, c11, c12, c13 := bias[0], bias[1], bias[2], bias[3]
@@ -98,7 +103,7 @@ func gemmTile(tile *[4][Width]float32, a [4][]float32, b []float32, column int) 
 	a0 := a[0]
 	a1, a2, a3 := a[1][:len(a0)], a[2][:len(a0)], a[3][:len(a0)]
 	for k, x0 := range a0 {
-		w := (*[4]float32)(b[(k+1)*Width:])
+		w := (*[4]float32)(b[(k+1)*width:])
 		w0, w1, w2, w3 := w[0], w[1], w[2], w[3]
 		c00, c01, c02, c03 = c00+x0*w0, c01+x0*w1, c02+x0*w2, c03+x0*w3
 		x1 := a1[k]

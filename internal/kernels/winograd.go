@@ -36,9 +36,9 @@ func (w *Winograd) check(side int) {
 }
 
 // WinogradWeights transforms weights [out, 3, 3, in] and packs them for the 36 products.
-func WinogradWeights(weights []float32, out, in int) (packed [36]Packed) {
+func (s *Set) WinogradWeights(weights []float32, out, in int) (packed [36]Packed) {
 	copy(packed[:], winogradWeights(weights, out, in, [][3]float64{{1.0 / 4}, {-1.0 / 6, -1.0 / 6, -1.0 / 6}, {-1.0 / 6, 1.0 / 6, -1.0 / 6},
-		{1.0 / 24, 1.0 / 12, 1.0 / 6}, {1.0 / 24, -1.0 / 12, 1.0 / 6}, {0, 0, 1}}, Pack))
+		{1.0 / 24, 1.0 / 12, 1.0 / 6}, {1.0 / 24, -1.0 / 12, 1.0 / 6}, {0, 0, 1}}, s.Pack))
 	return packed
 }
 

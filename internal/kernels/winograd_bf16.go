@@ -23,8 +23,8 @@ func (w *Winograd) checkBF16(input bool) {
 }
 
 // WinogradWeightsBF16 transforms weights [out, 3, 3, in] and packs them for the 16 products.
-func WinogradWeightsBF16(weights []float32, out, in int) (packed [16]Packed) {
-	copy(packed[:], winogradWeights(weights, out, in, [][3]float64{{1}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}}, PackBF16))
+func (s *Set) WinogradWeightsBF16(weights []float32, out, in int) (packed [16]Packed) {
+	copy(packed[:], winogradWeights(weights, out, in, [][3]float64{{1}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}}, s.PackBF16))
 	return packed
 }
 

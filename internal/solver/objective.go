@@ -17,7 +17,7 @@ type matrix struct {
 	variance          float64 // mean of all features'
 }
 
-func newMatrix(features [][]float32) *matrix {
+func newMatrix(set *kernels.Set, features [][]float32) *matrix {
 	m := &matrix{samples: len(features), features: len(features[0])}
 	m.mean = make([]float64, m.features)
 	for _, row := range features {
@@ -33,8 +33,8 @@ func newMatrix(features [][]float32) *matrix {
 			m.variance += centred * centred / float64(len(x))
 		}
 	}
-	m.rows = kernels.PackRows(make([]float32, kernels.PackedLen(m.samples, m.features)), x, m.samples, m.features, m.features)
-	m.columns = kernels.PackColumns(make([]float32, kernels.PackedLen(m.features, m.samples)), x, m.features, m.samples, m.features)
+	m.rows = set.PackRows(make([]float32, set.PackedLen(m.samples, m.features)), x, m.samples, m.features, m.features)
+	m.columns = set.PackColumns(make([]float32, set.PackedLen(m.features, m.samples)), x, m.features, m.samples, m.features)
 	return m
 }
 
@@ -81,7 +81,7 @@ func (o *objective) value(params, grad []float64) float64 {
 	weights := params[:len(o.weight)]
 	o.forward(params)
 	o.divide(o.samples, 64, o.residuals)
-	o.divide(o.features, kernels.Width, func(from, to int) {
+	o.divide(o.features, o.set.Width, func(from, to int) {
 		o.product(o.logits, o.samples, o.columns, o.slope, o.features, from, to)
 	})
 	penalty, scale := 0.0, 1/(o.c*o.trained)
@@ -136,7 +136,7 @@ func (o *objective) forward(params []float64) {
 		o.weight[i] = float32(params[i])
 	}
 	bias := params[len(o.weight):]
-	o.divide(o.samples, kernels.Width, func(from, to int) {
+	o.divide(o.samples, o.set.Width, func(from, to int) {
 		o.product(o.weight, o.features, o.rows, o.logits, o.samples, from, to)
 		for k, b := range bias {
 			row := o.logits[k*o.samples : (k+1)*o.samples]
@@ -149,7 +149,7 @@ func (o *objective) forward(params []float64) {
 
 // product computes columns [from, to) of c = a·b, from a multiple of a panel's width on.
 func (o *objective) product(a []float32, lda int, b kernels.Packed, c []float32, ldc, from, to int) {
-	b.Data = b.Data[kernels.PackedLen(from, b.K):]
+	b.Data = b.Data[o.set.PackedLen(from, b.K):]
 	b.N = to - from
 	o.set.Gemm(&kernels.Gemm{M: o.classes, A: a, LDA: lda, B: b, C: c[from:], LDC: ldc})
 }

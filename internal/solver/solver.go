@@ -68,7 +68,7 @@ func Solve(ctx context.Context, set *kernels.Set, d Data, o Options) (*Solution,
 	if err != nil {
 		return nil, err
 	}
-	m := newMatrix(d.Features)
+	m := newMatrix(set, d.Features)
 	if o.Strengths == nil {
 		for e := -3.0; e <= 4; e += 0.5 {
 			o.Strengths = append(o.Strengths, math.Pow(10, e)/cmp.Or(m.variance, 1))

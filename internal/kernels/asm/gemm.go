@@ -8,16 +8,15 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// width is the number of columns in a panel of packed weights.
-const width = 32
+// width is the number of columns in a panel of packed weights, those of a tile.
+func (v isa) width() int { return 2 * v.lanes }
 
 // gemm writes the kernel that multiplies M rows of A by one panel of packed weights. A tile of the
 // result stays in registers over all of K: each step loads one row of the panel (two vectors) and
 // broadcasts one number of each row of A, which lie unpacked in memory. Rows are reached through a
 // pointer for every three of them: base, base+lda, base+2·lda.
 //
-// With AVX-512 a tile has 12 rows × 32 columns, in 24 registers; with AVX2 6 × 16 in 12, and a
-// panel takes two passes. Where fewer columns are left, vectors are left out or, with AVX-512, halved. A vector
+// With AVX-512 a tile has 12 rows × 32 columns, in 24 registers; with AVX2 6 × 16 in 12. Where fewer columns are left, vectors are left out or, with AVX-512, halved. A vector
 // alone has tiles of 24 rows, and multiplies by what the processor broadcasts from memory by the way; for
 // bfloat16, where that can't be, two halves take its place, which are faster, since broadcasting to half a vector
 // takes half the time.
@@ -160,7 +159,7 @@ func (g *gemmKernel) tile(label string, rows int) {
 			acc[i] = append(acc[i], r)
 		}
 	}
-	ADDQ(num(4*width), b)
+	ADDQ(num(4*g.width()), b)
 	// What the tile will write, or who reads it, may come from far: it has until the sums are done.
 	to, next := g.arg.load("atFetch"), g.arg.load("ldFetch")
 	for range rows {
@@ -186,7 +185,7 @@ func (g *gemmKernel) tile(label string, rows int) {
 		var weights []reg.VecVirtual
 		for _, c := range g.columns {
 			w := c.vec()
-			VMOVUPS(Mem{Base: b, Disp: 4 * (disp*width + c.at)}, w)
+			VMOVUPS(Mem{Base: b, Disp: 4 * (disp*g.width() + c.at)}, w)
 			weights = append(weights, w)
 		}
 		for i := range rows {
@@ -206,7 +205,7 @@ func (g *gemmKernel) tile(label string, rows int) {
 		}
 	}
 	advance := func(steps int) {
-		ADDQ(num(steps*4*width), b)
+		ADDQ(num(steps*4*g.width()), b)
 		for _, p := range base {
 			ADDQ(num(4*steps), p)
 		}
@@ -227,8 +226,8 @@ func (g *gemmKernel) tile(label string, rows int) {
 		ADDQ(num(64), g.next)
 	} else if rows >= 4 {
 		// Weights come from far when they are first read, and the processor's own foresight ends with a page.
-		const ahead, lines = 8 << 10, unroll * 4 * width / 64
-		for i := range lines {
+		const ahead = 8 << 10
+		for i := range unroll * 4 * g.width() / 64 {
 			PREFETCHT1(Mem{Base: b, Disp: ahead + 64*i})
 		}
 	}
