@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/graft-ml/graft/internal/engine"
+	"github.com/graft-ml/graft/internal/features"
 	"github.com/graft-ml/graft/internal/graph"
 	"github.com/graft-ml/graft/internal/kernels"
 	"github.com/graft-ml/graft/internal/torchrand"
@@ -51,40 +51,53 @@ func (m *Model) Bench(ctx context.Context, batch int) (Bench, error) {
 	return b, ctx.Err()
 }
 
-// round returns a function that computes so many photos: a single one divided among the threads, more
-// of them as [Model.PredictFiles] does.
+// round returns a function that computes so many photos as [Model.PredictFiles] does: fewer than threads one after the
+// other on all of them, a few on each thread one by one, and more in batches.
 func (m *Model) round(photos int) (func(), error) {
-	if photos == 1 {
-		plan, err := m.benchPlan()
-		if err != nil {
-			return nil, err
-		}
-		return newState(plan, m.threads()).Run, nil
-	}
-	batch, err := m.batch(func(g *graph.Graph) []*graph.Node { return []*graph.Node{g.Output} })
+	threads := m.threads()
+	plan, err := m.benchPlan()
 	if err != nil {
 		return nil, err
 	}
-	states := make([]*engine.BatchState, m.threads())
+	if photos < max(threads, 2) {
+		s := newState(plan, threads)
+		return func() {
+			for range photos {
+				s.Run()
+			}
+		}, nil
+	}
+	var batch *engine.Batch
+	size := 1
+	if photos > features.Few*threads {
+		if batch, err = m.batch(func(g *graph.Graph) []*graph.Node { return []*graph.Node{g.Output} }); err != nil {
+			return nil, err
+		}
+		size = batch.Size()
+	}
+	type state struct {
+		one  *engine.State
+		many *engine.BatchState
+	}
+	states := make([]state, threads)
 	for i := range states {
-		states[i] = batch.NewState()
-		noise(states[i].Input())
+		states[i].one = newState(plan, 1)
+		if batch != nil {
+			states[i].many = batch.NewState()
+			noise(states[i].many.Input())
+		}
 	}
 	return func() {
+		work := make(chan struct{}, photos)
+		for range photos {
+			work <- struct{}{}
+		}
+		close(work)
 		var group sync.WaitGroup
-		var taken atomic.Int64
 		for _, s := range states {
 			group.Go(func() {
-				for {
-					first := int(taken.Add(int64(batch.Size()))) - batch.Size()
-					if first >= photos {
-						return
-					}
-					for range min(batch.Size(), photos-first) {
-						s.Add()
-					}
-					s.Run()
-				}
+				features.Divide(context.Background(), work, threads, size,
+					func(struct{}) { s.one.Run() }, func(struct{}) { s.many.Add() }, func() { s.many.Run() })
 			})
 		}
 		group.Wait()

@@ -24,7 +24,7 @@ type Extractor struct {
 	Seed      uint64
 	View      uint64
 	Plan      *engine.Plan                  // takes one image
-	Batch     func() (*engine.Batch, error) // computes the same outputs; called if there is more than one photo
+	Batch     func() (*engine.Batch, error) // computes the same outputs; called if there are more than a few photos
 	Threads   int
 	Cache     *Cache // nil for none
 }
@@ -40,33 +40,49 @@ type Result struct {
 // only a little, so any number of photos takes the same memory. An error that paths yields is passed
 // on as the result of that path. When ctx is cancelled it stops early: the caller looks at ctx.Err().
 //
-// Photos are computed side by side, a batch on each thread; one photo alone is divided among the
-// threads. The results are the same either way.
+// Photos are computed side by side, on each thread one by one as long as they are [Few], and otherwise in batches;
+// where there are fewer than threads, each is divided among all threads. The results are the same either way.
 func (e *Extractor) Each(ctx context.Context, paths iter.Seq2[string, error]) iter.Seq[Result] {
 	return func(yield func(Result) bool) {
 		next, stop := iter.Pull2(paths)
 		defer stop()
-		path, err, ok := next()
-		if !ok {
-			return
+		var first []*slot
+		for len(first) <= Few*e.Threads {
+			path, err, ok := next()
+			if !ok {
+				break
+			}
+			first = append(first, newSlot(path, err))
 		}
-		second, secondErr, more := next()
-		if !more {
-			if ctx.Err() == nil {
-				yield(e.single(path, err))
+		if len(first) < max(e.Threads, 2) {
+			one := e.newOne(e.Threads)
+			for _, s := range first {
+				if ctx.Err() != nil || !yield(one.compute(s.path, s.err)) {
+					return
+				}
 			}
 			return
 		}
-		batch, batchErr := e.Batch()
-		if batchErr != nil { // no photo can be computed
-			for ok := yield(Result{Path: path, Err: batchErr}); ok && more; second, _, more = next() {
-				ok = yield(Result{Path: second, Err: batchErr})
+		var batch *engine.Batch
+		if len(first) > Few*e.Threads {
+			var err error
+			if batch, err = e.Batch(); err != nil { // no photo can be computed
+				for _, s := range first {
+					if !yield(Result{Path: s.path, Err: err}) {
+						return
+					}
+				}
+				for path, _, ok := next(); ok && yield(Result{Path: path, Err: err}); path, _, ok = next() {
+				}
+				return
 			}
-			return
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		// Slots wait in order for their results while workers fill them.
-		ahead := 2 * e.Threads * batch.Size()
+		ahead := len(first)
+		if batch != nil {
+			ahead = 2 * e.Threads * batch.Size()
+		}
 		slots, work := make(chan *slot, ahead), make(chan *slot, ahead)
 		var workers sync.WaitGroup
 		defer func() {
@@ -74,13 +90,15 @@ func (e *Extractor) Each(ctx context.Context, paths iter.Seq2[string, error]) it
 			workers.Wait()
 		}()
 		for range e.Threads {
-			workers.Go(func() { (&worker{Extractor: e, size: batch.Size(), state: batch.NewState()}).serve(ctx, work) })
+			workers.Go(func() { e.newWorker(batch).serve(ctx, work) })
 		}
 		workers.Go(func() {
 			defer close(slots)
 			defer close(work)
-			give := func(path string, err error) bool {
-				s := &slot{path, err, make(chan Result, 1)}
+			give := func(s *slot) bool {
+				if ctx.Err() != nil {
+					return false
+				}
 				select {
 				case slots <- s:
 				case <-ctx.Done():
@@ -93,11 +111,13 @@ func (e *Extractor) Each(ctx context.Context, paths iter.Seq2[string, error]) it
 					return false
 				}
 			}
-			if !give(path, err) || !give(second, secondErr) {
-				return
+			for _, s := range first {
+				if !give(s) {
+					return
+				}
 			}
 			for {
-				if path, err, ok := next(); !ok || !give(path, err) {
+				if path, err, ok := next(); !ok || !give(newSlot(path, err)) {
 					return
 				}
 			}
@@ -125,13 +145,27 @@ type slot struct {
 	result chan Result
 }
 
-// A worker has the memory to compute one batch at a time.
+func newSlot(path string, err error) *slot { return &slot{path, err, make(chan Result, 1)} }
+
+// Few is how many photos a thread computes without preparing for batches.
+const Few = 4
+
+// A worker has the memory to compute one photo or one batch at a time.
 type worker struct {
 	*Extractor
 	reader  reader
-	state   *engine.BatchState
-	size    int
-	pending []computed // in the batch
+	one     *one               // nil until it is needed
+	batch   *engine.BatchState // nil for no batches
+	size    int                // of a batch
+	pending []computed         // in the batch
+}
+
+func (e *Extractor) newWorker(batch *engine.Batch) *worker {
+	w := &worker{Extractor: e, size: 1}
+	if batch != nil {
+		w.batch, w.size = batch.NewState(), batch.Size()
+	}
+	return w
 }
 
 // computed is a photo whose outputs are being computed, and under which key they are to be cached.
@@ -140,35 +174,54 @@ type computed struct {
 	key Key
 }
 
-// serve takes photos until there are no more: several at once while there are enough for all threads.
+// serve takes photos until there are no more.
 func (w *worker) serve(ctx context.Context, work <-chan *slot) {
-	for s := range work {
-		share := min(w.size, 1+len(work)/w.Threads)
-		for n := 1; s != nil; n++ {
-			if ctx.Err() != nil {
-				return
-			}
-			w.add(s)
-			s = nil
-			if n < share {
+	Divide(ctx, work, w.Threads, w.size, func(s *slot) {
+		if w.one == nil {
+			w.one = w.newOne(1)
+		}
+		s.result <- w.one.compute(s.path, s.err)
+	}, w.add, w.finish)
+}
+
+// Divide takes photos, one of several threads does, until there are no more: in batches of at most so many, by add and
+// then finish, while there are enough for all threads, and otherwise one by one.
+func Divide[Photo any](ctx context.Context, work <-chan Photo, threads, most int, one, add func(Photo), finish func()) {
+	for photo := range work {
+		if ctx.Err() != nil {
+			return
+		}
+		share := min(most, 1+len(work)/threads)
+		if share <= max(most/2, 1) { // a batch takes as long if it isn't full
+			one(photo)
+			continue
+		}
+		for n := 1; ; n++ {
+			add(photo)
+			more := n < share && ctx.Err() == nil
+			if more {
 				select {
-				case s = <-work: // nil when there are no more
+				case photo, more = <-work:
 				default:
+					more = false
 				}
 			}
+			if !more {
+				break
+			}
 		}
-		w.finish()
+		finish()
 	}
 }
 
 // add takes a photo into the batch, or gives its result right away.
 func (w *worker) add(s *slot) {
-	key, row, err := w.prepare(s.path, s.err, &w.reader, w.state.Input())
+	key, row, err := w.prepare(s.path, s.err, &w.reader, w.batch.Input())
 	if err != nil || row != nil {
 		s.result <- Result{s.path, w.split(row), err}
 		return
 	}
-	w.state.Add()
+	w.batch.Add()
 	w.pending = append(w.pending, computed{s, key})
 }
 
@@ -177,47 +230,47 @@ func (w *worker) finish() {
 	if len(w.pending) == 0 {
 		return
 	}
-	w.state.Run()
+	w.batch.Run()
 	for i, c := range w.pending {
-		c.result <- w.keep(c.path, c.key, func(output int) []float32 { return w.state.Output(output, i) })
+		c.result <- w.keep(c.path, c.key, func(output int) []float32 { return w.batch.Output(output, i) })
 	}
 	w.pending = w.pending[:0]
 }
 
-// single computes a photo on all threads.
-func (e *Extractor) single(path string, err error) Result {
-	s := e.Plan.NewState(e.Threads)
-	key, row, err := e.prepare(path, err, new(reader), s.Input(0))
+// A one has the memory to compute one photo at a time on some threads.
+type one struct {
+	*Extractor
+	reader reader
+	state  *engine.State
+}
+
+func (e *Extractor) newOne(threads int) *one {
+	return &one{Extractor: e, state: e.Plan.NewState(threads)}
+}
+
+func (o *one) compute(path string, err error) Result {
+	key, row, err := o.prepare(path, err, &o.reader, o.state.Input(0))
 	if err != nil || row != nil {
-		return Result{path, e.split(row), err}
+		return Result{path, o.split(row), err}
 	}
-	s.Run()
-	return e.keep(path, key, s.Output)
+	o.state.Run()
+	return o.keep(path, key, o.state.Output)
 }
 
 // A Computer computes one photo at a time on one thread, without the cache.
-type Computer struct {
-	extractor Extractor
-	reader    reader
-	state     *engine.State
-}
+type Computer struct{ *one }
 
 // NewComputer allocates the memory for it.
 func (e *Extractor) NewComputer() *Computer {
-	c := &Computer{extractor: *e, state: e.Plan.NewState(1)}
-	c.extractor.Cache = nil
-	return c
+	uncached := *e
+	uncached.Cache = nil
+	return &Computer{uncached.newOne(1)}
 }
 
 // Compute returns the outputs for a view of a photo.
 func (c *Computer) Compute(path string, view uint64) ([][]float32, error) {
-	c.extractor.View = view
-	key, _, err := c.extractor.prepare(path, nil, &c.reader, c.state.Input(0))
-	if err != nil {
-		return nil, err
-	}
-	c.state.Run()
-	r := c.extractor.keep(path, key, c.state.Output)
+	c.View = view
+	r := c.compute(path, nil)
 	return r.Outputs, r.Err
 }
 

@@ -108,8 +108,8 @@ func equal(a, b [][][]float32) bool {
 	return slices.EqualFunc(a, b, func(x, y [][]float32) bool { return slices.EqualFunc(x, y, slices.Equal) })
 }
 
-// TestOrder gives the same bits in the same order with any number of threads, also for a photo alone,
-// which is divided among them.
+// TestOrder gives the same bits in the same order with any number of threads and photos: fewer than threads are divided
+// among them, a few computed one by one, and more in batches.
 func TestOrder(t *testing.T) {
 	paths := photos(t, 50)
 	want := collect(t, extractor(t, 1, 1), paths)
@@ -122,9 +122,9 @@ func TestOrder(t *testing.T) {
 		if !equal(collect(t, extractor(t, 1, threads), paths), want) {
 			t.Errorf("%d threads give other features", threads)
 		}
-		for i := range 3 {
-			if !equal(collect(t, extractor(t, 1, threads), paths[i:i+1]), want[i:i+1]) {
-				t.Errorf("a photo alone on %d threads gives other features", threads)
+		for _, n := range []int{1, 2, 3, 5, 8, 9, 20, 21} {
+			if !equal(collect(t, extractor(t, 1, threads), paths[n:2*n]), want[n:2*n]) {
+				t.Errorf("%d photos on %d threads give other features", n, threads)
 			}
 		}
 	}
