@@ -49,24 +49,29 @@ func winogradWeights(weights []float32, out, in int, g [][3]float64, pack func(w
 	for p := range transformed {
 		transformed[p] = make([]float32, out*in)
 	}
-	rows := make([][3]float64, side) // G·g
+	rows := make([][3][]float64, side) // G·g, for all inputs
+	for r := range rows {
+		for c := range 3 {
+			rows[r][c] = make([]float64, in)
+		}
+	}
 	for o := range out {
-		for i := range in {
+		for c := range 3 {
+			taps := func(k int) []float32 { return weights[((o*3+k)*3+c)*in:][:in] }
+			w0, w1, w2 := taps(0), taps(1), taps(2)
 			for r := range rows {
-				for c := range 3 {
-					rows[r][c] = 0
-					for k := range 3 {
-						rows[r][c] += g[r][k] * float64(weights[((o*3+k)*3+c)*in+i])
-					}
+				g0, g1, g2 := g[r][0], g[r][1], g[r][2]
+				for i := range rows[r][c] {
+					rows[r][c][i] = g0*float64(w0[i]) + g1*float64(w1[i]) + g2*float64(w2[i])
 				}
 			}
-			for r := range side {
-				for c := range side {
-					sum := 0.0
-					for k := range 3 {
-						sum += rows[r][k] * g[c][k]
-					}
-					transformed[r*side+c][o*in+i] = float32(sum)
+		}
+		for r := range side {
+			x0, x1, x2 := rows[r][0], rows[r][1], rows[r][2]
+			for c := range side {
+				g0, g1, g2 := g[c][0], g[c][1], g[c][2]
+				for i := range in {
+					transformed[r*side+c][o*in+i] = float32(x0[i]*g0 + x1[i]*g1 + x2[i]*g2)
 				}
 			}
 		}
