@@ -122,7 +122,12 @@ func TestOrder(t *testing.T) {
 		if !equal(collect(t, extractor(t, 1, threads), paths), want) {
 			t.Errorf("%d threads give other features", threads)
 		}
-		for _, n := range []int{1, 2, 3, 5, 8, 9, 20, 21} {
+		for i := range 3 {
+			if !equal(collect(t, extractor(t, 1, threads), paths[i:i+1]), want[i:i+1]) {
+				t.Errorf("a photo alone on %d threads gives other features", threads)
+			}
+		}
+		for _, n := range []int{2, 3, 5, 8, 9, 20, 21} {
 			if !equal(collect(t, extractor(t, 1, threads), paths[n:2*n]), want[n:2*n]) {
 				t.Errorf("%d photos on %d threads give other features", n, threads)
 			}

@@ -16,8 +16,9 @@ func (v isa) width() int { return 2 * v.lanes }
 // broadcasts one number of each row of A, which lie unpacked in memory. Rows are reached through a
 // pointer for every three of them: base, base+lda, base+2·lda.
 //
-// With AVX-512 a tile has 12 rows × 32 columns, in 24 registers; with AVX2 6 × 16 in 12. Where fewer columns are left, vectors are left out or, with AVX-512, halved. A vector
-// alone has tiles of 24 rows, and multiplies by what the processor broadcasts from memory by the way; for
+// With AVX-512 a tile has 12 rows × 32 columns, in 24 registers; with AVX2 6 × 16 in 12. Where fewer columns
+// are left, vectors are left out or, with AVX-512, halved. A vector alone has tiles twice as tall, and multiplies with
+// AVX-512 by what the processor broadcasts from memory by the way; for
 // bfloat16, where that can't be, two halves take its place, which are faster, since broadcasting to half a vector
 // takes half the time.
 //
@@ -41,7 +42,7 @@ func (v isa) gemm(bf16 bool) {
 }
 
 // shapes has body emitted for each way to cover the columns of a panel, of which the field n says how many
-// there are, with the heights of tiles to use, tallest first. With tall, single vectors have tiles of 24 rows, and
+// there are, with the heights of tiles to use, tallest first. With tall, single vectors have tiles twice as tall, and
 // nothing is between one and two.
 func (v isa) shapes(arg record, tall bool, body func(label string, columns []column, rows []int)) {
 	rows := []int{12, 4, 2, 1}
